@@ -1,0 +1,140 @@
+//! The traits that a script engine implements, and the list of engines linked into a program.
+
+use std::fmt;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::callback::CallbackId;
+use crate::error::{Place, ScriptError};
+use crate::policy::Coercions;
+use crate::runtime::Runtime;
+use crate::source::Source;
+use crate::suggest::nearest;
+use crate::value::{Arg, Value};
+
+/// A script language that a host can choose by name.
+///
+/// Implement it once per language and announce it with [`announce_engine!`](crate::announce_engine); hosts find it by
+/// [`find_engine`]. An engine that a host builds itself needs no announcement: pass it to
+/// [`Instance::load`](crate::Instance::load).
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Returns the name that the setting `cfgengine` takes, in lower case.
+    fn name(&self) -> &'static str;
+
+    /// Returns other names for it, also in lower case and without `.so`.
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the language with its version, for people.
+    fn language(&self) -> String;
+
+    /// Returns what [`Policy::Compat`](crate::Policy::Compat) coerces in this language.
+    fn coercions(&self) -> Coercions {
+        Coercions::default()
+    }
+
+    /// Creates an interpreter on the calling thread, binds the registry's exports into it and runs the sources' top
+    /// level in order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a syntax error, or an error of the top level; nothing is left behind then.
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError>;
+}
+
+/// A loaded script. It stays on the thread that made it.
+///
+/// All methods take `&self`, since a native function may call back into the script that called it.
+pub trait Interpreter {
+    /// Returns whether the script defines a function that can be called as a callback.
+    fn resolve(&self, name: &str) -> bool;
+
+    /// Returns the names of functions that could be callbacks, for suggestions.
+    fn functions(&self) -> Vec<String>;
+
+    /// Calls a callback by the handle cached for it, resolved by name on its first use.
+    ///
+    /// An exit or drop is noted in the [`Runtime`]; what the call returns then does not matter.
+    ///
+    /// # Errors
+    /// What the script raised, with place and traceback; [`MissingCallback`](crate::ErrorCode::MissingCallback) if the
+    /// script does not define it.
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError>;
+
+    /// Returns the line of the script that is being executed, if the interpreter can tell.
+    fn place(&self) -> Option<Place>;
+}
+
+/// An announced engine; see [`announce_engine!`](crate::announce_engine).
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Announcement(pub &'static dyn Engine);
+
+inventory::collect!(Announcement);
+
+/// Announces an engine to every program that links the crate.
+///
+/// A crate that is only listed as a dependency is not linked: give it a `link()` function for hosts to call.
+#[macro_export]
+macro_rules! announce_engine {
+    ($engine:expr) => {
+        $crate::__private::inventory::submit! { $crate::__private::Announcement($engine) }
+    };
+}
+
+/// Returns the announced engines, sorted by name.
+#[must_use]
+pub fn engines() -> Vec<&'static dyn Engine> {
+    let mut engines: Vec<&'static dyn Engine> = inventory::iter::<Announcement>().map(|a| a.0).collect();
+    engines.sort_by_key(|engine| engine.name());
+    engines
+}
+
+/// Finds an announced engine by its name or an alias; case, a folder and the ending `.so` do not matter.
+///
+/// # Errors
+/// [`UnknownEngine`] with the engines that are linked.
+pub fn find_engine(name: &str) -> Result<&'static dyn Engine, UnknownEngine> {
+    let wanted = normal(name);
+    let all = engines();
+    all.iter()
+        .copied()
+        .find(|engine| engine.name() == wanted || engine.aliases().contains(&wanted.as_str()))
+        .ok_or_else(|| UnknownEngine {
+            name: name.to_owned(),
+            linked: all.iter().map(|engine| engine.name()).collect(),
+            near: nearest(&wanted, all.iter().flat_map(|e| e.aliases().iter().copied().chain([e.name()])))
+                .map(str::to_owned),
+        })
+}
+
+fn normal(name: &str) -> String {
+    let file = Path::new(name).file_name().map_or_else(|| name.into(), std::ffi::OsStr::to_string_lossy);
+    file.strip_suffix(".so").unwrap_or(&file).to_ascii_lowercase()
+}
+
+/// No engine of that name is linked into the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownEngine {
+    /// The name asked for.
+    pub name: String,
+    /// The names of the linked engines.
+    pub linked: Vec<&'static str>,
+    near: Option<String>,
+}
+
+impl fmt::Display for UnknownEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no script engine '{}'", self.name)?;
+        if let Some(near) = &self.near {
+            write!(f, "; did you mean '{near}'?")?;
+        }
+        if self.linked.is_empty() {
+            f.write_str("; no engine is linked into this program: enable one of its features and call `link()`")
+        } else {
+            write!(f, "; linked engines: {}", self.linked.join(", "))
+        }
+    }
+}
+
+impl std::error::Error for UnknownEngine {}

@@ -1,0 +1,298 @@
+//! What goes wrong in a script or at its border, with all that is needed to mend it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// The kind of a [`ScriptError`]; its text form is stable and made to be searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// An argument has the wrong type or is out of range.
+    BadArgument,
+    /// Too few or too many arguments.
+    ArgumentCount,
+    /// The script was loaded but lacks a function the host must be able to call.
+    MissingCallback,
+    /// Callbacks nest deeper than the runtime allows.
+    NestedTooDeep,
+    /// A function that needs the host's context was called while there is none to use.
+    NoContext,
+    /// The function may not be called from this callback.
+    NotAllowedHere,
+    /// A native function panicked; the interpreter works on.
+    NativePanic,
+    /// A native function returned an error.
+    NativeError,
+    /// The script raised an error of its own, or a language-level fault occurred.
+    Runtime,
+    /// The script recursed until the interpreter's stack was full.
+    StackOverflow,
+    /// The script does not parse.
+    Syntax,
+    /// The script names a function or module that does not exist.
+    UnknownFunction,
+    /// A file of the script cannot be read.
+    Unreadable,
+    /// A value cannot cross the border: nested too deep, or of a type without a counterpart.
+    ValueNotConvertible,
+}
+
+impl ErrorCode {
+    /// Returns the stable text of the code.
+    ///
+    /// ```
+    /// assert_eq!(kemi_core::ErrorCode::BadArgument.as_str(), "bad-argument");
+    /// ```
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorCode::BadArgument => "bad-argument",
+            ErrorCode::ArgumentCount => "argument-count",
+            ErrorCode::MissingCallback => "missing-callback",
+            ErrorCode::NestedTooDeep => "nested-too-deep",
+            ErrorCode::NoContext => "no-context",
+            ErrorCode::NotAllowedHere => "not-allowed-here",
+            ErrorCode::NativePanic => "native-panic",
+            ErrorCode::NativeError => "native-error",
+            ErrorCode::Runtime => "runtime",
+            ErrorCode::StackOverflow => "stack-overflow",
+            ErrorCode::Syntax => "syntax",
+            ErrorCode::UnknownFunction => "unknown-function",
+            ErrorCode::Unreadable => "unreadable",
+            ErrorCode::ValueNotConvertible => "value-not-convertible",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A place in a script.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Place {
+    /// The file as it was given to the host, or the name of a script given as text.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// One frame of a traceback, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Frame {
+    /// The function, as its language names it.
+    pub function: String,
+    /// Where in it, if the interpreter knows.
+    pub place: Option<Place>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: in {}", self.function),
+            None => write!(f, "in {}", self.function),
+        }
+    }
+}
+
+/// What is wrong with one argument of a native call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadArgument {
+    /// The position, from 1; the context does not count.
+    pub position: usize,
+    /// The parameter's name in the Rust function.
+    pub name: String,
+    /// What the parameter takes.
+    pub expected: String,
+    /// What the script gave.
+    pub got: String,
+}
+
+/// An error of a script or at its border.
+///
+/// [`Display`](fmt::Display) gives one line; the alternate form (`{:#}`) adds the traceback.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScriptError(Box<ErrorFields>);
+
+/// The fields of a [`ScriptError`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ErrorFields {
+    /// The kind.
+    pub code: ErrorCode,
+    /// What happened.
+    pub message: String,
+    /// The engine's name, empty until an engine has seen the error.
+    pub engine: &'static str,
+    /// Where in the script.
+    pub place: Option<Place>,
+    /// How the script got there, innermost first; nested callbacks follow their native caller.
+    pub traceback: Vec<Frame>,
+    /// The callback the host had called.
+    pub callback: Option<String>,
+    /// The export concerned, as a script names it.
+    pub export: Option<String>,
+    /// The argument concerned.
+    pub argument: Option<BadArgument>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl ScriptError {
+    /// Creates an error of a kind.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> ScriptError {
+        ScriptError(Box::new(ErrorFields {
+            code,
+            message: message.into(),
+            engine: "",
+            place: None,
+            traceback: Vec::new(),
+            callback: None,
+            export: None,
+            argument: None,
+            hint: None,
+        }))
+    }
+
+    /// Sets where it happened.
+    #[must_use]
+    pub fn at(mut self, file: impl Into<String>, line: u32) -> ScriptError {
+        self.0.place = Some(Place { file: file.into(), line });
+        self
+    }
+
+    /// Sets what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> ScriptError {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Creates the error for a file that cannot be read.
+    #[must_use]
+    pub fn unreadable(file: &std::path::Path, error: &std::io::Error) -> ScriptError {
+        ScriptError::new(ErrorCode::Unreadable, format!("cannot read {}: {error}", file.display()))
+    }
+}
+
+impl std::ops::Deref for ScriptError {
+    type Target = ErrorFields;
+    fn deref(&self) -> &ErrorFields {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for ScriptError {
+    fn deref_mut(&mut self) -> &mut ErrorFields {
+        &mut self.0
+    }
+}
+
+impl fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.engine.is_empty() {
+            write!(f, "{}: ", self.engine)?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        if let Some(callback) = &self.callback {
+            write!(f, "in {callback}: ")?;
+        }
+        if let Some(export) = &self.export {
+            write!(f, "{export}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        write!(f, " [{}]", self.code)?;
+        if f.alternate() {
+            for frame in &self.traceback {
+                write!(f, "\n    {frame}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+/// Why a native call did not return a value to the script.
+#[derive(Debug)]
+pub enum Fault {
+    /// The callback ends here, quietly.
+    Exit,
+    /// The callback ends here, and what it was called for is to be dropped.
+    Drop,
+    /// An error to raise in the script.
+    Error(ScriptError),
+}
+
+impl From<ScriptError> for Box<Fault> {
+    fn from(error: ScriptError) -> Box<Fault> {
+        Box::new(Fault::Error(error))
+    }
+}
+
+/// A native function's request to end the callback that called it.
+///
+/// Return it as the error of a `Result`; no script construct can catch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// End the innermost callback.
+    Exit,
+    /// End the innermost callback and drop what it was called for.
+    Drop,
+}
+
+/// What an export may return as the error of its `Result`: anything that can be displayed, or [`Control`].
+pub trait IntoFault {
+    /// Converts into the reason why the call gives no value.
+    fn into_fault(self) -> Box<Fault>;
+}
+
+impl<E: fmt::Display + 'static> IntoFault for E {
+    fn into_fault(self) -> Box<Fault> {
+        // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
+        let error: Box<dyn std::any::Any> = Box::new(self);
+        match error.downcast::<ScriptError>() {
+            Ok(error) => Box::new(Fault::Error(*error)),
+            Err(other) => {
+                let message = other.downcast_ref::<E>().map(ToString::to_string).unwrap_or_default();
+                ScriptError::new(ErrorCode::NativeError, message).into()
+            }
+        }
+    }
+}
+
+impl IntoFault for Control {
+    fn into_fault(self) -> Box<Fault> {
+        Box::new(match self {
+            Control::Exit => Fault::Exit,
+            Control::Drop => Fault::Drop,
+        })
+    }
+}
+
+impl IntoFault for Box<Fault> {
+    fn into_fault(self) -> Box<Fault> {
+        self
+    }
+}

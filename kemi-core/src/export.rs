@@ -1,0 +1,548 @@
+//! What `#[kemi_export]` leaves behind: a static description of one native function and two ways to call it.
+
+use std::any::TypeId;
+use std::fmt;
+
+use crate::convert::FromArg;
+use crate::error::{BadArgument, ErrorCode, Fault, ScriptError};
+use crate::runtime::Script;
+use crate::types::{Kind, Type};
+use crate::value::{Arg, Value};
+
+/// All exports linked into this program, in no stable order; [`Registry`](crate::Registry) sorts them.
+#[linkme::distributed_slice]
+pub static EXPORTS: [ExportDef];
+
+/// One exported function, as the attribute describes it.
+#[derive(Debug)]
+pub struct ExportDef {
+    /// The module; empty for the root.
+    pub module: &'static str,
+    /// The name in scripts.
+    pub name: &'static str,
+    /// The doc comment.
+    pub doc: &'static str,
+    /// The parameters, without the context.
+    pub params: &'static [Param],
+    /// The result.
+    pub returns: Type,
+    /// The version that brought it.
+    pub since: Option<&'static str>,
+    /// Set when scripts should stop using it.
+    pub deprecated: Option<Deprecated>,
+    /// The routes it may be called in; empty for all.
+    pub callbacks: &'static [&'static str],
+    /// What one call costs, in units of a plain call.
+    pub cost: u32,
+    /// The host's context type it belongs to.
+    pub context: ContextType,
+    /// Whether it takes the context, and so cannot be called without one.
+    pub needs_context: bool,
+    /// The source file of the function.
+    pub file: &'static str,
+    /// Its line.
+    pub line: u32,
+    /// The generic entry.
+    pub thunk: Thunk,
+    /// The typed entry, if the signature has a shape.
+    pub typed: Option<Typed>,
+}
+
+impl ExportDef {
+    /// Returns how many arguments must be given.
+    #[must_use]
+    pub fn min_args(&self) -> usize {
+        self.params.iter().rposition(|p| !p.optional && !p.variadic).map_or(0, |i| i + 1)
+    }
+
+    /// Returns how many arguments may be given; `None` when the last parameter is variadic.
+    #[must_use]
+    pub fn max_args(&self) -> Option<usize> {
+        match self.params.last() {
+            Some(last) if last.variadic => None,
+            _ => Some(self.params.len()),
+        }
+    }
+}
+
+/// One parameter of an export.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Param {
+    /// The name in the Rust function.
+    pub name: &'static str,
+    /// The type.
+    #[serde(rename = "type")]
+    pub ty: Type,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether it takes all remaining arguments.
+    pub variadic: bool,
+}
+
+/// What to use instead of a deprecated export.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Deprecated {
+    /// The version since which it is.
+    pub since: &'static str,
+    /// The replacement.
+    #[serde(rename = "use")]
+    pub instead: &'static str,
+}
+
+/// The host's context type of an export; [`NoContext`] for functions that belong to any host.
+#[derive(Clone, Copy)]
+pub struct ContextType {
+    id: TypeId,
+    name: fn() -> &'static str,
+}
+
+impl ContextType {
+    /// Describes the type `C`.
+    #[must_use]
+    pub const fn of<C: 'static>() -> ContextType {
+        ContextType { id: TypeId::of::<C>(), name: std::any::type_name::<C> }
+    }
+
+    /// Returns the type's identity.
+    #[must_use]
+    pub fn id(&self) -> TypeId {
+        self.id
+    }
+
+    /// Returns the type's name, for messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        (self.name)()
+    }
+}
+
+impl fmt::Debug for ContextType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The context of an export that takes none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoContext;
+
+/// The generic entry of an export: any signature, arguments as a slice.
+#[derive(Clone, Copy)]
+pub struct Thunk {
+    function: unsafe fn(),
+    context: TypeId,
+}
+
+impl Thunk {
+    /// Wraps the function that the attribute generates.
+    ///
+    /// # Safety
+    /// Bytes that the function's result points to belong to the context, to the arguments or are static.
+    #[must_use]
+    pub const unsafe fn new<C: 'static>(function: fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>) -> Thunk {
+        // SAFETY: function pointers have one size; the type is restored before the call, in `call`.
+        let function =
+            unsafe { std::mem::transmute::<fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>, unsafe fn()>(function) };
+        Thunk { function, context: TypeId::of::<C>() }
+    }
+
+    /// Calls the function.
+    ///
+    /// # Safety
+    /// `context` points to a live value of the type this thunk was made for (any non-null pointer for
+    /// [`NoContext`]) that nothing else uses during the call.
+    pub(crate) unsafe fn call(self, context: *mut (), call: &Call<'_>) -> Result<Ret, Box<Fault>> {
+        // SAFETY: made by `new` from this type but for the context, a thin reference there and a thin pointer here,
+        // which share one ABI; the caller vouches for the pointee.
+        let function = unsafe {
+            std::mem::transmute::<unsafe fn(), fn(*mut (), &Call<'_>) -> Result<Ret, Box<Fault>>>(self.function)
+        };
+        function(context, call)
+    }
+}
+
+impl fmt::Debug for Thunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thunk({:?})", self.context)
+    }
+}
+
+/// The arguments of one generic call, with the running script.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The arguments as given.
+    pub args: &'a [Arg<'a>],
+    /// The script that calls.
+    pub script: &'a Script<'a>,
+    /// The export called.
+    pub export: &'static ExportDef,
+}
+
+impl<'a> Call<'a> {
+    /// Converts the argument at an index; one that is missing counts as nil.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadArgument`] with the position, what was expected and what was given.
+    pub fn arg<T: FromArg<'a>>(&self, index: usize) -> Result<T, Box<Fault>> {
+        let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
+        T::from_arg(&arg).map_err(|mismatch| bad_argument(self.export, index, mismatch))
+    }
+
+    /// Returns the arguments from an index on.
+    #[must_use]
+    pub fn rest(&self, index: usize) -> crate::convert::Rest<'a> {
+        crate::convert::Rest(self.args.get(index..).unwrap_or(&[]))
+    }
+}
+
+/// Builds the error for an argument that does not fit; used by expansions.
+#[doc(hidden)]
+#[must_use]
+#[cold]
+pub fn bad_argument(export: &'static ExportDef, index: usize, mismatch: crate::convert::Mismatch) -> Box<Fault> {
+    let name = export.params.get(index).map_or("", |p| p.name);
+    let message = format!("argument {} '{name}': expected {}, got {}", index + 1, mismatch.expected, mismatch.got);
+    let mut error = ScriptError::new(ErrorCode::BadArgument, message);
+    error.argument = Some(BadArgument {
+        position: index + 1,
+        name: name.to_owned(),
+        expected: mismatch.expected,
+        got: mismatch.got,
+    });
+    error.into()
+}
+
+/// Whether parameters of these kinds can be passed by a typed trampoline; used by expansions.
+#[doc(hidden)]
+#[must_use]
+pub const fn has_shape(params: &[Kind]) -> bool {
+    let mut i = 0;
+    while i < params.len() {
+        if matches!(params[i], Kind::Any) {
+            return false;
+        }
+        i += 1;
+    }
+    params.len() <= Shape::MAX_PARAMS
+}
+
+/// The result of a native call.
+///
+/// [`Ret::Bytes`] borrows from the context: it is valid until the context is used again.
+#[derive(Debug)]
+pub enum Ret {
+    /// Nothing.
+    Nil,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A double.
+    Float(f64),
+    /// Bytes borrowed from the context or of static life.
+    Bytes(RawOut),
+    /// An owned value.
+    Value(Value),
+    /// Several results: multiple values in Lua, a tuple in Python, an array elsewhere.
+    Tuple(Vec<Value>),
+}
+
+impl Ret {
+    pub(crate) fn as_arg(&self) -> Arg<'_> {
+        match self {
+            Ret::Bool(b) => Arg::Bool(*b),
+            Ret::Int(i) => Arg::Int(*i),
+            Ret::Float(x) => Arg::Float(*x),
+            Ret::Value(value) => value.into(),
+            // No trampoline passes these as a parameter.
+            Ret::Nil | Ret::Bytes(_) | Ret::Tuple(_) => Arg::Nil,
+        }
+    }
+}
+
+/// A result whose type is decided at run time, borrowed from the context where it can be.
+#[derive(Clone, Debug)]
+pub enum Out<'c> {
+    /// Nothing.
+    Nil,
+    /// A truth value.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A double.
+    Float(f64),
+    /// Bytes of the context, of an argument or of static life.
+    Bytes(&'c [u8]),
+    /// An owned value.
+    Value(Value),
+}
+
+/// The bytes of a string argument, lent by the interpreter for one call.
+#[derive(Debug)]
+pub struct RawBytes {
+    pointer: *const u8,
+    length: usize,
+}
+
+impl RawBytes {
+    /// Wraps bytes on the interpreter's own stack.
+    ///
+    /// # Safety
+    /// The bytes stay alive and unchanged as long as this value.
+    #[must_use]
+    pub unsafe fn new(pointer: *const u8, length: usize) -> RawBytes {
+        RawBytes { pointer, length }
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: `new` demands that the bytes outlive this value, and the result borrows this value.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
+    }
+}
+
+/// The bytes of a string result, which live in the context.
+#[derive(Clone, Copy, Debug)]
+pub struct RawOut {
+    pointer: std::ptr::NonNull<u8>,
+    length: usize,
+}
+
+impl RawOut {
+    /// Notes where the bytes are.
+    #[must_use]
+    pub(crate) fn new(bytes: &[u8]) -> RawOut {
+        RawOut { pointer: std::ptr::NonNull::from(bytes).cast(), length: bytes.len() }
+    }
+
+    /// Returns the bytes.
+    ///
+    /// # Safety
+    /// The call that gave this value was the last use of the context, and the context lives at least as long as
+    /// the result is used.
+    #[must_use]
+    pub unsafe fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: made from a slice that borrowed the context or is static; the caller vouches that the context is
+        // still there and untouched.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl Sealed for bool {}
+    impl Sealed for i64 {}
+    impl Sealed for f64 {}
+    impl Sealed for super::RawBytes {}
+    impl Sealed for super::RawOut {}
+    impl Sealed for super::Ret {}
+}
+
+/// A parameter as a typed trampoline passes it.
+pub trait RawArg: sealed::Sealed {
+    /// Its letter in a shape.
+    const KIND: Kind;
+}
+
+/// A result as a typed trampoline receives it.
+pub trait RawRet: sealed::Sealed {
+    /// Its letter in a shape.
+    const KIND: Kind;
+    /// Converts into the general form.
+    fn into_ret(self) -> Ret;
+}
+
+macro_rules! raw {
+    ($($ty:ty, $kind:ident;)*) => {$(
+        impl RawArg for $ty {
+            const KIND: Kind = Kind::$kind;
+        }
+    )*};
+}
+raw! {
+    bool, Bool;
+    i64, Int;
+    f64, Float;
+    RawBytes, Bytes;
+    Ret, Any;
+}
+
+macro_rules! raw_ret {
+    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr;)*) => {$(
+        impl RawRet for $ty {
+            const KIND: Kind = Kind::$kind;
+            fn into_ret(self) -> Ret {
+                let $v = self;
+                $ret
+            }
+        }
+    )*};
+}
+raw_ret! {
+    (), Nil, |_v| Ret::Nil;
+    bool, Bool, |v| Ret::Bool(v);
+    i64, Int, |v| Ret::Int(v);
+    f64, Float, |v| Ret::Float(v);
+    RawOut, Bytes, |v| Ret::Bytes(v);
+    Ret, Any, |v| v;
+}
+
+/// The shape of a signature: up to six parameter kinds and the result's kind, packed in a number.
+///
+/// Engines match on it to choose a trampoline: `match shape { s if s == Shape::of(&[Kind::Int], Kind::Bool) => … }`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape(u32);
+
+impl Shape {
+    /// The most parameters a shape has; functions with more are called by the generic path only.
+    pub const MAX_PARAMS: usize = 6;
+
+    /// Packs a signature.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_PARAMS`](Self::MAX_PARAMS) parameters.
+    #[must_use]
+    pub const fn of(params: &[Kind], result: Kind) -> Shape {
+        assert!(params.len() <= Self::MAX_PARAMS, "too many parameters for a shape");
+        let mut code = (result as u32) | ((params.len() as u32) << 3);
+        let mut i = 0;
+        while i < params.len() {
+            code |= (params[i] as u32) << (6 + 3 * i);
+            i += 1;
+        }
+        Shape(code)
+    }
+
+    /// Returns the packed number.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LETTERS: [char; 8] = ['-', 'b', 'i', 'f', 's', 'a', '?', '?'];
+        let letter = |bits: u32| LETTERS.get(bits as usize & 7).copied().unwrap_or('?');
+        f.write_str("(")?;
+        for i in 0..(self.0 >> 3) & 7 {
+            write!(f, "{}", letter(self.0 >> (6 + 3 * i)))?;
+        }
+        write!(f, ")->{}", letter(self.0))
+    }
+}
+
+/// The typed entry of an export: a function pointer whose machine-level signature is told by its shape.
+#[derive(Clone, Copy)]
+pub struct Typed {
+    shape: Shape,
+    function: unsafe fn(),
+}
+
+impl Typed {
+    /// Returns the shape.
+    #[must_use]
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Typed{:?}", self.shape)
+    }
+}
+
+macro_rules! typed {
+    ($($new:ident $call:ident ($($arg:ident : $ty:ident),*);)*) => {$(
+        impl Typed {
+            /// Wraps a function of this many parameters after the context.
+            ///
+            /// # Safety
+            /// Bytes that the function's result points to belong to the context, to the arguments or are static.
+            #[must_use]
+            pub const unsafe fn $new<C: 'static, $($ty: RawArg,)* R: RawRet>(
+                function: fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>,
+            ) -> Typed {
+                // SAFETY: function pointers have one size; the type is restored before the call.
+                let function = unsafe {
+                    std::mem::transmute::<fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>, unsafe fn()>(function)
+                };
+                Typed { shape: Shape::of(&[$($ty::KIND),*], R::KIND), function }
+            }
+
+            /// Calls a function of this many parameters after the context.
+            ///
+            /// # Safety
+            /// The shape is the one of these types, and `context` points to a live value of the export's context
+            /// type (any non-null pointer if it needs none) that nothing else uses during the call.
+            #[inline]
+            #[allow(clippy::too_many_arguments, reason = "one per parameter of the signature")]
+            pub unsafe fn $call<$($ty: RawArg,)* R: RawRet>(
+                self, context: *mut () $(, $arg: $ty)*
+            ) -> Result<R, Box<Fault>> {
+                debug_assert_eq!(self.shape, Shape::of(&[$($ty::KIND),*], R::KIND));
+                // SAFETY: each kind belongs to one raw type, so an equal shape means equal types; the context is a
+                // thin reference there and a thin pointer here, which share one ABI.
+                let function = unsafe {
+                    std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> Result<R, Box<Fault>>>(self.function)
+                };
+                function(context $(, $arg)*)
+            }
+        }
+    )*};
+}
+typed! {
+    new0 call0 ();
+    new1 call1 (a: A);
+    new2 call2 (a: A, b: B);
+    new3 call3 (a: A, b: B, c: D);
+    new4 call4 (a: A, b: B, c: D, d: E);
+    new5 call5 (a: A, b: B, c: D, d: E, e: F);
+    new6 call6 (a: A, b: B, c: D, d: E, e: F, f: G);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_differ_by_parameters_order_and_result() {
+        let shapes = [
+            Shape::of(&[], Kind::Int),
+            Shape::of(&[], Kind::Bool),
+            Shape::of(&[Kind::Nil], Kind::Int),
+            Shape::of(&[Kind::Int], Kind::Int),
+            Shape::of(&[Kind::Int, Kind::Bytes], Kind::Int),
+            Shape::of(&[Kind::Bytes, Kind::Int], Kind::Int),
+            Shape::of(&[Kind::Bytes; 6], Kind::Any),
+        ];
+        for (i, a) in shapes.iter().enumerate() {
+            for (j, b) in shapes.iter().enumerate() {
+                assert_eq!(a == b, i == j, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_typed_call_passes_context_and_arguments() {
+        fn add(cx: &mut i64, a: i64, b: RawBytes) -> Result<i64, Box<Fault>> {
+            *cx += 1;
+            Ok(a + b.bytes().len() as i64)
+        }
+        // SAFETY: the result is a number.
+        let typed = unsafe { Typed::new2(add) };
+        assert_eq!(typed.shape(), Shape::of(&[Kind::Int, Kind::Bytes], Kind::Int));
+        let mut cx = 1i64;
+        // SAFETY: the bytes are static.
+        let text = unsafe { RawBytes::new(b"abc".as_ptr(), 3) };
+        // SAFETY: `add` has this shape, and `cx` is its context.
+        let sum: i64 = unsafe { typed.call2((&raw mut cx).cast(), 39, text) }.unwrap();
+        assert_eq!((sum, cx), (42, 2));
+    }
+}

@@ -1,0 +1,58 @@
+//! **Write a Rust function once; call it from any script language.**
+//!
+//! This crate is the part that knows neither a language nor a protocol:
+//!
+//! 1. An *export* is a Rust function that `#[kemi_export]` has described in an [`ExportDef`].
+//! 2. A [`Registry`] is the sorted, checked table of the exports of one host, with its [`Callbacks`].
+//! 3. An [`Engine`] binds a registry into an interpreter; [`find_engine`] gives the linked ones by name.
+//! 4. An [`Instance`] is a loaded script on one thread: the host calls its callbacks, the script calls exports.
+//!
+//! A call ends in an [`Outcome`] or a [`ScriptError`]. Most users name the facade crate `kemi`, which re-exports this
+//! one; authors of modules and engines depend on this one alone.
+
+extern crate self as kemi_core;
+
+mod callback;
+mod compiled;
+mod control;
+mod convert;
+mod engine;
+mod error;
+mod export;
+mod instance;
+mod policy;
+mod registry;
+mod runtime;
+mod settings;
+mod source;
+mod suggest;
+mod types;
+mod value;
+
+pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
+pub use compiled::{Compiled, CompiledFn};
+pub use convert::{FromArg, IntoRet, IntoValue, Mismatch, Rest};
+pub use engine::{Engine, Interpreter, UnknownEngine, engines, find_engine};
+pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
+pub use export::{
+    Call, ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Out, Param, RawArg, RawBytes, RawOut, RawRet, Ret,
+    Shape, Thunk, Typed,
+};
+pub use instance::Instance;
+pub use policy::{Coercions, Policy};
+pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
+pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};
+pub use settings::{LoadError, Settings};
+pub use source::Source;
+pub use suggest::nearest;
+pub use types::{Kind, Type};
+pub use value::{Arg, ByteString, MAX_VALUE_DEPTH, Map, Value};
+
+// Not public API. Used by generated code.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::engine::Announcement;
+    pub use crate::export::{bad_argument, has_shape};
+    pub use inventory;
+    pub use linkme;
+}

@@ -1,0 +1,524 @@
+//! What stands between an interpreter and the native functions: the context slot, the gates, the ways a call ends.
+
+use std::any::TypeId;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::Arc;
+
+use crate::callback::{CallbackId, RouteId};
+use crate::engine::Interpreter;
+use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
+use crate::export::{Call, Ret};
+use crate::policy::{Coercions, Policy};
+use crate::registry::{Export, IDLE_GATE, RegistryData};
+use crate::value::{Arg, Value};
+
+/// How deep callbacks may nest: script, native function, script, and so on.
+pub const MAX_NESTED_CALLBACKS: u32 = 16;
+
+/// How a callback ended, if not with an error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It returned.
+    Value(Value),
+    /// It asked to end here.
+    Exit,
+    /// It asked to end here and to drop what it was called for.
+    Drop,
+}
+
+/// The state that one interpreter shares with the native functions it calls.
+///
+/// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or
+/// [`invoke`](Self::invoke), and turns the [`Fault`] it gets back into what its language calls an error.
+pub struct Runtime {
+    registry: Arc<RegistryData>,
+    engine: &'static str,
+    coercions: Coercions,
+    context: Cell<*mut ()>,
+    gate: Cell<u64>,
+    ending: Cell<Option<Control>>,
+    callback: Cell<Option<CallbackId>>,
+    depth: Cell<u32>,
+    typed_calls: Cell<u64>,
+    generic_calls: Cell<u64>,
+    raised: RefCell<Option<ScriptError>>,
+    unknown: RefCell<Option<(String, Option<String>)>>,
+    warned: RefCell<HashSet<u32>>,
+    gates: RefCell<Vec<u64>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
+        Runtime {
+            registry,
+            engine,
+            coercions,
+            context: Cell::new(ptr::null_mut()),
+            gate: Cell::new(IDLE_GATE),
+            ending: Cell::new(None),
+            callback: Cell::new(None),
+            depth: Cell::new(0),
+            typed_calls: Cell::new(0),
+            generic_calls: Cell::new(0),
+            raised: RefCell::new(None),
+            unknown: RefCell::new(None),
+            warned: RefCell::new(HashSet::new()),
+            gates: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Returns the registry the scripts see.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<RegistryData> {
+        &self.registry
+    }
+
+    /// Returns the engine's name.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// Returns how many calls took the typed and the generic path.
+    #[must_use]
+    pub fn calls(&self) -> (u64, u64) {
+        (self.typed_calls.get(), self.generic_calls.get())
+    }
+
+    /// Returns whether the running callback is to end: by an exit, a drop, or not at all.
+    ///
+    /// While it is set every native call ends with the same fault again, so a script that catches what an engine
+    /// raised gets no further.
+    #[must_use]
+    #[inline]
+    pub fn ending(&self) -> Option<Control> {
+        self.ending.get()
+    }
+
+    /// Makes the running callback end; for engines whose language has an exit of its own.
+    pub fn end(&self, control: Control) {
+        // A drop asked for first stands: the exit that follows it is how the script stops.
+        if self.ending.get() != Some(Control::Drop) {
+            self.ending.set(Some(control));
+        }
+        self.gate.set(0);
+    }
+
+    /// Calls an export by its typed entry.
+    ///
+    /// `call` gets the context, to be passed to the typed entry and to nothing else. It must not enter the
+    /// interpreter in a way that can raise: an error of the interpreter must not cross this frame.
+    ///
+    /// # Errors
+    /// What the export, its argument conversion or a panic in it came to; pass it to [`settle`](Self::settle).
+    #[inline]
+    pub fn typed<R>(
+        &self,
+        export: &Export,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    ) -> Result<R, Box<Fault>> {
+        self.typed_calls.set(self.typed_calls.get().wrapping_add(1));
+        self.guarded(export, call)
+    }
+
+    /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, settles.
+    ///
+    /// # Errors
+    /// [`Fault::Exit`] or [`Fault::Drop`] when the callback is to end, else the error to raise in the script.
+    pub fn invoke(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
+        self.generic_calls.set(self.generic_calls.get().wrapping_add(1));
+        if export.def.deprecated.is_some() {
+            self.warn_deprecated(export, interpreter);
+        }
+        let result = self.checked(export, args, interpreter);
+        result.or_else(|fault| self.settle(export, fault, interpreter))
+    }
+
+    fn checked(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
+        let def = export.def;
+        let compat = self.registry.policy() == Policy::Compat;
+        let most = def.max_args().unwrap_or(usize::MAX);
+        let args = if compat { args.get(..most).unwrap_or(args) } else { args };
+        if args.len() < def.min_args() || args.len() > most {
+            return Err(wrong_count(export, args.len()));
+        }
+        let coerced: Vec<(usize, Value)> = if compat {
+            let pairs = args.iter().zip(def.params).enumerate();
+            pairs.filter_map(|(i, (arg, param))| self.coercions.apply(arg, param.ty).map(|v| (i, v))).collect()
+        } else {
+            Vec::new()
+        };
+        let script = Script { runtime: self, interpreter };
+        let run = |args: &[Arg<'_>]| {
+            self.guarded(export, |context| {
+                let call = Call { args, script: &script, export: def };
+                // SAFETY: `guarded` gives the context of this export, taken out of its slot for the call.
+                unsafe { def.thunk.call(context, &call) }
+            })
+        };
+        if coerced.is_empty() {
+            return run(args);
+        }
+        let mut changed = args.to_vec();
+        for (i, value) in &coerced {
+            if let Some(arg) = changed.get_mut(*i) {
+                *arg = value.into();
+            }
+        }
+        run(&changed)
+    }
+
+    /// Takes the context, calls, catches a panic, gives the context back.
+    #[inline]
+    fn guarded<R>(
+        &self,
+        export: &Export,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    ) -> Result<R, Box<Fault>> {
+        if export.gate & self.gate.get() == 0 {
+            return Err(self.refuse(export));
+        }
+        let result = if export.def.needs_context {
+            let context = self.context.replace(ptr::null_mut());
+            if context.is_null() {
+                return Err(self.no_context(export));
+            }
+            let result = catch_unwind(AssertUnwindSafe(|| call(context)));
+            self.context.set(context);
+            result
+        } else {
+            catch_unwind(AssertUnwindSafe(|| call(ptr::NonNull::<()>::dangling().as_ptr())))
+        };
+        result.unwrap_or_else(|payload| Err(panicked(export, &*payload)))
+    }
+
+    /// Lends the context to a callback that is itself native.
+    pub(crate) fn with_context<C: 'static, R>(
+        &self,
+        interpreter: &dyn Interpreter,
+        run: impl FnOnce(&mut C, &Script<'_>) -> R,
+    ) -> Result<R, ScriptError> {
+        let context = self.context.replace(ptr::null_mut());
+        if context.is_null() || TypeId::of::<C>() != self.registry.context().id() {
+            let message = format!("there is no context of type {} to lend", std::any::type_name::<C>());
+            return Err(ScriptError::new(ErrorCode::NoContext, message));
+        }
+        let script = Script { runtime: self, interpreter };
+        // SAFETY: a slot that is not null holds the `&mut C` that `run` was given for the registry's context type,
+        // checked to be `C`; taking it out of the slot makes this the only use.
+        let result = catch_unwind(AssertUnwindSafe(|| run(unsafe { &mut *context.cast::<C>() }, &script)));
+        self.context.set(context);
+        result.map_err(|payload| {
+            let message = format!("the callback panicked: {}", panic_text(&*payload));
+            ScriptError::new(ErrorCode::NativePanic, message)
+        })
+    }
+
+    #[cold]
+    fn refuse(&self, export: &Export) -> Box<Fault> {
+        match self.ending.get() {
+            Some(Control::Exit) => return Box::new(Fault::Exit),
+            Some(Control::Drop) => return Box::new(Fault::Drop),
+            None => {}
+        }
+        let here = match self.callback.get().and_then(|id| self.registry.names().get(id)) {
+            Some((route, _)) => format!("route '{}'", self.registry.route_name(route)),
+            None => "the script's top level".to_owned(),
+        };
+        let message = format!("may not be called in {here}; allowed in: {}", export.def.callbacks.join(", "));
+        ScriptError::new(ErrorCode::NotAllowedHere, message).into()
+    }
+
+    #[cold]
+    fn no_context(&self, _export: &Export) -> Box<Fault> {
+        let message = if self.callback.get().is_none() {
+            "needs the host's context, and there is none while the script is being loaded"
+        } else {
+            "needs the host's context, which a native function further up holds"
+        };
+        ScriptError::new(ErrorCode::NoContext, message).into()
+    }
+
+    /// Finishes a fault of either path: remembers an exit or drop, completes an error, and under
+    /// [`Policy::Compat`] turns a bad argument into a log line and the result `false`.
+    ///
+    /// # Errors
+    /// The fault for the engine to raise.
+    #[cold]
+    pub fn settle(
+        &self,
+        export: &Export,
+        mut fault: Box<Fault>,
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<Fault>> {
+        match &mut *fault {
+            Fault::Exit => self.end(Control::Exit),
+            Fault::Drop => self.end(Control::Drop),
+            Fault::Error(error) => {
+                // An error of a nested callback has its own export already.
+                if error.engine.is_empty() && error.export.is_none() {
+                    error.export = Some(self.registry.script_name(export.def));
+                }
+                if error.place.is_none() {
+                    error.place = interpreter.place();
+                }
+                let bad_call = matches!(error.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount);
+                if bad_call && self.registry.policy() == Policy::Compat {
+                    tracing::error!(target: "kemi", engine = self.engine, "{error}; returning false");
+                    return Ok(Ret::Bool(false));
+                }
+            }
+        }
+        Err(fault)
+    }
+
+    /// Keeps an error's fields while only its text travels through the script.
+    ///
+    /// Call it just before raising; [`recover`](Self::recover) gives the error back when the same text comes out.
+    pub fn stash(&self, error: ScriptError) -> String {
+        let text = error_text(&error);
+        *self.raised.borrow_mut() = Some(error);
+        text
+    }
+
+    /// Returns the stashed error if `text`, what the language reports at the end, contains what was raised for it.
+    #[must_use]
+    pub fn recover(&self, text: &str) -> Option<ScriptError> {
+        self.raised.borrow_mut().take_if(|error| text.contains(&error_text(error)))
+    }
+
+    /// Notes that a script looked up a name that does not exist; see [`explain_missing`](Self::explain_missing).
+    pub fn note_unknown(&self, module: &str, function: Option<&str>) {
+        *self.unknown.borrow_mut() = Some((module.to_owned(), function.map(str::to_owned)));
+    }
+
+    /// Explains the last unknown name, for an error that says that something nil was called or indexed.
+    ///
+    /// Returns `None` if the script has looked up no unknown name since the callback began.
+    #[must_use]
+    pub fn explain_missing(&self) -> Option<ScriptError> {
+        let (module, function) = self.unknown.borrow_mut().take()?;
+        Some(self.registry.explain_unknown(&module, function.as_deref()))
+    }
+
+    fn warn_deprecated(&self, export: &Export, interpreter: &dyn Interpreter) {
+        let Some(deprecated) = export.def.deprecated else { return };
+        if self.warned.borrow_mut().insert(export.index) {
+            let place = interpreter.place().map_or_else(|| "unknown place".to_owned(), |p| p.to_string());
+            let name = self.registry.script_name(export.def);
+            tracing::warn!(
+                target: "kemi",
+                engine = self.engine,
+                "{place}: {name} is deprecated since {}; use {}",
+                deprecated.since,
+                deprecated.instead
+            );
+        }
+    }
+
+    /// Runs a callback with a context in the slot, and puts everything back as it was.
+    pub(crate) fn run(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let depth = self.depth.get();
+        if depth >= MAX_NESTED_CALLBACKS {
+            let message = format!("callbacks nest deeper than {MAX_NESTED_CALLBACKS}");
+            return Err(self.complete(ScriptError::new(ErrorCode::NestedTooDeep, message), callback));
+        }
+        if depth == 0 {
+            self.unknown.borrow_mut().take();
+            self.raised.borrow_mut().take();
+        }
+        let _restore = Restore {
+            runtime: self,
+            context: self.context.replace(context),
+            gate: self.gate.replace(self.gate_of(callback)),
+            ending: self.ending.replace(None),
+            callback: self.callback.replace(Some(callback)),
+            depth: self.depth.replace(depth + 1),
+        };
+        let result = interpreter.call(callback, args);
+        match self.ending.get() {
+            Some(Control::Exit) => Ok(Outcome::Exit),
+            Some(Control::Drop) => Ok(Outcome::Drop),
+            None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
+        }
+    }
+
+    fn complete(&self, mut error: ScriptError, callback: CallbackId) -> ScriptError {
+        error.engine = self.engine;
+        if error.callback.is_none() {
+            error.callback = self.registry.callback_name(callback).map(|name| name.to_string());
+        }
+        error
+    }
+
+    fn gate_of(&self, callback: CallbackId) -> u64 {
+        let mut gates = self.gates.borrow_mut();
+        if let Some(&gate) = gates.get(callback.index())
+            && gate != 0
+        {
+            return gate;
+        }
+        let gate = self.registry.names().get(callback).map_or(IDLE_GATE, |(route, _)| 1 << route.0);
+        if gates.len() <= callback.index() {
+            gates.resize(callback.index() + 1, 0);
+        }
+        if let Some(slot) = gates.get_mut(callback.index()) {
+            *slot = gate;
+        }
+        gate
+    }
+
+    /// Forgets an exit that a script asked for at its top level.
+    pub(crate) fn loaded(&self) {
+        self.ending.set(None);
+        self.gate.set(IDLE_GATE);
+        self.raised.borrow_mut().take();
+        self.unknown.borrow_mut().take();
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("engine", &self.engine)
+            .field("callback", &self.callback.get())
+            .field("depth", &self.depth.get())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Restore<'a> {
+    runtime: &'a Runtime,
+    context: *mut (),
+    gate: u64,
+    ending: Option<Control>,
+    callback: Option<CallbackId>,
+    depth: u32,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.runtime.context.set(self.context);
+        self.runtime.gate.set(self.gate);
+        self.runtime.ending.set(self.ending);
+        self.runtime.callback.set(self.callback);
+        self.runtime.depth.set(self.depth);
+    }
+}
+
+/// The text of an error as scripts see it: without the place, which languages add in their own way.
+fn error_text(error: &ScriptError) -> String {
+    match &error.export {
+        Some(export) => format!("{export}: {}", error.message),
+        None => error.message.clone(),
+    }
+}
+
+#[cold]
+fn wrong_count(export: &Export, given: usize) -> Box<Fault> {
+    let (least, most) = (export.def.min_args(), export.def.max_args());
+    let takes = match most {
+        Some(most) if most == least => format!("{least}"),
+        Some(most) => format!("{least} to {most}"),
+        None => format!("at least {least}"),
+    };
+    let names: Vec<&str> = export.def.params.iter().map(|p| p.name).collect();
+    let message = format!("takes {takes} argument(s) ({}), got {given}", names.join(", "));
+    ScriptError::new(ErrorCode::ArgumentCount, message).into()
+}
+
+#[cold]
+fn panicked(export: &Export, payload: &(dyn std::any::Any + Send)) -> Box<Fault> {
+    let (file, line, text) = (export.def.file, export.def.line, panic_text(payload));
+    let message = format!("the native function ({file}:{line}) panicked: {text}");
+    ScriptError::new(ErrorCode::NativePanic, message).with_hint("this is a bug in the host, not in the script").into()
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// The running script, as a native function sees it.
+///
+/// Take it as `script: &Script<'_>` after the context to call back into the script.
+pub struct Script<'a> {
+    runtime: &'a Runtime,
+    interpreter: &'a dyn Interpreter,
+}
+
+impl Script<'_> {
+    /// Calls a callback from within a native function, in the same interpreter.
+    ///
+    /// An exit or drop in it ends the callback only; it comes back as the outcome.
+    ///
+    /// # Errors
+    /// What the script raised; [`ErrorCode::NoContext`] if `C` is not the registry's context type.
+    pub fn call<C: 'static>(
+        &self,
+        callback: CallbackId,
+        context: &mut C,
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        if TypeId::of::<C>() != self.runtime.registry.context().id() {
+            let (given, own) = (std::any::type_name::<C>(), self.runtime.registry.context().name());
+            let message = format!("callback with a context of type {given} in a registry of {own}");
+            return Err(ScriptError::new(ErrorCode::NoContext, message));
+        }
+        self.runtime.run(self.interpreter, callback, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Finds the callback for a function name that a script gives at run time.
+    ///
+    /// # Errors
+    /// [`ErrorCode::MissingCallback`] if the script defines no such function, with the nearest name it does define.
+    pub fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
+        if !self.interpreter.resolve(name) {
+            return Err(missing_callback(name, self.interpreter));
+        }
+        self.runtime.registry.names().intern(route, name)
+    }
+
+    /// Returns whether the script defines a function.
+    #[must_use]
+    pub fn defines(&self, name: &str) -> bool {
+        self.interpreter.resolve(name)
+    }
+
+    /// Returns where in the script the native function was called from.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.interpreter.place()
+    }
+
+    /// Returns the registry.
+    #[must_use]
+    pub fn registry(&self) -> &RegistryData {
+        &self.runtime.registry
+    }
+}
+
+impl fmt::Debug for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("runtime", &self.runtime).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn missing_callback(name: &str, interpreter: &dyn Interpreter) -> ScriptError {
+    let functions = interpreter.functions();
+    let error = ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"));
+    match crate::suggest::nearest(name, functions.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
+        None => error,
+    }
+}

@@ -1,0 +1,89 @@
+//! The types of parameters and results, as the registry knows and dumps them.
+
+use std::fmt;
+
+use serde::ser::{Serialize, Serializer};
+
+/// The type of a parameter or result.
+///
+/// Shown and serialised as a short text: `int`, `int(0..65535)`, `string`, `[string]`, `{int}`, `bool?`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Type {
+    /// No value.
+    Nil,
+    /// A truth value.
+    Bool,
+    /// An integer within the bounds, both included.
+    Int {
+        /// The least allowed value.
+        min: i64,
+        /// The greatest allowed value.
+        max: i64,
+    },
+    /// A double; an integer is taken too.
+    Float,
+    /// A string that must be valid UTF-8.
+    Str,
+    /// A string of any bytes.
+    Bytes,
+    /// Any value.
+    Any,
+    /// A list of one element type.
+    Array(&'static Type),
+    /// A map from strings to one element type.
+    Map(&'static Type),
+    /// The type or nil.
+    Option(&'static Type),
+    /// Several results.
+    Tuple(&'static [Type]),
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Nil => f.write_str("nil"),
+            Type::Bool => f.write_str("bool"),
+            Type::Int { min: i64::MIN, max: i64::MAX } => f.write_str("int"),
+            Type::Int { min, max } => write!(f, "int({min}..{max})"),
+            Type::Float => f.write_str("float"),
+            Type::Str => f.write_str("string"),
+            Type::Bytes => f.write_str("bytes"),
+            Type::Any => f.write_str("any"),
+            Type::Array(element) => write!(f, "[{element}]"),
+            Type::Map(element) => write!(f, "{{{element}}}"),
+            Type::Option(inner) => write!(f, "{inner}?"),
+            Type::Tuple(items) => {
+                f.write_str("(")?;
+                for (i, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+impl Serialize for Type {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What one machine-level slot of a native call holds: the alphabet of [`Shape`](crate::Shape).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// No value: results only.
+    Nil = 0,
+    /// A `bool`.
+    Bool = 1,
+    /// An `i64`.
+    Int = 2,
+    /// An `f64`.
+    Float = 3,
+    /// Borrowed bytes: [`RawBytes`](crate::RawBytes) as a parameter, [`RawOut`](crate::RawOut) as a result.
+    Bytes = 4,
+    /// Anything: [`Ret`](crate::Ret) as a result; a parameter of this kind keeps the export off the typed path.
+    Any = 5,
+}

@@ -1,0 +1,239 @@
+//! Prints the function and its description.
+
+use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::visit_mut::VisitMut;
+use syn::{ItemFn, Lifetime, Path, Type};
+
+use crate::mistakes::Mistakes;
+use crate::parse::{self, Options};
+use crate::validate::{self, Signature};
+
+/// More parameters than this and only the generic entry is made; `Shape::MAX_PARAMS` in the core.
+const MAX_TYPED: usize = 6;
+
+pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
+    let mut mistakes = Mistakes::default();
+    let options = parse::options(options, &mut mistakes);
+    let signature = validate::signature(&function, &mut mistakes);
+    match mistakes.into_tokens() {
+        // The function itself stays, so that its callers do not add errors of their own.
+        Some(errors) => quote!(#function #errors),
+        None => {
+            let description = describe(&options, &function, &signature);
+            quote!(#function #description)
+        }
+    }
+}
+
+fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
+    let core = options.krate.as_ref().map_or_else(core_path, |path| quote!(#path));
+    let cfgs = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    let module = options.module.as_ref().map(syn::LitStr::value).unwrap_or_default();
+    let name = match &options.name {
+        Some(name) => name.value(),
+        None => function.sig.ident.unraw().to_string(),
+    };
+    let doc = &signature.doc;
+    let since = option(options.since.as_ref());
+    let deprecated = match &options.deprecated {
+        Some((since, instead)) => {
+            quote!(::core::option::Option::Some(#core::Deprecated { since: #since, instead: #instead }))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    let callbacks = &options.callbacks;
+    let cost = options.cost.as_ref().map_or_else(|| quote!(1u32), |cost| quote!(#cost as u32));
+    let needs_context = signature.context.is_some();
+    let argument_context = match &signature.context {
+        Some((ty, _)) => quote!(#ty),
+        None => quote!(#core::NoContext),
+    };
+    let owner = options.context.as_ref().map_or_else(|| argument_context.clone(), |ty| quote!(#ty));
+    let params = signature.params.iter().map(|param| {
+        let (name, ty) = (&param.name, with_lifetimes(&param.ty, "'static"));
+        if param.rest {
+            quote!(#core::Param { name: #name, ty: #core::Type::Any, optional: true, variadic: true })
+        } else {
+            let from = quote_spanned!(place(&param.ty)=> <#ty as #core::FromArg<'static>>);
+            quote!(#core::Param { name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: false })
+        }
+    });
+    let result = result_type(signature);
+    let returns = quote_spanned!(place(&result)=> <#result as #core::IntoRet>::RETURNS);
+    let thunk = thunk(&core, function, signature, &argument_context);
+    let typed = typed(&core, function, signature, &argument_context, &result);
+
+    quote! {
+        #(#cfgs)*
+        const _: () = {
+            #thunk
+
+            #[#core::__private::linkme::distributed_slice(#core::EXPORTS)]
+            #[linkme(crate = #core::__private::linkme)]
+            static __KEMI_EXPORT: #core::ExportDef = #core::ExportDef {
+                module: #module,
+                name: #name,
+                doc: #doc,
+                params: &[#(#params),*],
+                returns: #returns,
+                since: #since,
+                deprecated: #deprecated,
+                callbacks: &[#(#callbacks),*],
+                cost: #cost,
+                context: #core::ContextType::of::<#owner>(),
+                needs_context: #needs_context,
+                file: ::core::file!(),
+                line: ::core::line!(),
+                // SAFETY: what the exported function returns borrows from its own parameters or is static.
+                thunk: unsafe { #core::Thunk::new::<#argument_context>(__kemi_thunk) },
+                typed: #typed,
+            };
+        };
+    }
+}
+
+/// The generic entry: takes each argument out of the slice by its type.
+fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: &TokenStream) -> TokenStream {
+    let ident = &function.sig.ident;
+    let leading = leading_arguments(signature, &quote!(__call.script));
+    let args = signature.params.iter().enumerate().map(|(i, param)| {
+        if param.rest {
+            quote!(__call.rest(#i))
+        } else {
+            let ty = with_lifetimes(&param.ty, "'_");
+            quote_spanned!(place(&param.ty)=> __call.arg::<#ty>(#i)?)
+        }
+    });
+    quote! {
+        #[allow(unused_variables, clippy::all, clippy::pedantic)]
+        fn __kemi_thunk(
+            __cx: &mut #context,
+            __call: &#core::Call<'_>,
+        ) -> ::core::result::Result<#core::Ret, ::std::boxed::Box<#core::Fault>> {
+            let __result = #ident(#(#leading,)* #(#args),*);
+            ::core::result::Result::Ok(#core::RawRet::into_ret(#core::IntoRet::into_raw(__result)?))
+        }
+    }
+}
+
+/// The typed entry, if the signature can have one.
+fn typed(
+    core: &TokenStream,
+    function: &ItemFn,
+    signature: &Signature,
+    context: &TokenStream,
+    result: &Type,
+) -> TokenStream {
+    let none = quote!(::core::option::Option::None);
+    if signature.script || signature.params.len() > MAX_TYPED || signature.params.iter().any(|p| p.rest) {
+        return none;
+    }
+    let ident = &function.sig.ident;
+    let leading = leading_arguments(signature, &TokenStream::new());
+    let names: Vec<Ident> = (0..signature.params.len()).map(|i| format_ident!("__a{i}")).collect();
+    let raws: Vec<TokenStream> = signature
+        .params
+        .iter()
+        .map(|param| {
+            let ty = with_lifetimes(&param.ty, "'static");
+            quote_spanned!(place(&param.ty)=> <#ty as #core::FromArg<'static>>::Raw)
+        })
+        .collect();
+    let args = signature.params.iter().zip(&names).enumerate().map(|(i, (param, name))| {
+        let ty = with_lifetimes(&param.ty, "'_");
+        quote_spanned! {place(&param.ty)=>
+            <#ty as #core::FromArg<'_>>::from_raw(&#name)
+                .map_err(|__mismatch| #core::__private::bad_argument(&__KEMI_EXPORT, #i, __mismatch))?
+        }
+    });
+    let new = format_ident!("new{}", names.len());
+    quote! {{
+        #[allow(unused_variables, clippy::all, clippy::pedantic)]
+        fn __kemi_typed(
+            __cx: &mut #context,
+            #(#names: #raws),*
+        ) -> ::core::result::Result<<#result as #core::IntoRet>::Raw, ::std::boxed::Box<#core::Fault>> {
+            #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*))
+        }
+        if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
+            // SAFETY: what the exported function returns borrows from its own parameters or is static.
+            ::core::option::Option::Some(unsafe { #core::Typed::#new(__kemi_typed) })
+        } else {
+            #none
+        }
+    }}
+}
+
+fn leading_arguments(signature: &Signature, script: &TokenStream) -> Vec<TokenStream> {
+    let mut leading = Vec::new();
+    match &signature.context {
+        Some((_, true)) => leading.push(quote!(__cx)),
+        Some((_, false)) => leading.push(quote!(&*__cx)),
+        None => {}
+    }
+    if signature.script {
+        leading.push(script.clone());
+    }
+    leading
+}
+
+fn result_type(signature: &Signature) -> Type {
+    match &signature.returns {
+        Some(ty) => with_lifetimes(ty, "'static"),
+        None => syn::parse_quote!(()),
+    }
+}
+
+/// Replaces every lifetime but `'static`, and gives references that have none this one.
+fn with_lifetimes(ty: &Type, lifetime: &str) -> Type {
+    struct Replace(Lifetime);
+    impl VisitMut for Replace {
+        fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+            if lifetime.ident != "static" {
+                *lifetime = self.0.clone();
+            }
+        }
+
+        fn visit_type_reference_mut(&mut self, reference: &mut syn::TypeReference) {
+            if reference.lifetime.is_none() {
+                reference.lifetime = Some(self.0.clone());
+            }
+            syn::visit_mut::visit_type_reference_mut(self, reference);
+        }
+    }
+    let mut ty = ty.clone();
+    Replace(Lifetime::new(lifetime, Span::call_site())).visit_type_mut(&mut ty);
+    ty
+}
+
+/// Where errors about a type point to; names resolve as in the rest of the expansion, also if a `macro_rules!` was
+/// given the type from outside.
+fn place(ty: &Type) -> Span {
+    Span::call_site().located_at(ty.span())
+}
+
+fn option(text: Option<&syn::LitStr>) -> TokenStream {
+    match text {
+        Some(text) => quote!(::core::option::Option::Some(#text)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+/// Finds the crate that has the types, under whatever name the user's `Cargo.toml` gives it.
+fn core_path() -> TokenStream {
+    for (package, own_name) in [("kemi-core", "kemi_core"), ("kemi", "kemi")] {
+        let name = match crate_name(package) {
+            Ok(FoundCrate::Itself) => own_name.to_owned(),
+            Ok(FoundCrate::Name(name)) => name,
+            Err(_) => continue,
+        };
+        let ident = Ident::new(&name, Span::call_site());
+        return quote!(::#ident);
+    }
+    let fallback: Path = syn::parse_quote!(::kemi_core);
+    quote!(#fallback)
+}

@@ -1,0 +1,235 @@
+//! Reads the attribute's options and the function below it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, ItemFn, Lit, LitInt, LitStr, Path, Token, Type};
+
+use crate::mistakes::Mistakes;
+
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) module: Option<LitStr>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) since: Option<LitStr>,
+    pub(crate) deprecated: Option<(LitStr, LitStr)>,
+    pub(crate) callbacks: Vec<LitStr>,
+    pub(crate) cost: Option<LitInt>,
+    pub(crate) context: Option<Type>,
+    pub(crate) krate: Option<Path>,
+}
+
+const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, context, crate";
+
+/// Reads the function.
+///
+/// # Errors
+/// What to print instead: the item as it is, so that its users do not add errors of their own, and the mistake.
+pub(crate) fn item(tokens: TokenStream) -> Result<ItemFn, TokenStream> {
+    syn::parse2(tokens.clone()).map_err(|error| {
+        let what = "#[kemi_export] goes on a function with a body";
+        // The parser's own message points into the middle of whatever the item is; the item itself is the mistake.
+        match syn::parse2::<syn::Item>(tokens) {
+            Ok(item) => {
+                let error = syn::Error::new_spanned(first_token(&item), what).to_compile_error();
+                quote::quote!(#item #error)
+            }
+            Err(_) => error.to_compile_error(),
+        }
+    })
+}
+
+fn first_token(item: &syn::Item) -> TokenStream {
+    quote::quote!(#item).into_iter().take(1).collect()
+}
+
+/// Reads the options; every mistake is noted, the sound ones are kept.
+pub(crate) fn options(tokens: TokenStream, mistakes: &mut Mistakes) -> Options {
+    let mut options = Options::default();
+    let mut seen: Vec<String> = Vec::new();
+    let entries = match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
+        Ok(entries) => entries,
+        Err(error) => {
+            mistakes.push(error);
+            // The rest cannot be read; an absent module would be a second message for the same mistake.
+            options.module = Some(LitStr::new("", Span::call_site()));
+            return options;
+        }
+    };
+    for entry in entries {
+        let key = entry.key.unraw().to_string();
+        if seen.contains(&key) {
+            mistakes.at(&entry.key, format!("option `{key}` is given twice"));
+            continue;
+        }
+        options.set(&key, &entry, mistakes);
+        seen.push(key);
+    }
+    if !seen.iter().any(|key| key == "module") {
+        mistakes.push(syn::Error::new(
+            Span::call_site(),
+            "#[kemi_export] needs `module = \"name\"`; use `module = \"\"` for the root object",
+        ));
+    }
+    options
+}
+
+impl Options {
+    fn set(&mut self, key: &str, entry: &Entry, mistakes: &mut Mistakes) {
+        match key {
+            "module" => self.module = entry.name(true, mistakes),
+            "name" => self.name = entry.name(false, mistakes),
+            "since" => self.since = entry.text(mistakes),
+            "deprecated" => self.deprecated = entry.deprecated(mistakes),
+            "callbacks" => self.callbacks = entry.names(mistakes),
+            "cost" => self.cost = entry.integer(mistakes),
+            "context" => self.context = entry.parsed("a type: `context = Type`", mistakes),
+            "crate" => self.krate = entry.parsed("a path: `crate = path`", mistakes),
+            _ => mistakes.at(&entry.key, format!("unknown option `{key}`; known are: {KNOWN}")),
+        }
+    }
+}
+
+/// One option: `key`, `key = value` or `key(list)`.
+struct Entry {
+    key: Ident,
+    value: EntryValue,
+}
+
+enum EntryValue {
+    None,
+    Assigned(TokenStream),
+    List(TokenStream),
+}
+
+impl syn::parse::Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let key = Ident::parse_any(input)?;
+        let value = if input.peek(Token![=]) {
+            input.parse::<Token![=]>()?;
+            EntryValue::Assigned(until_comma(input)?)
+        } else if input.peek(syn::token::Paren) {
+            let content;
+            syn::parenthesized!(content in input);
+            EntryValue::List(content.parse()?)
+        } else {
+            EntryValue::None
+        };
+        Ok(Entry { key, value })
+    }
+}
+
+fn until_comma(input: ParseStream<'_>) -> syn::Result<TokenStream> {
+    let mut tokens = TokenStream::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        tokens.extend([input.parse::<proc_macro2::TokenTree>()?]);
+    }
+    if tokens.is_empty() { Err(input.error("expected a value after `=`")) } else { Ok(tokens) }
+}
+
+impl Entry {
+    fn wrong(&self, expected: &str, mistakes: &mut Mistakes) {
+        let message = format!("option `{}` takes {expected}", self.key.unraw());
+        match &self.value {
+            EntryValue::Assigned(tokens) => mistakes.at(tokens, message),
+            EntryValue::None | EntryValue::List(_) => mistakes.at(&self.key, message),
+        }
+    }
+
+    fn parsed<T: syn::parse::Parse>(&self, expected: &str, mistakes: &mut Mistakes) -> Option<T> {
+        if let EntryValue::Assigned(tokens) = &self.value
+            && let Ok(parsed) = syn::parse2(tokens.clone())
+        {
+            return Some(parsed);
+        }
+        self.wrong(expected, mistakes);
+        None
+    }
+
+    fn text(&self, mistakes: &mut Mistakes) -> Option<LitStr> {
+        let expected = format!("a string: `{} = \"…\"`", self.key.unraw());
+        self.parsed(&expected, mistakes)
+    }
+
+    /// A text that every language can spell as a name; the root module has none.
+    fn name(&self, root: bool, mistakes: &mut Mistakes) -> Option<LitStr> {
+        let name = self.text(mistakes)?;
+        let text = name.value();
+        let spelled =
+            text.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()));
+        if !spelled || (text.is_empty() && !root) {
+            mistakes.at(&name, "a name in scripts has ASCII letters, digits and `_`, and does not begin with a digit");
+        }
+        Some(name)
+    }
+
+    fn integer(&self, mistakes: &mut Mistakes) -> Option<LitInt> {
+        let expected = "a number of plain calls, at most 4294967295: `cost = 10`";
+        let number: LitInt = self.parsed(expected, mistakes)?;
+        if number.base10_parse::<u32>().is_err() {
+            self.wrong(expected, mistakes);
+            return None;
+        }
+        Some(number)
+    }
+
+    fn names(&self, mistakes: &mut Mistakes) -> Vec<LitStr> {
+        let expected = "a list of route names: `callbacks(request, reply)`";
+        let EntryValue::List(tokens) = &self.value else {
+            self.wrong(expected, mistakes);
+            return Vec::new();
+        };
+        let Ok(items) = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(tokens.clone()) else {
+            self.wrong(expected, mistakes);
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.wrong(expected, mistakes);
+        }
+        let mut names: Vec<LitStr> = Vec::new();
+        for item in &items {
+            let name = match item {
+                Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.clone(),
+                Expr::Path(path) if path.path.get_ident().is_some() => {
+                    LitStr::new(&path.path.get_ident().map(|i| i.unraw().to_string()).unwrap_or_default(), item.span())
+                }
+                other => {
+                    mistakes.at(other, "expected a route name");
+                    continue;
+                }
+            };
+            if names.iter().any(|known| known.value() == name.value()) {
+                mistakes.at(item, format!("route `{}` is named twice", name.value()));
+            }
+            names.push(name);
+        }
+        names
+    }
+
+    fn deprecated(&self, mistakes: &mut Mistakes) -> Option<(LitStr, LitStr)> {
+        let expected = "`deprecated(since = \"version\", use = \"module.function\")`";
+        let EntryValue::List(tokens) = &self.value else {
+            self.wrong(expected, mistakes);
+            return None;
+        };
+        let Ok(entries) = Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens.clone()) else {
+            self.wrong(expected, mistakes);
+            return None;
+        };
+        let (mut since, mut instead) = (None, None);
+        for entry in &entries {
+            match entry.key.unraw().to_string().as_str() {
+                "since" if since.is_none() => since = entry.text(mistakes),
+                "use" if instead.is_none() => instead = entry.text(mistakes),
+                "since" | "use" => mistakes.at(&entry.key, format!("`{}` is given twice", entry.key)),
+                _ => mistakes.at(&entry.key, "`deprecated` takes `since` and `use`"),
+            }
+        }
+        if since.is_none() || instead.is_none() {
+            self.wrong(expected, mistakes);
+        }
+        Some((since?, instead?))
+    }
+}

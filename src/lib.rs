@@ -1,0 +1,59 @@
+//! **Write a Rust function once; call it from Lua, Python, JavaScript and Rhai. One config line chooses the language.**
+//!
+//! ```
+//! use kemi::{Callbacks, Registry, kemi_export};
+//!
+//! /// The host's own context: what its functions work on.
+//! struct Counter(i64);
+//!
+//! /// Adds to the counter.
+//! #[kemi_export(module = "counter")]
+//! fn add(cx: &mut Counter, n: i64) -> i64 {
+//!     cx.0 += n;
+//!     cx.0
+//! }
+//!
+//! let mut callbacks = Callbacks::new();
+//! let start = callbacks.required("start", "on_start", &[]);
+//! let registry = Registry::<Counter>::builder().all_modules().callbacks(callbacks).build()?;
+//! assert!(registry.find("counter", "add").is_some());
+//! # let _ = start;
+//! # Ok::<(), kemi::RegistryError>(())
+//! ```
+//!
+//! From there a host calls [`link`] once, finds an engine with [`find_engine`], loads a script with
+//! [`Instance::load`] and calls its callbacks with [`Instance::call`]. `examples/hello` is the whole of it.
+//!
+//! This crate is a facade: the types come from `kemi-core`, the attribute from `kemi-macros`, and each engine from a
+//! crate of its own behind a feature. Without features no interpreter is built.
+//!
+//! # Features
+//!
+//! | feature | engine | names for `cfgengine` |
+//! |---|---|---|
+//! | `lua` | Lua 5.4, vendored | `lua`, `app_lua` |
+//! | `luajit` | LuaJIT 2.1 in place of Lua 5.4 | the same |
+//! | `rhai` | Rhai | `rhai`, `app_rhai` |
+//! | `python` | the CPython 3 found at build time, embedded | `python`, `python3`, `app_python3`, `app_python3s` |
+//! | `js` | JavaScript on Boa | `js`, `jsdt`, `javascript`, `app_jsdt` |
+
+// Expansions of the attribute inside this crate name it by this path.
+extern crate self as kemi;
+
+pub use kemi_core::*;
+pub use kemi_macros::kemi_export;
+
+/// Links the engines of the enabled features into the program.
+///
+/// A crate that nothing mentions is not linked, and its engine would not be found. Calling this once, anywhere, is
+/// enough.
+pub fn link() {
+    #[cfg(any(feature = "lua", feature = "luajit"))]
+    kemi_lua::link();
+    #[cfg(feature = "rhai")]
+    kemi_rhai::link();
+    #[cfg(feature = "python")]
+    kemi_python::link();
+    #[cfg(feature = "js")]
+    kemi_js::link();
+}
