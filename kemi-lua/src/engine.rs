@@ -1,0 +1,43 @@
+//! The engine: what creates interpreters.
+
+use std::rc::Rc;
+
+use kemi_core::{Coercions, Engine, Interpreter, Runtime, ScriptError, Source};
+
+use crate::interpreter::LuaInterpreter;
+
+/// Lua, as `cfgengine = "lua"` chooses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lua;
+
+kemi_core::announce_engine!(&Lua);
+
+impl Engine for Lua {
+    fn name(&self) -> &'static str {
+        "lua"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["app_lua", "luajit"]
+    }
+
+    fn language(&self) -> String {
+        if cfg!(feature = "luajit") { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
+    }
+
+    fn coercions(&self) -> Coercions {
+        Coercions {
+            text_to_integer: true,
+            number_to_text: true,
+            nil_to_empty: true,
+            bool_to_integer: false,
+            float_to_integer: true,
+        }
+    }
+
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+        let interpreter = LuaInterpreter::new(runtime, sources)?;
+        interpreter.run(sources)?;
+        Ok(Box::new(interpreter))
+    }
+}

@@ -1,0 +1,460 @@
+//! A Lua state with a loaded script, and the way in.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
+use std::ffi::c_int;
+use std::fmt;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kemi_core::{
+    Arg, ByteString, CallbackId, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError, Source, Value,
+};
+use mlua::ffi;
+
+use crate::libraries::Missing;
+use crate::trampoline::Bound;
+use crate::values::{self, State};
+use crate::{ending, errors, libraries};
+
+/// The interpreter that hosts own. The state itself is pinned in a [`Core`], which C closures point to.
+pub(crate) struct LuaInterpreter {
+    core: Rc<Core>,
+}
+
+/// One Lua state and what belongs to it.
+pub(crate) struct Core {
+    main: State,
+    pub(crate) runtime: Rc<Runtime>,
+    /// The state that runs: the main one or a coroutine's.
+    pub(crate) current: Cell<State>,
+    /// The state that the innermost callback was started on.
+    pub(crate) base: Cell<State>,
+    /// Whether the hook that ends a callback is set.
+    pub(crate) armed: Cell<bool>,
+    /// Where on the machine stack the outermost callback began; 0 when none runs.
+    bottom: Cell<usize>,
+    pub(crate) bounds: OnceCell<Box<[Bound]>>,
+    pub(crate) missing: OnceCell<Box<[Missing]>>,
+    handles: RefCell<Vec<Option<Handle>>>,
+    kept: RefCell<Vec<Kept>>,
+    scratch: Cell<Vec<u8>>,
+    /// The frames of the last error that reached the host's message handler.
+    pub(crate) caught: RefCell<Vec<Frame>>,
+    /// The last part of the last unknown name looked up.
+    pub(crate) unknown: RefCell<String>,
+    /// The beginning of a warning that comes in pieces.
+    pub(crate) warning: RefCell<Vec<u8>>,
+    /// Names of global functions that are not the script's.
+    own: RefCell<HashSet<Vec<u8>>>,
+    pub(crate) refs: Cell<Refs>,
+}
+
+/// References to functions in Lua's registry.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Refs {
+    pub(crate) handler: c_int,
+    pub(crate) enter: c_int,
+    pub(crate) tostring: c_int,
+}
+
+struct Handle {
+    reference: c_int,
+    pointer: usize,
+    name: Arc<str>,
+}
+
+/// What must outlive a push that may raise: an error of Lua skips destructors, so frames own nothing meanwhile.
+#[expect(dead_code, reason = "read through pointers; here only to be dropped in time")]
+pub(crate) enum Kept {
+    /// A string.
+    Text(ByteString),
+    /// Bytes copied from the context.
+    Bytes(Vec<u8>),
+    /// A tree of values.
+    Tree(Box<Value>),
+    /// Several results.
+    Tuple(Vec<Value>),
+}
+
+/// How much of the machine stack nested C functions may take before Lua gets an error, on LuaJIT, which sets no limit
+/// itself.
+const MAX_MACHINE_STACK: usize = 1 << 20;
+
+impl LuaInterpreter {
+    /// Creates a state with the libraries and the registry's exports.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Runtime`] when memory runs out.
+    pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<LuaInterpreter, ScriptError> {
+        // SAFETY: no demands.
+        let main = unsafe { ffi::luaL_newstate() };
+        if main.is_null() {
+            return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
+        }
+        let core = Rc::new(Core {
+            main,
+            runtime,
+            current: Cell::new(main),
+            base: Cell::new(main),
+            armed: Cell::new(false),
+            bottom: Cell::new(0),
+            bounds: OnceCell::new(),
+            missing: OnceCell::new(),
+            handles: RefCell::new(Vec::new()),
+            kept: RefCell::new(Vec::new()),
+            scratch: Cell::new(Vec::new()),
+            caught: RefCell::new(Vec::new()),
+            unknown: RefCell::new(String::new()),
+            warning: RefCell::new(Vec::new()),
+            own: RefCell::new(HashSet::new()),
+            refs: Cell::new(Refs::default()),
+        });
+        let interpreter = LuaInterpreter { core };
+        libraries::set_up(&interpreter.core, main, sources)?;
+        let own = interpreter.core.global_functions();
+        interpreter.core.own.borrow_mut().extend(own);
+        Ok(interpreter)
+    }
+
+    /// Compiles all sources, then runs their top levels in order; an exit at one of them ends that quietly.
+    ///
+    /// # Errors
+    /// What a file's reading, its syntax or its top level gives.
+    pub(crate) fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
+        let (core, l) = (&*self.core, self.core.main);
+        let names: Vec<String> = sources.iter().map(Source::name).collect();
+        for (source, name) in sources.iter().zip(&names) {
+            let text = source.read()?;
+            libraries::compile(core, l, &text, name)?;
+        }
+        // The chunks lie on the stack in order.
+        let mut result = Ok(());
+        for index in 1..=c_int::try_from(sources.len()).unwrap_or(0) {
+            if result.is_err() || core.runtime.ending().is_some() {
+                break;
+            }
+            let run = core.enter(l, &[], || {
+                // SAFETY: the index holds a chunk; `enter` has made room.
+                unsafe { ffi::lua_pushvalue(l, index) };
+            });
+            result = run.map(|_returned| ());
+        }
+        // SAFETY: only the chunks are on the stack.
+        unsafe { ffi::lua_settop(l, 0) };
+        if core.runtime.ending().is_some() { Ok(()) } else { result }
+    }
+}
+
+impl Drop for LuaInterpreter {
+    fn drop(&mut self) {
+        // Finalizers may call native functions once more, so the core must still be whole.
+        // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
+        unsafe { ffi::lua_close(self.core.main) };
+    }
+}
+
+impl fmt::Debug for LuaInterpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LuaInterpreter").field("runtime", &self.core.runtime).finish_non_exhaustive()
+    }
+}
+
+impl Interpreter for LuaInterpreter {
+    fn resolve(&self, name: &str) -> bool {
+        self.core.resolve(name)
+    }
+
+    fn functions(&self) -> Vec<String> {
+        self.core.functions()
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.core.call(callback, args)
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.core.place()
+    }
+}
+
+/// Native functions get the core as their interpreter: it does not move.
+impl Interpreter for Core {
+    fn resolve(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|(reference, _)| {
+            // SAFETY: the reference is fresh and not used any more; giving it back does not raise.
+            unsafe { ffi::luaL_unref(self.current.get(), ffi::LUA_REGISTRYINDEX, reference) };
+            true
+        })
+    }
+
+    fn functions(&self) -> Vec<String> {
+        let own = self.own.borrow();
+        let names = self.global_functions().into_iter().filter(|name| !own.contains(name));
+        let mut names: Vec<String> = names.filter_map(|name| String::from_utf8(name).ok()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        let function = self.handle(callback)?;
+        let l = self.current.get();
+        self.enter(l, args, || {
+            // SAFETY: the reference is to the callback's function; `enter` has made room.
+            unsafe { ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, function.into()) };
+        })
+    }
+
+    fn place(&self) -> Option<Place> {
+        errors::place(self.current.get())
+    }
+}
+
+impl Core {
+    /// Calls what `push_function` pushes, and is the border that exits, errors and the machine stack end at.
+    fn enter(&self, l: State, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
+        args.iter().try_for_each(values::passable)?;
+        let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
+        let room = c_int::try_from(args.len()).unwrap_or(c_int::MAX).saturating_add(ffi::LUA_MINSTACK);
+        // SAFETY: it does not raise.
+        if unsafe { ffi::lua_checkstack(l, room) } == 0 {
+            return Err(ScriptError::new(ErrorCode::StackOverflow, "no room on Lua's stack to call the callback"));
+        }
+        let marker = 0u8;
+        let border = Border {
+            core: self,
+            l,
+            // SAFETY: no demands.
+            top: unsafe { ffi::lua_gettop(l) },
+            base: self.base.replace(l),
+            current: self.current.replace(l),
+            bottom: self.bottom.get(),
+            kept: self.kept.borrow().len(),
+        };
+        if border.bottom == 0 {
+            self.bottom.set((&raw const marker).addr());
+        }
+        let request = Request { args };
+        // SAFETY: the room is there. Without strings and tables nothing that is pushed allocates; with them the
+        // pushing happens inside the protected call, in `enter_with`, from memory that this frame keeps.
+        let status = unsafe {
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
+            if plain {
+                push_function();
+                args.iter().for_each(|arg| values::push_arg(l, arg));
+                let count = c_int::try_from(args.len()).unwrap_or(c_int::MAX);
+                ffi::lua_pcall(l, count, 1, border.top + 1)
+            } else {
+                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().enter.into());
+                push_function();
+                ffi::lua_pushlightuserdata(l, (&raw const request).cast_mut().cast());
+                ffi::lua_pcall(l, 2, 1, border.top + 1)
+            }
+        };
+        let result = if self.runtime.ending().is_some() {
+            Ok(Value::Nil)
+        } else if status == ffi::LUA_OK {
+            // SAFETY: the result is at this index.
+            unsafe { values::read(l, border.top + 2, None) }.map_err(|mut error| {
+                error.message = format!("the callback's result: {}", error.message);
+                error
+            })
+        } else {
+            let frames = self.caught.take();
+            // SAFETY: the error is at this index.
+            Err(unsafe { errors::failure(self, l, border.top + 2, status, frames) })
+        };
+        drop(border);
+        result
+    }
+
+    /// Names the function at a Lua function pointer, if it is a callback of the host.
+    pub(crate) fn callback_at(&self, pointer: usize) -> Option<String> {
+        let handles = self.handles.try_borrow().ok()?;
+        handles.iter().flatten().find(|handle| handle.pointer == pointer).map(|handle| handle.name.to_string())
+    }
+
+    /// Returns whether nested C functions have used up their share of the machine stack.
+    pub(crate) fn stack_is_full(&self) -> bool {
+        let here = 0u8;
+        let bottom = self.bottom.get();
+        bottom != 0 && bottom.abs_diff((&raw const here).addr()) > MAX_MACHINE_STACK
+    }
+
+    /// Keeps a value until the matching [`release`](Self::release) or, after an error, the end of the callback.
+    pub(crate) fn keep(&self, kept: Kept) {
+        self.kept.borrow_mut().push(kept);
+    }
+
+    /// Drops what was kept last.
+    pub(crate) fn release(&self) {
+        let last = self.kept.borrow_mut().pop();
+        if let Some(Kept::Bytes(bytes)) = last {
+            self.scratch.set(bytes);
+        }
+    }
+
+    /// Pushes bytes that the context owns, before anything can change the context.
+    ///
+    /// # Safety
+    /// As [`values::push_bytes`]; the bytes are valid now.
+    #[inline]
+    pub(crate) unsafe fn push_out(&self, l: State, out: RawOut) {
+        // SAFETY: the call that gave the bytes was the last use of the context.
+        let bytes = unsafe { out.bytes() };
+        if cfg!(feature = "luajit") {
+            // LuaJIT collects garbage before it copies, and a finalizer may call a native function.
+            let mut copy = self.scratch.take();
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            let (pointer, length) = (copy.as_ptr(), copy.len());
+            self.keep(Kept::Bytes(copy));
+            // SAFETY: as the caller's; the copy is kept and its buffer does not move.
+            unsafe { ffi::lua_pushlstring(l, pointer.cast(), length) };
+            self.release();
+        } else {
+            // SAFETY: as the caller's; Lua copies first and collects garbage then.
+            unsafe { values::push_bytes(l, bytes) };
+        }
+    }
+
+    fn handle(&self, callback: CallbackId) -> Result<c_int, ScriptError> {
+        if let Some(Some(handle)) = self.handles.borrow().get(callback.index()) {
+            return Ok(handle.reference);
+        }
+        let name = self.runtime.registry().callback_name(callback).unwrap_or_default();
+        let Some((reference, pointer)) = self.find(&name) else {
+            let message = format!("the script defines no function '{name}'");
+            return Err(ScriptError::new(ErrorCode::MissingCallback, message));
+        };
+        let mut handles = self.handles.borrow_mut();
+        if handles.len() <= callback.index() {
+            handles.resize_with(callback.index() + 1, || None);
+        }
+        if let Some(slot) = handles.get_mut(callback.index()) {
+            *slot = Some(Handle { reference, pointer, name });
+        }
+        Ok(reference)
+    }
+
+    /// Finds a global function and refers to it.
+    fn find(&self, name: &str) -> Option<(c_int, usize)> {
+        let (mut reference, mut pointer) = (None, 0);
+        let look = |l: State| {
+            // SAFETY: protected; only numbers are alive.
+            unsafe {
+                ffi::lua_pushglobaltable(l);
+                values::push_bytes(l, name.as_bytes());
+                ffi::lua_rawget(l, -2);
+                if ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION {
+                    pointer = ffi::lua_topointer(l, -1).addr();
+                    reference = Some(ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX));
+                }
+            }
+        };
+        // Out of memory means not found, for which the caller has an error.
+        let _ = protected(self.current.get(), look);
+        Some((reference?, pointer))
+    }
+
+    fn global_functions(&self) -> Vec<Vec<u8>> {
+        let l = self.current.get();
+        let mut names = Vec::new();
+        // SAFETY: the slots are made sure of; nothing here raises, and keys are not converted.
+        unsafe {
+            if ffi::lua_checkstack(l, 3) == 0 {
+                return names;
+            }
+            let top = ffi::lua_gettop(l);
+            ffi::lua_pushglobaltable(l);
+            ffi::lua_pushnil(l);
+            while ffi::lua_next(l, top + 1) != 0 {
+                let function = ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION;
+                if function && ffi::lua_type(l, -2) == ffi::LUA_TSTRING {
+                    names.push(values::string(l, -2).to_vec());
+                }
+                ffi::lua_settop(l, top + 2);
+            }
+            ffi::lua_settop(l, top);
+        }
+        names
+    }
+}
+
+/// What a callback changes, put back when it ends.
+struct Border<'a> {
+    core: &'a Core,
+    l: State,
+    top: c_int,
+    base: State,
+    current: State,
+    bottom: usize,
+    kept: usize,
+}
+
+impl Drop for Border<'_> {
+    fn drop(&mut self) {
+        ending::disarm(self.core, self.l);
+        // SAFETY: the top was this before; nothing on the stack has a close metamethod pending.
+        unsafe { ffi::lua_settop(self.l, self.top) };
+        self.core.base.set(self.base);
+        self.core.current.set(self.current);
+        self.core.bottom.set(self.bottom);
+        self.core.kept.borrow_mut().truncate(self.kept);
+    }
+}
+
+/// The arguments of a callback, for [`enter_with`].
+struct Request<'a> {
+    args: &'a [Arg<'a>],
+}
+
+/// Calls the function at index 1 with arguments that need memory.
+///
+/// # Safety
+/// Called by Lua with a function and a light userdata that points to a [`Request`].
+pub(crate) unsafe extern "C-unwind" fn enter_with(l: State) -> c_int {
+    // SAFETY: as this function's contract; the request outlives the call, and this frame owns nothing.
+    unsafe {
+        let request = &*ffi::lua_touserdata(l, 2).cast::<Request<'_>>();
+        ffi::lua_settop(l, 1);
+        let count = c_int::try_from(request.args.len()).unwrap_or(c_int::MAX);
+        ffi::luaL_checkstack(l, count, ptr::null());
+        for arg in request.args {
+            values::push_arg(l, arg);
+        }
+        ffi::lua_call(l, count, 1);
+    }
+    1
+}
+
+/// Runs a closure in which Lua may raise; returns the status, with nothing left on the stack.
+///
+/// An error of Lua skips the closure's frame, so it must not own anything.
+pub(crate) fn protected<F: FnMut(State)>(l: State, mut run: F) -> c_int {
+    unsafe extern "C-unwind" fn trampoline<F: FnMut(State)>(l: State) -> c_int {
+        // SAFETY: the only argument points to the closure, which its owner keeps during the call.
+        unsafe { (*ffi::lua_touserdata(l, 1).cast::<F>())(l) };
+        0
+    }
+    let closure = (&raw mut run).cast();
+    // SAFETY: the room is made sure of; the closure outlives the call. On Lua 5.4 pushing a C function without
+    // upvalues does not allocate; `lua_cpcall` does it inside the protection.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        if ffi::lua_checkstack(l, ffi::LUA_MINSTACK) == 0 {
+            return ffi::LUA_ERRMEM;
+        }
+        #[cfg(not(feature = "luajit"))]
+        let status = {
+            ffi::lua_pushcfunction(l, trampoline::<F>);
+            ffi::lua_pushlightuserdata(l, closure);
+            ffi::lua_pcall(l, 1, 0, 0)
+        };
+        #[cfg(feature = "luajit")]
+        let status = ffi::lua_cpcall(l, trampoline::<F>, closure);
+        ffi::lua_settop(l, top);
+        status
+    }
+}

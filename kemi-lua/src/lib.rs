@@ -1,0 +1,32 @@
+//! The Lua engine of KEMI: scripts in Lua 5.4, or in LuaJIT 2.1 with the feature `luajit`.
+//!
+//! Call [`link`] once in a host; then `cfgengine = "lua"` is valid there. Every instance has an interpreter of its own.
+//!
+//! - A script sees the registry as nested plain tables, normally `KSR`. A lookup that misses gives `nil`, so
+//!   `if KSR.nathelper then … end` works; calling what is not there is an error that names the nearest function.
+//! - `KSR.x.exit()`, `KSR.x.drop()` and `os.exit()` end the innermost callback. No `pcall`, `xpcall`, coroutine,
+//!   comparator or metamethod can catch that. At a script's top level they end the loading of all files quietly.
+//! - `require` looks in the folders of the scripts first; C libraries cannot be loaded. Of `debug` there are
+//!   `traceback` and `getinfo`; `os.setlocale` (it would change the whole process) and binary chunks are left out.
+//! - `print` and `warn` write to `tracing` under the target `script`.
+//! - On LuaJIT the compiler is on, the `ffi` library is not there, and numbers are doubles.
+//!
+#![doc = include_str!("../docs/values.md")]
+
+mod ending;
+mod engine;
+mod errors;
+mod interpreter;
+mod libraries;
+mod prune;
+mod trampoline;
+mod values;
+
+pub use engine::Lua;
+
+/// Makes sure that the engine is linked into the program.
+///
+/// A crate that is only listed as a dependency is not linked, and its engine stays unknown.
+pub fn link() {
+    std::hint::black_box(Lua);
+}

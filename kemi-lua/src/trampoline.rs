@@ -1,0 +1,370 @@
+//! The C functions behind the exports: one for each common shape of a signature, and a generic one.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use kemi_core::{Arg, Export, Fault, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Type, Typed, Value};
+use mlua::ffi;
+
+use crate::ending;
+use crate::errors;
+use crate::interpreter::{Core, Kept};
+use crate::values::{self, State};
+
+/// What the upvalue of an export's closure points to; lives as long as the Lua state.
+pub(crate) struct Bound {
+    core: *const Core,
+    export: *const Export,
+    typed: Option<Typed>,
+}
+
+impl Bound {
+    pub(crate) fn new(core: &Core, export: &Export) -> Bound {
+        // A deprecated export warns, which the generic path does.
+        let typed = if export.def.deprecated.is_some() { None } else { export.def.typed };
+        Bound { core: ptr::from_ref(core), export: ptr::from_ref(export), typed }
+    }
+
+    /// Chooses the C function for the export.
+    pub(crate) fn function(&self) -> ffi::lua_CFunction {
+        self.typed.and_then(|typed| by_shape(typed.shape())).unwrap_or(generic)
+    }
+
+    fn core(&self) -> &Core {
+        // SAFETY: the core owns this record and is pinned.
+        unsafe { &*self.core }
+    }
+
+    fn export(&self) -> &Export {
+        // SAFETY: the core's runtime owns the registry, whose table of exports does not change.
+        unsafe { &*self.export }
+    }
+}
+
+/// Returns the record of the running closure.
+///
+/// # Safety
+/// The running function is an export's closure.
+#[inline]
+unsafe fn bound<'a>(l: State) -> &'a Bound {
+    // SAFETY: the upvalue was made from a record that outlives the state.
+    unsafe { &*ffi::lua_touserdata(l, ffi::lua_upvalueindex(1)).cast_const().cast::<Bound>() }
+}
+
+/// A parameter that is read straight from the stack.
+trait FromStack: RawArg {
+    /// Reads it if the type matches exactly.
+    ///
+    /// # Safety
+    /// The index is valid; the result is used only while the argument is on the stack.
+    unsafe fn read(l: State, index: c_int) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl FromStack for i64 {
+    #[inline]
+    unsafe fn read(l: State, index: c_int) -> Option<i64> {
+        // SAFETY: as the caller's.
+        unsafe { values::integer(l, index) }
+    }
+}
+
+impl FromStack for bool {
+    #[inline]
+    unsafe fn read(l: State, index: c_int) -> Option<bool> {
+        // SAFETY: neither call raises.
+        unsafe { (ffi::lua_type(l, index) == ffi::LUA_TBOOLEAN).then(|| ffi::lua_toboolean(l, index) != 0) }
+    }
+}
+
+impl FromStack for RawBytes {
+    #[inline]
+    unsafe fn read(l: State, index: c_int) -> Option<RawBytes> {
+        // SAFETY: a string is not converted, and stays on the stack during the call.
+        unsafe {
+            if ffi::lua_type(l, index) != ffi::LUA_TSTRING {
+                return None;
+            }
+            let mut length = 0;
+            let pointer = ffi::lua_tolstring(l, index, &raw mut length);
+            Some(RawBytes::new(pointer.cast(), length))
+        }
+    }
+}
+
+/// A result that is pushed straight onto the stack.
+trait ToStack: RawRet {
+    /// Pushes it and returns the number of values.
+    ///
+    /// # Safety
+    /// Called as the last thing of a C function that owns nothing but this.
+    unsafe fn push(self, l: State, bound: &Bound) -> c_int;
+}
+
+macro_rules! to_stack {
+    ($($ty:ty, |$l:ident, $bound:ident, $v:ident| $push:expr;)*) => {$(
+        impl ToStack for $ty {
+            #[inline]
+            unsafe fn push(self, $l: State, $bound: &Bound) -> c_int {
+                let $v = self;
+                // SAFETY: a C function has free slots; as the caller's.
+                unsafe { $push };
+                1
+            }
+        }
+    )*};
+}
+to_stack! {
+    (), |l, _bound, _v| ffi::lua_pushnil(l);
+    bool, |l, _bound, v| ffi::lua_pushboolean(l, v.into());
+    i64, |l, _bound, v| ffi::lua_pushinteger(l, v);
+    f64, |l, _bound, v| ffi::lua_pushnumber(l, v);
+    RawOut, |l, bound, v| bound.core().push_out(l, v);
+}
+
+impl ToStack for Ret {
+    #[inline]
+    unsafe fn push(self, l: State, bound: &Bound) -> c_int {
+        // SAFETY: as the caller's; owned results are kept by the core while they are pushed.
+        unsafe {
+            match self {
+                Ret::Nil => ffi::lua_pushnil(l),
+                Ret::Bool(b) => ffi::lua_pushboolean(l, b.into()),
+                Ret::Int(i) => ffi::lua_pushinteger(l, i),
+                Ret::Float(x) => ffi::lua_pushnumber(l, x),
+                Ret::Bytes(out) => bound.core().push_out(l, out),
+                Ret::Value(value) => return push_value(l, bound, value),
+                Ret::Tuple(items) => return push_tuple(l, bound, items),
+            }
+        }
+        1
+    }
+}
+
+/// # Safety
+/// As [`ToStack::push`].
+unsafe fn push_value(l: State, bound: &Bound, value: Value) -> c_int {
+    let core = bound.core();
+    // SAFETY: as the caller's. What is kept stays where it is on the heap until it is released.
+    unsafe {
+        match value {
+            Value::Str(text) => {
+                let (pointer, length) = (text.as_ptr(), text.len());
+                core.keep(Kept::Text(text));
+                ffi::lua_pushlstring(l, pointer.cast(), length);
+                core.release();
+            }
+            tree @ (Value::Array(_) | Value::Map(_)) => {
+                if !values::shallow(&tree) {
+                    drop(tree);
+                    return settled(l, bound, values::too_deep().into());
+                }
+                let tree = Box::new(tree);
+                let pointer = ptr::from_ref(&*tree);
+                core.keep(Kept::Tree(tree));
+                values::push(l, &*pointer);
+                core.release();
+            }
+            Value::Nil => ffi::lua_pushnil(l),
+            Value::Bool(b) => ffi::lua_pushboolean(l, b.into()),
+            Value::Int(i) => ffi::lua_pushinteger(l, i),
+            Value::Float(x) => ffi::lua_pushnumber(l, x),
+        }
+    }
+    1
+}
+
+/// # Safety
+/// As [`ToStack::push`].
+unsafe fn push_tuple(l: State, bound: &Bound, items: Vec<Value>) -> c_int {
+    let core = bound.core();
+    // SAFETY: as the caller's. What is kept stays where it is on the heap until it is released.
+    unsafe {
+        if !items.iter().all(values::shallow) {
+            drop(items);
+            return settled(l, bound, values::too_deep().into());
+        }
+        let items_at = ptr::from_ref(items.as_slice());
+        let count = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
+        core.keep(Kept::Tuple(items));
+        ffi::luaL_checkstack(l, count, ptr::null());
+        for item in &*items_at {
+            values::push(l, item);
+        }
+        core.release();
+        count
+    }
+}
+
+macro_rules! trampolines {
+    ($($name:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
+        unsafe extern "C-unwind" fn $name<$($ty: FromStack,)* R: ToStack>(l: State) -> c_int {
+            // SAFETY: Lua calls an export's closure, chosen by the shape of these types. The arguments stay on the
+            // stack during the call; only the native function runs inside `typed`; then this frame owns only what
+            // it passes on.
+            #[allow(irrefutable_let_patterns, clippy::let_unit_value, clippy::unit_arg)]
+            unsafe {
+                let bound = bound(l);
+                if ffi::lua_gettop(l) == $count
+                    && let ($(Some($arg),)*) = ($($ty::read(l, $at),)*)
+                    && let Some(typed) = bound.typed
+                {
+                    let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
+                    return match bound.core().runtime.typed(bound.export(), call) {
+                        Ok(result) => result.push(l, bound),
+                        Err(fault) => settled(l, bound, fault),
+                    };
+                }
+                generic(l)
+            }
+        }
+    )*};
+}
+trampolines! {
+    shape0 call0 0 ();
+    shape1 call1 1 (a: A @ 1);
+    shape2 call2 2 (a: A @ 1, b: B @ 2);
+    shape3 call3 3 (a: A @ 1, b: B @ 2, c: D @ 3);
+}
+
+/// Returns the trampoline for a shape, if it has one of its own.
+fn by_shape(shape: Shape) -> Option<ffi::lua_CFunction> {
+    macro_rules! row {
+        ($name:ident [$($ty:ty),*] $result:ty) => {
+            if shape == Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND) {
+                return Some($name::<$($ty,)* $result>);
+            }
+        };
+    }
+    macro_rules! rows {
+        ($($name:ident $args:tt)*) => {$(
+            row!($name $args ());
+            row!($name $args bool);
+            row!($name $args i64);
+            row!($name $args f64);
+            row!($name $args RawOut);
+            row!($name $args Ret);
+        )*};
+    }
+    rows! {
+        shape0 []
+        shape1 [i64]
+        shape1 [RawBytes]
+        shape1 [bool]
+        shape2 [i64, i64]
+        shape2 [RawBytes, i64]
+        shape2 [RawBytes, RawBytes]
+        shape2 [i64, RawBytes]
+        shape3 [RawBytes, RawBytes, RawBytes]
+        shape3 [RawBytes, RawBytes, i64]
+    }
+    None
+}
+
+/// Finishes a fault of the typed path.
+///
+/// # Safety
+/// As [`ToStack::push`].
+#[cold]
+unsafe fn settled(l: State, bound: &Bound, fault: Box<Fault>) -> c_int {
+    let core = bound.core();
+    let outer = core.current.replace(l);
+    let settled = core.runtime.settle(bound.export(), fault, core);
+    core.current.set(outer);
+    // SAFETY: as the caller's.
+    unsafe {
+        match settled {
+            Ok(result) => result.push(l, bound),
+            Err(fault) => raise(l, core, fault),
+        }
+    }
+}
+
+/// Calls any export.
+unsafe extern "C-unwind" fn generic(l: State) -> c_int {
+    // SAFETY: Lua calls an export's closure; `invoke` gives back all it owns but the result, which is passed on.
+    unsafe {
+        let bound = bound(l);
+        match invoke(l, bound) {
+            Ok(result) => result.push(l, bound),
+            Err(fault) => raise(l, bound.core(), fault),
+        }
+    }
+}
+
+/// # Safety
+/// Called in an export's closure, with its arguments on the stack.
+unsafe fn invoke(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
+    let core = bound.core();
+    let outer = core.current.replace(l);
+    // SAFETY: as the caller's.
+    let result = unsafe { with_arguments(l, bound) };
+    core.current.set(outer);
+    result
+}
+
+/// # Safety
+/// As [`invoke`].
+unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
+    const FEW: usize = 8;
+    let (core, export) = (bound.core(), bound.export());
+    // SAFETY: nothing here raises: types are looked at first, and tables are read without metamethods.
+    unsafe {
+        let count = ffi::lua_gettop(l);
+        let mut tables: Vec<Value> = Vec::new();
+        for index in 1..=count {
+            if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
+                match values::read(l, index, None) {
+                    Ok(value) => tables.push(value),
+                    Err(mut error) => {
+                        error.message = format!("argument {index}: {}", error.message);
+                        return core.runtime.settle(export, error.into(), core);
+                    }
+                }
+            }
+        }
+        let mut few = [Arg::Nil; FEW];
+        let mut many = Vec::new();
+        let length = usize::try_from(count).unwrap_or(0);
+        let args = match few.get_mut(..length) {
+            Some(args) => args,
+            None => {
+                many.resize(length, Arg::Nil);
+                many.as_mut_slice()
+            }
+        };
+        let mut tables = tables.iter();
+        for ((index, slot), position) in (1..).zip(args.iter_mut()).zip(0..) {
+            *slot = match values::scalar(l, index, wanted(export, position)) {
+                Some(arg) => arg,
+                None => tables.next().map_or(Arg::Nil, Arg::Value),
+            };
+        }
+        core.runtime.invoke(export, args, core)
+    }
+}
+
+fn wanted(export: &Export, position: usize) -> Option<Type> {
+    export.def.params.get(position).map(|param| param.ty)
+}
+
+/// Raises a fault in the script.
+///
+/// # Safety
+/// As [`ToStack::push`].
+#[cold]
+unsafe fn raise(l: State, core: &Core, fault: Box<Fault>) -> ! {
+    match unboxed(fault) {
+        // SAFETY: as the caller's; nothing is owned here.
+        Fault::Exit | Fault::Drop => unsafe { ending::end(l, core) },
+        // SAFETY: as the caller's; the error is passed on.
+        Fault::Error(error) => unsafe { errors::raise(l, core, error) },
+    }
+}
+
+/// Frees the box before anything is raised.
+#[expect(clippy::boxed_local, reason = "freeing the box is the purpose")]
+fn unboxed(fault: Box<Fault>) -> Fault {
+    *fault
+}

@@ -1,0 +1,136 @@
+use kemi_core::{ErrorCode, Policy, Source};
+
+use crate::host::{error, eval, load, text, try_load};
+
+fn place(error: &kemi_core::ScriptError) -> (&str, u32) {
+    error.place.as_ref().map_or(("", 0), |place| (place.file.as_str(), place.line))
+}
+
+#[test]
+fn a_bad_argument_tells_all() {
+    let e = error("\n\nKSR.t.port('x')");
+    assert_eq!(e.code, ErrorCode::BadArgument);
+    assert_eq!(place(&e), ("test.lua", 3));
+    assert_eq!((e.engine, e.callback.as_deref(), e.export.as_deref()), ("lua", Some("main"), Some("KSR.t.port")));
+    let argument = e.argument.as_ref().map(|a| (a.position, a.name.as_str(), a.expected.as_str(), a.got.as_str()));
+    assert_eq!(argument, Some((1, "n", "int(0..65535)", "string \"x\"")));
+    assert!(
+        e.traceback.iter().any(|f| f.function == "function 'main'" && f.place.as_ref().is_some_and(|p| p.line == 3))
+    );
+    assert!(e.traceback.iter().any(|f| f.function.contains("native function 'port'")), "{e:#}");
+}
+
+#[test]
+fn natives_fail_panic_and_refuse_as_catchable_errors() {
+    let rows = [
+        ("KSR.t.fail('x')", ErrorCode::NativeError, "failed because of x"),
+        ("KSR.t.boom()", ErrorCode::NativePanic, "out of cheese"),
+        ("KSR.t.event_only()", ErrorCode::NotAllowedHere, "route 'main'"),
+        ("KSR.t.add(1)", ErrorCode::ArgumentCount, "takes 2"),
+        ("KSR.t.add(1, 2, 3)", ErrorCode::ArgumentCount, "got 3"),
+        ("KSR.t.port(70000)", ErrorCode::BadArgument, "70000"),
+        ("KSR.t.owned('\\xff')", ErrorCode::BadArgument, "UTF-8"),
+    ];
+    for (call, code, part) in rows {
+        let e = error(call);
+        assert_eq!(e.code, code, "{call}: {e}");
+        assert!(e.message.contains(part), "{call}: {e}");
+        assert_eq!(place(&e), ("test.lua", 1), "{call}");
+        let caught = eval(&format!("local ok, e = pcall(function() {call} end) return (not ok and e)")).to_string();
+        assert!(caught.contains(&part.replace('\'', "\\'")) && caught.contains("test.lua:1: KSR.t."), "{caught}");
+    }
+}
+
+#[test]
+fn a_native_error_that_is_raised_again_keeps_its_fields() {
+    let e = error("local ok, e = pcall(KSR.t.port, 'x')\n error('wrapped: ' .. e, 0)");
+    assert_eq!((e.code, e.export.as_deref()), (ErrorCode::BadArgument, Some("KSR.t.port")));
+    let e = error("pcall(KSR.t.port, 'x')\n error('unrelated')");
+    assert_eq!((e.code, place(&e), e.message.as_str()), (ErrorCode::Runtime, ("test.lua", 2), "unrelated"));
+}
+
+#[test]
+fn errors_of_the_script_have_place_message_and_traceback() {
+    let mut script = load(
+        "local function inner()\n  local t = nil\n  return t.x\nend\nlocal function outer()\n  inner()\n  return 1\nend\nfunction main()\n  outer()\n  return 1\nend",
+    );
+    let e = script.call(&[]).expect_err("it indexes nil");
+    assert_eq!((e.code, place(&e)), (ErrorCode::Runtime, ("test.lua", 3)));
+    assert!(e.message.starts_with("attempt to index"), "{e}");
+    let lines: Vec<u32> = e.traceback.iter().filter_map(|f| f.place.as_ref()).map(|p| p.line).collect();
+    assert_eq!(lines, [3, 6, 10]);
+    assert!(script.call(&[]).is_err(), "works on");
+}
+
+#[test]
+fn any_value_can_be_raised_and_is_described() {
+    let rows = [
+        ("error('plain', 0)", "plain"),
+        ("error({code = 5})", "the script raised a table: {\"code\": 5}"),
+        ("error(setmetatable({}, {__tostring = function() return 'mine' end}))", "mine"),
+        ("error(setmetatable({}, {__tostring = function() error('again') end}))", "the script raised a table"),
+        ("error(print)", "the script raised a function"),
+        ("error(coroutine.create(print))", "the script raised a thread"),
+        ("error(true)", "true"),
+        ("error(42)", "42"),
+        ("error()", "nil"),
+        ("error(nil)", "nil"),
+        ("error(('x'):rep(3000))", "xxx"),
+    ];
+    for (raise, part) in rows {
+        let e = error(raise);
+        assert_eq!(e.code, ErrorCode::Runtime, "{raise}");
+        assert!(e.message.contains(part), "{raise}: {e}");
+    }
+    let blame = error("local function f() error('told', 2) end\nf()\nreturn 1");
+    assert_eq!(place(&blame), ("test.lua", 2), "the level that `error` was given");
+}
+
+#[test]
+fn syntax_errors_have_file_and_line() {
+    let load = |name: &str, script: &str| try_load(Policy::Strict, &[Source::text(name, script)]).expect_err("syntax");
+    let e = load("bad.lua", "x = 1\nlocal = 2\n");
+    assert_eq!((e.code, place(&e), e.engine), (ErrorCode::Syntax, ("bad.lua", 2), "lua"));
+    let long = format!("/{}/bad.lua", "folder/".repeat(30));
+    let e = load(&long, "\n\nend");
+    assert_eq!((e.code, place(&e)), (ErrorCode::Syntax, (long.as_str(), 3)));
+    assert!(!e.message.contains("bad.lua"), "{e}");
+    let e = load("binary.lua", "\u{1b}Lua");
+    assert_eq!(e.code, ErrorCode::Syntax, "{e}");
+}
+
+#[test]
+fn errors_at_the_top_level_have_file_and_line() {
+    let sources = [Source::text("a.lua", "x = 1"), Source::text("b.lua", "\nlocal y = x.z.w\n")];
+    let e = try_load(Policy::Strict, &sources).expect_err("x is a number");
+    assert_eq!((e.code, place(&e)), (ErrorCode::Runtime, ("b.lua", 2)));
+    let e = try_load(Policy::Strict, &[Source::text("c.lua", "KSR.t.note('x')")]).expect_err("there is no context");
+    assert_eq!((e.code, place(&e)), (ErrorCode::NoContext, ("c.lua", 1)));
+}
+
+#[test]
+fn endless_recursion_is_a_stack_overflow() {
+    let rows = [
+        "local function f() return 1 + f() end f()",
+        "local function f(s) return (s:gsub('.', f)) end f('x')",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k .. 'x'] end return t.a",
+        "local function f() coroutine.wrap(f)() end f()",
+        "local function f() table.sort({3, 2, 1}, function(a, b) f() return a < b end) end f()",
+        "local t = setmetatable({}, {}) getmetatable(t).__tostring = function(t) local s = tostring(t) return s end return tostring(t)",
+        "local t = setmetatable({}, {}) getmetatable(t).__tostring = function(t) local s = ('%s'):format(t) return s end return ('%s'):format(t)",
+    ];
+    for body in rows {
+        let e = error(body);
+        assert_eq!(e.code, ErrorCode::StackOverflow, "{body}: {e}");
+        assert!(e.traceback.len() <= 50);
+    }
+    assert_eq!(eval("local function f() return pcall(f) end f() return 'still here'"), text("still here"));
+    assert_eq!(eval("local function f() return 1 + f() end pcall(f) return KSR.t.owned('ok')"), text("OK"));
+}
+
+#[test]
+fn a_missing_callback_is_told_by_name() {
+    let e = load("function man() end").call(&[]).expect_err("there is no main");
+    assert_eq!(e.code, ErrorCode::MissingCallback);
+    assert!(e.message.contains("'main'"), "{e}");
+}

@@ -1,0 +1,226 @@
+//! The host that the tests share: its context, its exports and short ways to run a script.
+
+use std::collections::BTreeMap;
+
+use kemi_core::{
+    Arg, ByteString, CallbackId, Callbacks, Control, ErrorCode, Instance, Out, Outcome, Policy, Registry, Rest, Script,
+    ScriptError, Source, Value,
+};
+use kemi_lua::Lua;
+use kemi_macros::kemi_export;
+
+/// The context.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) notes: Vec<String>,
+    pub(crate) text: Vec<u8>,
+}
+
+/// Notes that the script came here.
+#[kemi_export(module = "t")]
+fn note(cx: &mut Host, text: &str) {
+    cx.notes.push(text.to_owned());
+}
+
+#[kemi_export(module = "t")]
+fn count(cx: &mut Host) -> i64 {
+    i64::try_from(cx.notes.len()).unwrap_or(i64::MAX)
+}
+
+#[kemi_export(module = "t")]
+fn not(_cx: &mut Host, b: bool) -> bool {
+    !b
+}
+
+#[kemi_export(module = "t")]
+fn add(_cx: &mut Host, a: i64, b: i64) -> i64 {
+    a.wrapping_add(b)
+}
+
+#[kemi_export(module = "t")]
+fn int(_cx: &mut Host, n: i64) -> i64 {
+    n
+}
+
+#[kemi_export(module = "t")]
+fn half(_cx: &mut Host, x: f64) -> f64 {
+    x / 2.0
+}
+
+#[kemi_export(module = "t")]
+fn port(_cx: &mut Host, n: u16) -> i64 {
+    n.into()
+}
+
+#[kemi_export(module = "t")]
+fn sets<'c>(cx: &'c mut Host, text: &[u8]) -> &'c [u8] {
+    cx.text = text.to_vec();
+    &cx.text
+}
+
+#[kemi_export(module = "t")]
+fn get(cx: &mut Host) -> Out<'_> {
+    if cx.text.is_empty() { Out::Nil } else { Out::Bytes(&cx.text) }
+}
+
+#[kemi_export(module = "t")]
+fn owned(_cx: &mut Host, text: &str) -> String {
+    text.to_uppercase()
+}
+
+#[kemi_export(module = "t")]
+fn any(_cx: &mut Host, value: Value) -> Value {
+    value
+}
+
+#[kemi_export(module = "t")]
+fn show(_cx: &mut Host, value: Value) -> String {
+    value.to_string()
+}
+
+#[kemi_export(module = "t")]
+fn pair(_cx: &mut Host) -> (i64, String) {
+    (7, "seven".to_owned())
+}
+
+#[kemi_export(module = "t")]
+fn repeat(_cx: &mut Host, text: &str, times: Option<u8>) -> String {
+    text.repeat(times.unwrap_or(1).into())
+}
+
+#[kemi_export(module = "t")]
+fn total(_cx: &mut Host, numbers: Vec<i64>) -> i64 {
+    numbers.iter().sum()
+}
+
+#[kemi_export(module = "t")]
+fn keys(_cx: &mut Host, map: BTreeMap<ByteString, i64>) -> Vec<String> {
+    map.keys().map(ToString::to_string).collect()
+}
+
+#[kemi_export(module = "t")]
+fn arity(_cx: &mut Host, rest: Rest<'_>) -> i64 {
+    i64::try_from(rest.len()).unwrap_or(i64::MAX)
+}
+
+#[kemi_export(module = "t")]
+fn deep(_cx: &mut Host, levels: i64) -> Value {
+    (0..levels).fold(Value::Int(1), |inner, _| Value::Array(vec![inner]))
+}
+
+#[kemi_export(module = "t")]
+fn fail(_cx: &mut Host, why: &str) -> Result<i64, String> {
+    Err(format!("failed because of {why}"))
+}
+
+#[kemi_export(module = "t")]
+fn boom(_cx: &mut Host) -> i64 {
+    panic!("out of cheese")
+}
+
+#[kemi_export(module = "t")]
+fn finish(_cx: &mut Host, really: bool) -> Result<bool, Control> {
+    if really { Err(Control::Exit) } else { Ok(true) }
+}
+
+#[kemi_export(module = "t", deprecated(since = "2.0.0", use = "t.int"))]
+fn old(_cx: &mut Host, n: i64) -> i64 {
+    n
+}
+
+#[kemi_export(module = "t", callbacks("event"))]
+fn event_only(_cx: &mut Host) {}
+
+/// Calls a function of the script and tells how it ended.
+#[kemi_export(module = "t")]
+fn run(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
+    let Some(route) = script.registry().route("named") else {
+        return Err(ScriptError::new(ErrorCode::MissingCallback, "no route"));
+    };
+    let callback = script.callback(route, name)?;
+    let outcome = script.call(callback, cx, &[Arg::Str(name.as_bytes())])?;
+    Ok(match outcome {
+        Outcome::Value(value) => value.to_string(),
+        Outcome::Exit => "exit".to_owned(),
+        Outcome::Drop => "drop".to_owned(),
+    })
+}
+
+#[kemi_export(module = "t")]
+fn line(_cx: &mut Host, script: &Script<'_>) -> i64 {
+    script.place().map_or(-1, |place| place.line.into())
+}
+
+#[kemi_export(module = "")]
+fn at_root(cx: &mut Host) -> i64 {
+    cx.notes.push("root".to_owned());
+    1
+}
+
+#[kemi_export(module = "hidden")]
+fn secret(_cx: &mut Host) -> i64 {
+    1
+}
+
+/// Builds a registry with the modules `t` and the root.
+pub(crate) fn registry(policy: Policy) -> (Registry<Host>, CallbackId) {
+    let mut callbacks = Callbacks::new();
+    let main = callbacks.optional("main", "main", &["value"]);
+    callbacks.optional("event", "on_event", &[]);
+    callbacks.named("named", &["name"]);
+    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy);
+    (builder.enable_hint("write: enable {module}").build().expect("the exports are sound"), main)
+}
+
+/// A loaded script.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) instance: Instance<Host>,
+    pub(crate) host: Host,
+    pub(crate) main: CallbackId,
+}
+
+impl Loaded {
+    pub(crate) fn call(&mut self, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
+        self.instance.call(self.main, &mut self.host, args)
+    }
+
+    pub(crate) fn value(&mut self, args: &[Arg<'_>]) -> Value {
+        match self.call(args) {
+            Ok(Outcome::Value(value)) => value,
+            other => panic!("expected a value, got {other:#?}"),
+        }
+    }
+}
+
+pub(crate) fn try_load(policy: Policy, sources: &[Source]) -> Result<Loaded, ScriptError> {
+    let (registry, main) = registry(policy);
+    let instance = Instance::load(&Lua, &registry, sources)?;
+    Ok(Loaded { instance, host: Host::default(), main })
+}
+
+/// Loads a script under the strict policy.
+pub(crate) fn load(script: &str) -> Loaded {
+    try_load(Policy::Strict, &[Source::text("test.lua", script)]).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Runs the body of `main` and returns its result.
+pub(crate) fn eval(body: &str) -> Value {
+    load(&format!("function main(value) {body}\nend")).value(&[])
+}
+
+/// Runs the body of `main`, which ends in an error.
+pub(crate) fn error(body: &str) -> ScriptError {
+    match load(&format!("function main(value) {body}\nend")).call(&[]) {
+        Err(error) => error,
+        Ok(outcome) => panic!("expected an error, got {outcome:?}"),
+    }
+}
+
+pub(crate) fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+pub(crate) fn list(items: impl IntoIterator<Item = Value>) -> Value {
+    Value::Array(items.into_iter().collect())
+}

@@ -1,0 +1,11 @@
+//! The Lua engine, one file for each concept.
+
+mod endings;
+mod errors;
+mod files;
+mod host;
+mod nesting;
+mod policies;
+mod robustness;
+mod unknown_names;
+mod values;
