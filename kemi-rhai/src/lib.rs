@@ -1,0 +1,20 @@
+//! The Rhai engine of KEMI for Rust.
+//!
+//! Call [`link`] once in the host, and the setting `cfgengine = "rhai"` finds it. Scripts call native functions as
+//! `KSR.pv.get("$rm")`, like scripts of the other languages; the host calls plain functions of the script.
+//!
+#![doc = include_str!("../docs/values.md")]
+
+mod bind;
+mod engine;
+mod errors;
+mod imports;
+mod interpreter;
+mod library;
+mod limits;
+mod shapes;
+mod text;
+mod tokens;
+mod values;
+
+pub use engine::{RhaiEngine, link};

@@ -1,0 +1,157 @@
+//! Values between Rhai and the host.
+
+use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map as KemiMap, Ret, ScriptError, Value};
+use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
+
+use crate::text;
+
+/// Converts a value of the script.
+///
+/// # Errors
+/// [`ErrorCode::ValueNotConvertible`] for a function, a value of another type without counterpart, and one that is
+/// nested too deep.
+pub(crate) fn to_value(value: &Dynamic) -> Result<Value, ScriptError> {
+    convert(value, 0)
+}
+
+/// Converts the result of a native call.
+pub(crate) fn ret_to_dynamic(ret: Ret) -> Dynamic {
+    match ret {
+        Ret::Nil => Dynamic::UNIT,
+        Ret::Bool(b) => b.into(),
+        Ret::Int(i) => i.into(),
+        Ret::Float(x) => x.into(),
+        // SAFETY: the engine calls this right after the native function returned, before the context is used again.
+        Ret::Bytes(bytes) => bytes_to_dynamic(unsafe { bytes.bytes() }),
+        Ret::Value(value) => value_to_dynamic(&value),
+        Ret::Tuple(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
+    }
+}
+
+/// Converts a host's argument to a callback; `None` for one that stands for no value.
+pub(crate) fn arg_to_dynamic(arg: &Arg<'_>) -> Option<Dynamic> {
+    Some(match *arg {
+        Arg::Nil => Dynamic::UNIT,
+        Arg::Bool(b) => b.into(),
+        Arg::Int(i) => i.into(),
+        Arg::Float(x) => x.into(),
+        Arg::Str(bytes) => bytes_to_dynamic(bytes),
+        Arg::Value(value) => value_to_dynamic(value),
+        _ => return None,
+    })
+}
+
+/// Makes a string of the script.
+pub(crate) fn bytes_to_dynamic(bytes: &[u8]) -> Dynamic {
+    ImmutableString::from(&*text::encode(bytes)).into()
+}
+
+fn value_to_dynamic(value: &Value) -> Dynamic {
+    match value {
+        Value::Nil => Dynamic::UNIT,
+        Value::Bool(b) => (*b).into(),
+        Value::Int(i) => (*i).into(),
+        Value::Float(x) => (*x).into(),
+        Value::Str(bytes) => bytes_to_dynamic(bytes),
+        Value::Array(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
+        Value::Map(map) => Dynamic::from_map(
+            map.iter().map(|(key, item)| ((&*text::encode(key)).into(), value_to_dynamic(item))).collect(),
+        ),
+    }
+}
+
+/// One argument of a native call, kept alive while it is borrowed.
+pub(crate) enum Held<'a> {
+    Scalar(Arg<'static>),
+    Text(DynamicReadLock<'a, ImmutableString>),
+    Owned(Value),
+}
+
+impl<'a> Held<'a> {
+    /// Looks at an argument.
+    ///
+    /// # Errors
+    /// As [`to_value`]; a function is no error here but an argument that no export takes.
+    pub(crate) fn of(value: &'a Dynamic) -> Result<Held<'a>, ScriptError> {
+        if let Ok(i) = value.as_int() {
+            return Ok(Held::Scalar(Arg::Int(i)));
+        }
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            return Ok(match text::may_hold_escapes(&text) {
+                true => Held::Owned(Value::from(&*text::decode(&text))),
+                false => Held::Text(text),
+            });
+        }
+        if let Ok(b) = value.as_bool() {
+            return Ok(Held::Scalar(Arg::Bool(b)));
+        }
+        if let Ok(x) = value.as_float() {
+            return Ok(Held::Scalar(Arg::Float(x)));
+        }
+        if value.is_unit() {
+            return Ok(Held::Scalar(Arg::Nil));
+        }
+        match foreign(value) {
+            Some(name) => Ok(Held::Scalar(Arg::Foreign(name))),
+            None => to_value(value).map(Held::Owned),
+        }
+    }
+
+    /// Lends the argument.
+    pub(crate) fn arg(&self) -> Arg<'_> {
+        match self {
+            Held::Scalar(arg) => *arg,
+            Held::Text(text) => Arg::Str(text.as_bytes()),
+            Held::Owned(value) => value.into(),
+        }
+    }
+}
+
+/// Names the type of a value that has no counterpart; containers and scalars have one.
+fn foreign(value: &Dynamic) -> Option<&'static str> {
+    if value.is_fnptr() {
+        return Some("function");
+    }
+    let convertible = value.is_array() || value.is_map() || value.is_blob() || value.is_char();
+    // A shared value that is being written to shows no type that can be read.
+    (!convertible && !value.is_shared()).then(|| match value.type_name() {
+        "timestamp" => "timestamp",
+        "range" | "core::ops::range::Range<i64>" | "core::ops::range::RangeInclusive<i64>" => "range",
+        _ => "object",
+    })
+}
+
+fn convert(value: &Dynamic, depth: usize) -> Result<Value, ScriptError> {
+    // Rhai copies what is put into a container, so nothing contains itself; this bounds the recursion.
+    if depth > MAX_VALUE_DEPTH {
+        return Err(refuse(format!("the value is nested deeper than {MAX_VALUE_DEPTH}")));
+    }
+    Ok(if value.is_unit() {
+        Value::Nil
+    } else if let Ok(b) = value.as_bool() {
+        Value::Bool(b)
+    } else if let Ok(i) = value.as_int() {
+        Value::Int(i)
+    } else if let Ok(x) = value.as_float() {
+        Value::Float(x)
+    } else if let Ok(c) = value.as_char() {
+        Value::from(&*text::decode(c.encode_utf8(&mut [0; 4])))
+    } else if let Some(text) = value.read_lock::<ImmutableString>() {
+        Value::from(&*text::decode(&text))
+    } else if let Some(blob) = value.read_lock::<Blob>() {
+        Value::from(blob.as_slice())
+    } else if let Some(items) = value.read_lock::<Array>() {
+        Value::Array(items.iter().map(|item| convert(item, depth + 1)).collect::<Result<_, _>>()?)
+    } else if let Some(map) = value.read_lock::<Map>() {
+        let pairs =
+            map.iter().map(|(key, item)| Ok((text::decode(key).into_owned().into(), convert(item, depth + 1)?)));
+        Value::Map(pairs.collect::<Result<KemiMap, ScriptError>>()?)
+    } else {
+        let name = foreign(value).unwrap_or("value that is in use");
+        return Err(refuse(format!("a {name} has no counterpart outside of the script")));
+    })
+}
+
+fn refuse(message: String) -> ScriptError {
+    ScriptError::new(ErrorCode::ValueNotConvertible, message)
+}
