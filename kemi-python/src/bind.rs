@@ -1,0 +1,190 @@
+//! The tree of modules that scripts see as `KSR`, and what stands behind each function in it.
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use kemi_core::{Export, RegistryData, Typed};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyCapsule, PyDict, PyModule, PyTuple};
+
+use crate::fault;
+use crate::interpreter::Inner;
+use crate::prelude::Prelude;
+use crate::trampoline;
+
+/// Leads from the functions in Python to the instance that they belong to, for as long as it is there.
+pub(crate) struct Link {
+    thread: u64,
+    target: AtomicPtr<Inner>,
+}
+
+impl Link {
+    pub(crate) fn new() -> Arc<Link> {
+        Arc::new(Link { thread: thread(), target: AtomicPtr::new(ptr::null_mut()) })
+    }
+
+    /// Sets the instance. The caller cuts the link before the last `Rc` goes.
+    pub(crate) fn set(&self, inner: &Rc<Inner>) {
+        self.target.store(Rc::as_ptr(inner).cast_mut(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.target.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// Returns the instance.
+    ///
+    /// # Errors
+    /// Why it cannot be used, for the script.
+    pub(crate) fn follow(&self) -> Result<Rc<Inner>, &'static str> {
+        if self.thread != thread() {
+            return Err("called from a thread that the script started; call it from the callback's own thread");
+        }
+        let target = self.target.load(Ordering::Relaxed);
+        if target.is_null() {
+            return Err("called after its script was unloaded");
+        }
+        // SAFETY: `set` got the pointer from an `Rc` on this thread, and `cut` comes before the last one is dropped.
+        unsafe {
+            Rc::increment_strong_count(target);
+            Ok(Rc::from_raw(target))
+        }
+    }
+}
+
+/// Returns a number for the calling thread that no other thread of the process ever has.
+fn thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local!(static NUMBER: Cell<u64> = const { Cell::new(0) });
+    if NUMBER.get() == 0 {
+        NUMBER.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    NUMBER.get()
+}
+
+/// What a function in Python holds: its export, and the way to its instance.
+///
+/// It owns the definition that the function object points to, and Python frees it after the function.
+pub(crate) struct Record {
+    pub(crate) link: Arc<Link>,
+    pub(crate) registry: Arc<RegistryData>,
+    pub(crate) index: u32,
+    pub(crate) typed: Option<Typed>,
+    _name: CString,
+    _doc: CString,
+    method: ffi::PyMethodDef,
+}
+
+// SAFETY: the pointers in `method` lead to static functions and to the record's own strings, which never change.
+unsafe impl Send for Record {}
+
+impl Record {
+    const NAME: &'static std::ffi::CStr = c"kemi.export";
+
+    /// Returns the record of a function object.
+    ///
+    /// # Safety
+    /// `object` is null or a live Python object; the record is used only as long as it lives.
+    pub(crate) unsafe fn of<'a>(object: *mut ffi::PyObject) -> Option<&'a Record> {
+        // SAFETY: any object may be asked; the name tells our capsules from others.
+        let record = unsafe { ffi::PyCapsule_GetPointer(object, Record::NAME.as_ptr()) };
+        // SAFETY: a capsule of this name holds a boxed record, see `function`.
+        unsafe { record.cast::<Record>().as_ref() }
+    }
+
+    pub(crate) fn export(&self) -> Option<&Export> {
+        self.registry.exports().get(self.index as usize)
+    }
+}
+
+/// Builds the module tree of one instance.
+///
+/// # Errors
+/// What Python raised.
+pub(crate) fn tree<'py>(
+    py: Python<'py>,
+    registry: &Arc<RegistryData>,
+    link: &Arc<Link>,
+) -> PyResult<Bound<'py, PyModule>> {
+    let prelude = Prelude::get(py)?;
+    let explain = explain(py, registry)?;
+    let root = PyModule::new(py, registry.root())?;
+    let disabled: Vec<&str> = registry.disabled_modules().collect();
+    root.setattr("__getattr__", prelude.call(py, "missing", ("", disabled, &explain))?)?;
+    root.setattr("Error", prelude.item(py, "Error")?)?;
+    // The root's own functions come first: their module's name is empty.
+    for (name, exports) in registry.modules() {
+        let module = if name.is_empty() {
+            root.clone()
+        } else {
+            let module = PyModule::new(py, &format!("{}.{name}", registry.root()))?;
+            module.setattr("__getattr__", prelude.call(py, "missing", (name, (), &explain))?)?;
+            root.setattr(name, &module)?;
+            module
+        };
+        for export in exports {
+            module.setattr(export.def.name, function(py, registry, link, export)?)?;
+        }
+    }
+    Ok(root)
+}
+
+fn function<'py>(
+    py: Python<'py>,
+    registry: &Arc<RegistryData>,
+    link: &Arc<Link>,
+    export: &Export,
+) -> PyResult<Bound<'py, PyAny>> {
+    let def = export.def;
+    let typed = def.typed.filter(|_| def.deprecated.is_none());
+    let (typed, entry) = match typed.and_then(|typed| Some((typed, trampoline::of_shape(typed.shape())?))) {
+        Some((typed, entry)) => (Some(typed), entry),
+        None => (None, trampoline::GENERIC),
+    };
+    let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+    let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
+    let name = CString::new(def.name)?;
+    let doc = CString::new(doc)?;
+    let method = ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    };
+    let (registry, link) = (registry.clone(), link.clone());
+    let record = Record { link, registry, index: export.index, typed, _name: name, _doc: doc, method };
+    let capsule = PyCapsule::new_with_value(py, record, Record::NAME)?;
+    // SAFETY: the capsule is alive and holds a record. The function object gets the definition inside it and keeps
+    // the capsule, its `self`, until it has no more use for the definition. The result is a new reference or null.
+    unsafe {
+        let Some(record) = Record::of(capsule.as_ptr()) else {
+            return Err(PyErr::fetch(py));
+        };
+        let method = (&raw const record.method).cast_mut();
+        Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, capsule.as_ptr(), ptr::null_mut()))
+    }
+}
+
+/// Makes the function that turns an unknown name into the exception to raise.
+fn explain<'py>(py: Python<'py>, registry: &Arc<RegistryData>) -> PyResult<Bound<'py, PyCFunction>> {
+    let registry = registry.clone();
+    PyCFunction::new_closure(
+        py,
+        Some(c"explain"),
+        None,
+        move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| -> PyResult<Py<PyAny>> {
+            let (module, function): (String, Option<String>) = args.extract()?;
+            let error = registry.explain_unknown(&module, function.as_deref());
+            let text = match &error.hint {
+                Some(hint) => format!("{}; {hint}", error.message),
+                None => error.message.clone(),
+            };
+            fault::exception(args.py(), "UnknownName", &text, error).map(Bound::unbind)
+        },
+    )
+}

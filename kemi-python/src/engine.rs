@@ -1,0 +1,57 @@
+//! The engine: how a script is loaded.
+
+use std::rc::Rc;
+
+use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Runtime, ScriptError, Source};
+use pyo3::prelude::*;
+
+use crate::fault;
+use crate::interpreter::Loaded;
+
+/// Python, by the CPython that the program is linked with.
+///
+/// ```no_run
+/// use kemi_core::{Instance, Registry, Source};
+///
+/// let registry = Registry::<u32>::builder().build()?;
+/// let source = Source::text("hello.py", "def hello():\n    return 'hello'\n");
+/// let instance = Instance::load(&kemi_python::PythonEngine, &registry, &[source])?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PythonEngine;
+
+impl Engine for PythonEngine {
+    fn name(&self) -> &'static str {
+        "python"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["app_python3", "app_python3s", "python3"]
+    }
+
+    fn language(&self) -> String {
+        let version = Python::version_str();
+        format!("Python {}", version.split_whitespace().next().unwrap_or(version))
+    }
+
+    fn coercions(&self) -> Coercions {
+        Coercions { bool_to_integer: true, ..Coercions::default() }
+    }
+
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+        let texts =
+            sources.iter().map(|source| Ok((source, source.read()?))).collect::<Result<Vec<_>, ScriptError>>()?;
+        Python::initialize();
+        Python::attach(|py| {
+            let loaded = Loaded::new(py, runtime, sources).map_err(|raised| {
+                let cause = fault::explain(py, &raised);
+                ScriptError::new(ErrorCode::Runtime, format!("cannot create an interpreter: {}", cause.message))
+            })?;
+            loaded.start(py, &texts)?;
+            Ok(Box::new(loaded) as Box<dyn Interpreter>)
+        })
+    }
+}
+
+kemi_core::announce_engine!(&PythonEngine);

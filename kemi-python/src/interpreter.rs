@@ -1,0 +1,340 @@
+//! One loaded script.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kemi_core::{
+    Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value, nearest,
+};
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyCFunction, PyDict, PyString, PyTuple, PyType};
+
+use crate::bind::{self, Link};
+use crate::ending::Guard;
+use crate::prelude::Prelude;
+use crate::{fault, value};
+
+/// The owner of a loaded script; unloads it.
+pub(crate) struct Loaded(ManuallyDrop<Rc<Inner>>);
+
+/// The state of a loaded script, which native calls share while they run.
+pub(crate) struct Inner {
+    pub(crate) runtime: Rc<Runtime>,
+    link: Arc<Link>,
+    /// The `Space` of `prelude.py`.
+    space: Py<PyAny>,
+    globals: Py<PyDict>,
+    /// What `mod_init` returned, if the script has one: callbacks are its methods then.
+    object: OnceCell<Py<PyAny>>,
+    /// The first argument of such callbacks.
+    message: Py<PyAny>,
+    handles: RefCell<Vec<Option<Py<PyAny>>>>,
+    /// Whether the script ended its own top level.
+    ended: Cell<bool>,
+}
+
+impl Loaded {
+    /// Creates an instance's namespace.
+    ///
+    /// # Errors
+    /// What Python raised, such as being out of memory.
+    pub(crate) fn new(py: Python<'_>, runtime: Rc<Runtime>, sources: &[Source]) -> PyResult<Loaded> {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let link = Link::new();
+        let registry = runtime.registry();
+        let tree = bind::tree(py, registry, &link)?;
+        let mut folders: Vec<String> = Vec::new();
+        for folder in sources.iter().filter_map(Source::folder).map(|folder| folder.display().to_string()) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        let stem = sources.first().map_or_else(|| "script".to_owned(), |source| stem(&source.name()));
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let args = (serial, registry.root(), tree, stem, folders, log(py, runtime.engine())?);
+        let space = Prelude::get(py)?.call(py, "Space", args)?;
+        let globals = space.getattr("globals")?.cast_into::<PyDict>().map_err(PyErr::from)?.unbind();
+        let message = space.getattr("message")?.unbind();
+        let space = space.unbind();
+        let inner = Rc::new(Inner {
+            runtime,
+            link,
+            space,
+            globals,
+            object: OnceCell::new(),
+            message,
+            handles: RefCell::new(Vec::new()),
+            ended: Cell::new(false),
+        });
+        inner.link.set(&inner);
+        Ok(Loaded(ManuallyDrop::new(inner)))
+    }
+
+    /// Runs the sources' top level, then what a script of methods has to be called for.
+    ///
+    /// # Errors
+    /// What the script raised.
+    pub(crate) fn start(&self, py: Python<'_>, sources: &[(&Source, Vec<u8>)]) -> Result<(), ScriptError> {
+        for (source, bytes) in sources {
+            self.0.top_level(py, |inner, py| inner.run(py, source, bytes))?;
+            if self.0.ended.get() {
+                break;
+            }
+        }
+        let globals = self.0.globals.bind(py);
+        match globals.get_item("mod_init") {
+            Ok(Some(function)) if is_function(&function) => self.0.start_object(py, &function),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.0.link.cut();
+        Python::attach(|py| {
+            let closed = {
+                let _guard = Guard::enter(py);
+                self.0.space.bind(py).call_method0("close")
+            };
+            if let Err(error) = closed {
+                tracing::warn!(target: "kemi", engine = self.0.runtime.engine(), "unloading a script: {error}");
+            }
+            // SAFETY: dropped once, here, where the thread is attached; nothing uses it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        });
+    }
+}
+
+impl Inner {
+    fn run<'py>(&self, py: Python<'py>, source: &Source, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let name = source.name();
+        let source = match source {
+            // Only a file can say in its first lines how it is encoded.
+            Source::Text { text, .. } => PyString::new(py, text).into_any(),
+            Source::File(_) => PyBytes::new(py, bytes).into_any(),
+        };
+        self.space.bind(py).call_method1("run", (stem(&name), name, source))
+    }
+
+    /// Runs a part of loading, where `exit()` ends the loading well and `sys.exit("reason")` makes it fail.
+    fn top_level<'py>(
+        &self,
+        py: Python<'py>,
+        run: impl FnOnce(&Inner, Python<'py>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> Result<Option<Bound<'py, PyAny>>, ScriptError> {
+        let _guard = Guard::enter(py);
+        let raised = match run(self, py) {
+            Ok(_) if self.runtime.ending().is_some() => {
+                self.ended.set(true);
+                return Ok(None);
+            }
+            Ok(result) => return Ok(Some(result)),
+            Err(raised) => raised,
+        };
+        if self.runtime.ending().is_some() || exit_code(py, &raised).is_some_and(|code| code.is_none()) {
+            self.runtime.end(Control::Exit);
+            self.ended.set(true);
+            return Ok(None);
+        }
+        Err(fault::explain(py, &raised))
+    }
+
+    fn start_object(&self, py: Python<'_>, mod_init: &Bound<'_, PyAny>) -> Result<(), ScriptError> {
+        let fail = |message: String| {
+            let error = ScriptError::new(ErrorCode::Runtime, message);
+            match place_of(mod_init) {
+                Some(Place { file, line }) => error.at(file, line),
+                None => error,
+            }
+        };
+        let object = match self.top_level(py, |_, _| mod_init.call0())? {
+            Some(object) if !object.is_none() => object,
+            Some(_) => {
+                let message = "mod_init returned None; it must return the object whose methods are the callbacks";
+                return Err(fail(message.to_owned()));
+            }
+            None => return Err(fail("the script ended before mod_init returned an object".to_owned())),
+        };
+        if let Ok(Some(child_init)) = object.getattr_opt("child_init") {
+            let result = self.top_level(py, |_, _| child_init.call1((1,)))?;
+            match result.and_then(|result| result.extract::<i64>().ok()) {
+                Some(code) if code < 0 => return Err(fail(format!("child_init returned {code}"))),
+                _ => {}
+            }
+        }
+        let _ = self.object.set(object.unbind());
+        Ok(())
+    }
+
+    /// Finds what a callback's name stands for.
+    fn find<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+        let found = match self.object.get() {
+            Some(object) => object.bind(py).getattr_opt(name).ok()?,
+            None => self.globals.bind(py).get_item(name).ok()?,
+        };
+        found.filter(is_function)
+    }
+
+    fn handle<'py>(&self, py: Python<'py>, callback: CallbackId) -> Result<Bound<'py, PyAny>, ScriptError> {
+        if let Some(Some(handle)) = self.handles.borrow().get(callback.index()) {
+            return Ok(handle.bind(py).clone());
+        }
+        let name = self.runtime.registry().callback_name(callback).unwrap_or_default();
+        let Some(function) = self.find(py, &name) else {
+            let message = format!("the script defines no function '{name}'");
+            let error = ScriptError::new(ErrorCode::MissingCallback, message);
+            return Err(match nearest(&name, self.functions().iter().map(String::as_str)) {
+                Some(near) => error.with_hint(format!("did you mean '{near}'?")),
+                None => error,
+            });
+        };
+        let mut handles = self.handles.borrow_mut();
+        if handles.len() <= callback.index() {
+            handles.resize_with(callback.index() + 1, || None);
+        }
+        if let Some(slot) = handles.get_mut(callback.index()) {
+            *slot = Some(function.clone().unbind());
+        }
+        Ok(function)
+    }
+
+    fn invoke<'py>(
+        &self,
+        py: Python<'py>,
+        function: &Bound<'py, PyAny>,
+        args: &[Arg<'_>],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let message = self.object.get().map(|_| self.message.bind(py).clone());
+        if message.is_none() && args.is_empty() {
+            return function.call0();
+        }
+        let args = args.iter().map(|arg| value::from_arg(py, arg));
+        let args = message.map(Ok).into_iter().chain(args).collect::<PyResult<Vec<_>>>()?;
+        function.call1(PyTuple::new(py, args)?)
+    }
+
+    fn finish(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Result<Value, ScriptError> {
+        match result {
+            _ if self.runtime.ending().is_some() => Ok(Value::Nil),
+            Ok(result) => value::value(&result, 0).map_err(|mut error| {
+                error.message = format!("the callback's result: {}", error.message);
+                error
+            }),
+            Err(raised) if raised.is_instance_of::<PySystemExit>(py) => {
+                if let Some(Some(reason)) = exit_code(py, &raised) {
+                    tracing::warn!(target: "script", engine = self.runtime.engine(), "the script exited: {reason}");
+                }
+                self.runtime.end(Control::Exit);
+                Ok(Value::Nil)
+            }
+            Err(raised) => Err(fault::explain(py, &raised)),
+        }
+    }
+}
+
+impl Interpreter for Inner {
+    fn resolve(&self, name: &str) -> bool {
+        Python::attach(|py| {
+            let _guard = Guard::enter(py);
+            self.find(py, name).is_some()
+        })
+    }
+
+    fn functions(&self) -> Vec<String> {
+        Python::attach(|py| {
+            let _guard = Guard::enter(py);
+            let names = match self.object.get() {
+                Some(object) => object.bind(py).dir().map(|names| names.into_any()),
+                None => Ok(self.globals.bind(py).keys().into_any()),
+            };
+            let names: Vec<String> = names.and_then(|names| names.extract()).unwrap_or_default();
+            let mut names: Vec<String> =
+                names.into_iter().filter(|name| !name.starts_with('_') && self.find(py, name).is_some()).collect();
+            names.sort();
+            names
+        })
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        Python::attach(|py| {
+            let _guard = Guard::enter(py);
+            let function = self.handle(py, callback)?;
+            let result = self.invoke(py, &function, args);
+            self.finish(py, result)
+        })
+    }
+
+    fn place(&self) -> Option<Place> {
+        Python::attach(fault::place)
+    }
+}
+
+impl Interpreter for Loaded {
+    fn resolve(&self, name: &str) -> bool {
+        self.0.resolve(name)
+    }
+
+    fn functions(&self) -> Vec<String> {
+        self.0.functions()
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.0.call(callback, args)
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.0.place()
+    }
+}
+
+/// Returns the name under which a source's scope is known to its own modules.
+fn stem(name: &str) -> String {
+    let stem = std::path::Path::new(name).file_stem().map(|stem| stem.to_string_lossy().replace('.', "_"));
+    stem.filter(|stem| !stem.is_empty()).unwrap_or_else(|| "script".to_owned())
+}
+
+fn is_function(object: &Bound<'_, PyAny>) -> bool {
+    object.is_callable() && !object.is_instance_of::<PyType>()
+}
+
+fn place_of(function: &Bound<'_, PyAny>) -> Option<Place> {
+    let code = function.getattr("__code__").ok()?;
+    let file = code.getattr("co_filename").ok()?.extract().ok()?;
+    Some(Place { file, line: code.getattr("co_firstlineno").ok()?.extract().ok()? })
+}
+
+/// Returns what was given to `sys.exit`: `Some(None)` if that means success, `None` if it was not called.
+fn exit_code(py: Python<'_>, raised: &PyErr) -> Option<Option<String>> {
+    if !raised.is_instance_of::<PySystemExit>(py) {
+        return None;
+    }
+    let code = raised.value(py).getattr("code").ok()?;
+    if code.is_none() || code.extract::<i64>().is_ok_and(|code| code == 0) {
+        return Some(None);
+    }
+    Some(Some(code.str().map_or_else(|_| "no reason given".to_owned(), |text| text.to_string_lossy().into_owned())))
+}
+
+/// Makes the function behind `print`.
+fn log<'py>(py: Python<'py>, engine: &'static str) -> PyResult<Bound<'py, PyCFunction>> {
+    PyCFunction::new_closure(
+        py,
+        Some(c"log"),
+        None,
+        move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+            let text = args.get_item(0)?;
+            let text = text.cast::<PyString>().map_err(PyErr::from)?.to_string_lossy().into_owned();
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            match fault::place(args.py()) {
+                Some(place) => tracing::info!(target: "script", engine, %place, "{text}"),
+                None => tracing::info!(target: "script", engine, "{text}"),
+            }
+            Ok(())
+        },
+    )
+}

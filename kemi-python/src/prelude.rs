@@ -1,0 +1,65 @@
+//! What all instances of the process share: the classes and helpers of `prelude.py`.
+
+use pyo3::call::PyCallArgs;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
+
+use crate::ending;
+
+/// The file name of the engine's own Python code in tracebacks.
+pub(crate) const FILE: &str = "<kemi>";
+
+/// The global scope of `prelude.py`.
+pub(crate) struct Prelude(Py<PyDict>);
+
+impl Prelude {
+    pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Prelude> {
+        static PRELUDE: PyOnceLock<Prelude> = PyOnceLock::new();
+        PRELUDE.get_or_try_init(py, || {
+            let scope = PyDict::new(py);
+            let builtins = py.import("builtins")?;
+            scope.set_item("__builtins__", &builtins)?;
+            scope.set_item("__name__", "kemi")?;
+            let code = builtins.call_method1("compile", (include_str!("prelude.py"), FILE, "exec"))?;
+            builtins.call_method1("exec", (code, &scope))?;
+            hush(py)?;
+            Ok(Prelude(scope.unbind()))
+        })
+    }
+
+    /// Returns a class or function.
+    pub(crate) fn item<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.0.bind(py).as_any().get_item(name)
+    }
+
+    /// Calls a class or function.
+    pub(crate) fn call<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        args: impl PyCallArgs<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.item(py, name)?.call1(args)
+    }
+}
+
+/// Keeps Python from reporting the generators and destructors that an exit cuts short.
+///
+/// The hook is native: one in Python would be cut short as well.
+fn hush(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let original = sys.getattr("unraisablehook")?.unbind();
+    let hook = PyCFunction::new_closure(
+        py,
+        Some(c"unraisablehook"),
+        None,
+        move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+            if !ending::armed() {
+                original.bind(args.py()).call1(args.clone())?;
+            }
+            Ok(())
+        },
+    )?;
+    sys.setattr("unraisablehook", hook)
+}

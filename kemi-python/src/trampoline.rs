@@ -1,0 +1,285 @@
+//! The C functions that Python calls: one for each shape of signature, and one for all others.
+
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+
+use kemi_core::{Export, Fault, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
+
+use crate::bind::Record;
+use crate::fault;
+use crate::interpreter::Inner;
+use crate::value;
+
+/// The entry for every signature.
+pub(crate) const GENERIC: ffi::PyCFunctionFast = generic;
+
+/// Returns the entry that reads the arguments of a shape straight from Python's stack, if there is one.
+pub(crate) fn of_shape(shape: Shape) -> Option<ffi::PyCFunctionFast> {
+    macro_rules! entry {
+        ($entry:ident ($($ty:ty),*) $result:ty) => {
+            if shape == Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND) {
+                return Some($entry::<$($ty,)* $result>);
+            }
+        };
+    }
+    macro_rules! lists {
+        ($($entry:ident $types:tt;)*) => {$(
+            entry!($entry $types ());
+            entry!($entry $types bool);
+            entry!($entry $types i64);
+            entry!($entry $types f64);
+            entry!($entry $types RawOut);
+            entry!($entry $types Ret);
+        )*};
+    }
+    lists! {
+        typed0 ();
+        typed1 (i64);
+        typed1 (RawBytes);
+        typed1 (bool);
+        typed1 (f64);
+        typed2 (i64, i64);
+        typed2 (RawBytes, i64);
+        typed2 (RawBytes, RawBytes);
+        typed2 (i64, RawBytes);
+        typed3 (RawBytes, RawBytes, RawBytes);
+        typed3 (RawBytes, RawBytes, i64);
+    }
+    None
+}
+
+/// One call on its way.
+struct Call<'a, 'py> {
+    py: Python<'py>,
+    args: &'a [*mut PyObject],
+    record: &'a Record,
+    export: &'a Export,
+    inner: &'a Rc<Inner>,
+}
+
+impl Call<'_, '_> {
+    fn typed<R: Give>(&self, call: impl FnOnce(Typed, *mut ()) -> Result<R, Box<Fault>>) -> Option<*mut PyObject> {
+        let typed = self.record.typed?;
+        Some(match self.inner.runtime.typed(self.export, |context| call(typed, context)) {
+            Ok(result) => result.give(self.py),
+            Err(fault) => self.settle(fault),
+        })
+    }
+
+    fn generic(&self) -> *mut PyObject {
+        let borrow = |&object: &*mut PyObject| {
+            // SAFETY: Python holds a reference to each argument during the call.
+            unsafe { Borrowed::from_ptr(self.py, object) }
+        };
+        let run = |args: &[kemi_core::Arg<'_>]| self.inner.runtime.invoke(self.export, args, &**self.inner);
+        let result = match self.args {
+            // The commonest counts need no list on the heap.
+            [] => value::with_args(&[], run),
+            [a] => value::with_args(&[borrow(a)], run),
+            [a, b] => value::with_args(&[borrow(a), borrow(b)], run),
+            [a, b, c] => value::with_args(&[borrow(a), borrow(b), borrow(c)], run),
+            many => value::with_args(&many.iter().map(borrow).collect::<Vec<_>>(), run),
+        };
+        match result {
+            Ok(Ok(ret)) => ret.give(self.py),
+            Ok(Err(fault)) => self.raise(*fault),
+            Err(error) => self.settle(error.into()),
+        }
+    }
+
+    #[cold]
+    fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
+        match self.inner.runtime.settle(self.export, fault, &**self.inner) {
+            Ok(ret) => ret.give(self.py),
+            Err(fault) => self.raise(*fault),
+        }
+    }
+
+    #[cold]
+    fn raise(&self, fault: Fault) -> *mut PyObject {
+        fault::raise(self.py, &self.inner.runtime, fault);
+        ptr::null_mut()
+    }
+}
+
+/// Runs a call; `fast` returns `None` if the arguments are not exactly of its shape.
+///
+/// # Safety
+/// Python calls, with the `self` of one of our function objects and `count` arguments.
+unsafe fn enter(
+    this: *mut PyObject,
+    args: *mut *mut PyObject,
+    count: Py_ssize_t,
+    fast: impl FnOnce(&Call<'_, '_>) -> Option<*mut PyObject>,
+) -> *mut PyObject {
+    // A panic must not reach Python's frames. The native function's own are caught further in.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: Python calls functions on attached threads.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: the function object, alive during the call, keeps its record.
+        let record = unsafe { Record::of(this) }?;
+        let export = record.export()?;
+        let inner = match record.link.follow() {
+            Ok(inner) => inner,
+            Err(reason) => {
+                let name = record.registry.script_name(export.def);
+                Python::attach(|py| fault::raise_plain(py, &format!("{name}: {reason}")));
+                return Some(ptr::null_mut());
+            }
+        };
+        let args = match usize::try_from(count) {
+            // SAFETY: Python passes this many arguments.
+            Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(args, count) },
+            _ => &[],
+        };
+        let call = Call { py, args, record, export, inner: &inner };
+        Some(fast(&call).unwrap_or_else(|| call.generic()))
+    }));
+    match result {
+        Ok(Some(object)) => object,
+        _ => {
+            let text = c"the Python engine failed in a native call; this is a bug in the host, not in the script";
+            // SAFETY: the thread is attached; both are static.
+            unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
+            ptr::null_mut()
+        }
+    }
+}
+
+unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+    // SAFETY: Python calls.
+    unsafe { enter(this, args, count, |_| None) }
+}
+
+macro_rules! typed_entries {
+    ($($entry:ident $call:ident ($($arg:ident: $ty:ident),*);)*) => {$(
+        unsafe extern "C" fn $entry<$($ty: Take,)* R: Give>(
+            this: *mut PyObject,
+            args: *mut *mut PyObject,
+            count: Py_ssize_t,
+        ) -> *mut PyObject {
+            let fast = |call: &Call<'_, '_>| {
+                let [$($arg),*] = call.args else { return None };
+                // SAFETY: the arguments are alive during the call.
+                $(let $arg = unsafe { $ty::take(*$arg) }?;)*
+                // SAFETY: `of_shape` chose this entry for the shape of these types; the context is the export's own.
+                call.typed(|typed, context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) })
+            };
+            // SAFETY: Python calls.
+            unsafe { enter(this, args, count, fast) }
+        }
+    )*};
+}
+typed_entries! {
+    typed0 call0 ();
+    typed1 call1 (a: A);
+    typed2 call2 (a: A, b: B);
+    typed3 call3 (a: A, b: B, c: C);
+}
+
+/// Reads an argument of exactly one type, without conversion.
+trait Take: RawArg + Sized {
+    /// # Safety
+    /// The object is alive and stays so as long as the result is used; the thread is attached.
+    unsafe fn take(object: *mut PyObject) -> Option<Self>;
+}
+
+impl Take for i64 {
+    unsafe fn take(object: *mut PyObject) -> Option<i64> {
+        // SAFETY: see the trait. A bool is of a subclass, so it is not taken.
+        unsafe {
+            if ffi::PyLong_CheckExact(object) == 0 {
+                return None;
+            }
+            let mut overflow: c_int = 0;
+            let number = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+            (overflow == 0).then_some(number)
+        }
+    }
+}
+
+impl Take for bool {
+    unsafe fn take(object: *mut PyObject) -> Option<bool> {
+        // SAFETY: the two are immortal objects of an initialised Python.
+        let (yes, no) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
+        (object == yes || object == no).then_some(object == yes)
+    }
+}
+
+impl Take for f64 {
+    unsafe fn take(object: *mut PyObject) -> Option<f64> {
+        // SAFETY: see the trait.
+        unsafe { (ffi::PyFloat_CheckExact(object) != 0).then(|| ffi::PyFloat_AsDouble(object)) }
+    }
+}
+
+impl Take for RawBytes {
+    unsafe fn take(object: *mut PyObject) -> Option<RawBytes> {
+        // SAFETY: see the trait; `str` and `bytes` never change.
+        unsafe {
+            if ffi::PyUnicode_CheckExact(object) != 0 {
+                let text = value::utf8(object)?;
+                return Some(RawBytes::new(text.as_ptr(), text.len()));
+            }
+            if ffi::PyBytes_CheckExact(object) != 0 {
+                let length = usize::try_from(ffi::PyBytes_Size(object)).ok()?;
+                return Some(RawBytes::new(ffi::PyBytes_AsString(object).cast(), length));
+            }
+        }
+        None
+    }
+}
+
+/// Makes the Python object of a result; null with an exception if that fails.
+trait Give: RawRet + Sized {
+    fn give(self, py: Python<'_>) -> *mut PyObject;
+}
+
+impl Give for () {
+    fn give(self, py: Python<'_>) -> *mut PyObject {
+        py.None().into_ptr()
+    }
+}
+
+impl Give for bool {
+    fn give(self, _py: Python<'_>) -> *mut PyObject {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyBool_FromLong(self.into()) }
+    }
+}
+
+impl Give for i64 {
+    fn give(self, _py: Python<'_>) -> *mut PyObject {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyLong_FromLongLong(self) }
+    }
+}
+
+impl Give for f64 {
+    fn give(self, _py: Python<'_>) -> *mut PyObject {
+        // SAFETY: the thread is attached.
+        unsafe { ffi::PyFloat_FromDouble(self) }
+    }
+}
+
+impl Give for RawOut {
+    fn give(self, py: Python<'_>) -> *mut PyObject {
+        Ret::Bytes(self).give(py)
+    }
+}
+
+impl Give for Ret {
+    fn give(self, py: Python<'_>) -> *mut PyObject {
+        match value::from_ret(py, self) {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Values both ways between Python and the host.
+
+use std::ffi::c_int;
+
+use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyCFunction, PyDict, PyFloat, PyFunction, PyInt, PyList, PyModule, PySet, PyString,
+    PyTuple, PyType,
+};
+
+/// One argument of a native call, with what it had to be copied to.
+pub(crate) enum Held<'a, 'py> {
+    /// A scalar, or a string borrowed from Python.
+    Arg(Arg<'a>),
+    /// A string with bytes that are not UTF-8.
+    Bytes(Bound<'py, PyBytes>),
+    /// A list or dictionary.
+    Value(Value),
+}
+
+impl Held<'_, '_> {
+    fn arg(&self) -> Arg<'_> {
+        match self {
+            Held::Arg(arg) => *arg,
+            Held::Bytes(bytes) => Arg::Str(bytes.as_bytes()),
+            Held::Value(value) => value.into(),
+        }
+    }
+}
+
+/// How many arguments are converted without a heap allocation.
+const FEW: usize = 8;
+
+/// Converts the arguments of a native call and passes them on.
+///
+/// # Errors
+/// [`ErrorCode::ValueNotConvertible`] for a list or dictionary without a counterpart.
+pub(crate) fn with_args<R>(
+    objects: &[Borrowed<'_, '_, PyAny>],
+    run: impl FnOnce(&[Arg<'_>]) -> R,
+) -> Result<R, ScriptError> {
+    if objects.len() > FEW {
+        let held = objects.iter().enumerate().map(|(i, o)| read(i, *o)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(run(&held.iter().map(Held::arg).collect::<Vec<_>>()));
+    }
+    let mut held = [const { Held::Arg(Arg::Nil) }; FEW];
+    for (i, (slot, object)) in held.iter_mut().zip(objects).enumerate() {
+        *slot = read(i, *object)?;
+    }
+    let mut args = [Arg::Nil; FEW];
+    for (slot, held) in args.iter_mut().zip(&held) {
+        *slot = held.arg();
+    }
+    Ok(run(args.get(..objects.len()).unwrap_or(&args)))
+}
+
+fn read<'a, 'py>(index: usize, object: Borrowed<'a, 'py, PyAny>) -> Result<Held<'a, 'py>, ScriptError> {
+    hold(object, 0).map_err(|mut error| {
+        error.message = format!("argument {}: {}", index + 1, error.message);
+        error
+    })
+}
+
+/// Copies a Python value.
+///
+/// # Errors
+/// [`ErrorCode::ValueNotConvertible`] with what has no counterpart.
+pub(crate) fn value(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, ScriptError> {
+    match hold(object.as_borrowed(), depth)? {
+        Held::Arg(arg) => {
+            arg.to_value().ok_or_else(|| not_convertible(format!("{} has no counterpart", article(arg.type_name()))))
+        }
+        Held::Bytes(bytes) => Ok(bytes.as_bytes().into()),
+        Held::Value(value) => Ok(value),
+    }
+}
+
+fn hold<'a, 'py>(object: Borrowed<'a, 'py, PyAny>, depth: usize) -> Result<Held<'a, 'py>, ScriptError> {
+    if depth > MAX_VALUE_DEPTH {
+        let message = format!("a list or dictionary is nested deeper than {MAX_VALUE_DEPTH}, or contains itself");
+        return Err(not_convertible(message));
+    }
+    Ok(Held::Arg(if object.is_none() {
+        Arg::Nil
+    } else if let Ok(truth) = object.cast::<PyBool>() {
+        Arg::Bool(truth.is_true())
+    } else if object.is_instance_of::<PyInt>() {
+        integer(object).map_or(Arg::Foreign("integer out of range"), Arg::Int)
+    } else if let Ok(float) = object.cast::<PyFloat>() {
+        Arg::Float(float.value())
+    } else if object.is_instance_of::<PyString>() {
+        return Ok(string(object));
+    } else if object.is_instance_of::<PyBytes>() {
+        bytes(object).map_or(Arg::Foreign("bytes"), Arg::Str)
+    } else if let Ok(array) = object.cast::<PyByteArray>() {
+        return Ok(Held::Value(array.to_vec().as_slice().into()));
+    } else if let Ok(list) = object.cast::<PyList>() {
+        let items = list.iter().map(|item| value(&item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(Held::Value(Value::Array(items)));
+    } else if let Ok(tuple) = object.cast::<PyTuple>() {
+        let items = tuple.iter().map(|item| value(&item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(Held::Value(Value::Array(items)));
+    } else if let Ok(dict) = object.cast::<PyDict>() {
+        return map(&dict, depth).map(|map| Held::Value(Value::Map(map)));
+    } else {
+        Arg::Foreign(foreign(object))
+    }))
+}
+
+fn map(dict: &Bound<'_, PyDict>, depth: usize) -> Result<Map, ScriptError> {
+    let mut map = Map::new();
+    for (key, item) in dict.iter() {
+        let key = match value(&key, depth + 1)? {
+            Value::Str(key) => key,
+            other => {
+                let message = format!("a dictionary has {} as a key; only strings can be", article(other.type_name()));
+                return Err(not_convertible(message));
+            }
+        };
+        map.insert(key, value(&item, depth + 1)?);
+    }
+    Ok(map)
+}
+
+/// Returns an integer, if it fits.
+fn integer(object: Borrowed<'_, '_, PyAny>) -> Option<i64> {
+    let mut overflow: c_int = 0;
+    // SAFETY: the object is an `int` or of a subclass; no Python code runs for these.
+    let number = unsafe { ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &raw mut overflow) };
+    (overflow == 0).then_some(number)
+}
+
+/// Borrows the UTF-8 form of a `str`; `None` if it has surrogates.
+///
+/// # Safety
+/// The object is a `str` that stays alive as long as the result is used.
+pub(crate) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: the caller vouches for the type; the form is kept inside the object.
+    let pointer = unsafe { ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length) };
+    if pointer.is_null() {
+        // SAFETY: the thread is attached, as every user of an object is.
+        unsafe { ffi::PyErr_Clear() };
+        return None;
+    }
+    // SAFETY: Python gave pointer and length of a buffer that lives as long as the object.
+    Some(unsafe { std::slice::from_raw_parts(pointer.cast(), usize::try_from(length).unwrap_or(0)) })
+}
+
+fn string<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Held<'a, 'py> {
+    // SAFETY: a `str`, borrowed for 'a.
+    if let Some(text) = unsafe { utf8(object.as_ptr()) } {
+        return Held::Arg(Arg::Str(text));
+    }
+    // SAFETY: the object is a `str`; the names are C strings; the result is a new reference or null with an exception.
+    let encoded = unsafe {
+        let encoded = ffi::PyUnicode_AsEncodedString(object.as_ptr(), c"utf-8".as_ptr(), c"surrogateescape".as_ptr());
+        Bound::from_owned_ptr_or_err(object.py(), encoded)
+    };
+    match encoded.ok().and_then(|bytes| bytes.cast_into::<PyBytes>().ok()) {
+        Some(bytes) => Held::Bytes(bytes),
+        None => Held::Arg(Arg::Foreign("string with surrogates that stand for no byte")),
+    }
+}
+
+fn bytes<'a>(object: Borrowed<'a, '_, PyAny>) -> Option<&'a [u8]> {
+    // SAFETY: the object is a `bytes`, which never changes and is borrowed for 'a.
+    unsafe {
+        let length = usize::try_from(ffi::PyBytes_Size(object.as_ptr())).ok()?;
+        let pointer = ffi::PyBytes_AsString(object.as_ptr());
+        (!pointer.is_null()).then(|| std::slice::from_raw_parts(pointer.cast(), length))
+    }
+}
+
+fn foreign(object: Borrowed<'_, '_, PyAny>) -> &'static str {
+    if object.is_instance_of::<PyFunction>() || object.is_instance_of::<PyCFunction>() {
+        "function"
+    } else if object.is_instance_of::<PyType>() {
+        "class"
+    } else if object.is_instance_of::<PyModule>() {
+        "module"
+    } else if object.is_instance_of::<PySet>() {
+        "set"
+    } else {
+        "object"
+    }
+}
+
+fn article(name: &str) -> String {
+    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
+fn not_convertible(message: String) -> ScriptError {
+    ScriptError::new(ErrorCode::ValueNotConvertible, message)
+}
+
+/// Makes a `str` of bytes; those that are not UTF-8 become surrogates.
+pub(crate) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let length = ffi::Py_ssize_t::try_from(bytes.len()).unwrap_or(ffi::Py_ssize_t::MAX);
+    // SAFETY: pointer and length of a slice (which is never longer than `isize::MAX`); the result is a new reference
+    // or null with an exception.
+    unsafe {
+        let text = ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), length, c"surrogateescape".as_ptr());
+        Bound::from_owned_ptr_or_err(py, text)
+    }
+}
+
+/// Makes the Python object of an argument.
+pub(crate) fn from_arg<'py>(py: Python<'py>, arg: &Arg<'_>) -> PyResult<Bound<'py, PyAny>> {
+    match *arg {
+        Arg::Nil => Ok(py.None().into_bound(py)),
+        Arg::Bool(b) => Ok(PyBool::new(py, b).to_owned().into_any()),
+        Arg::Int(i) => i.into_pyobject(py).map(Bound::into_any).map_err(Into::into),
+        Arg::Float(x) => Ok(PyFloat::new(py, x).into_any()),
+        Arg::Str(s) => text(py, s),
+        Arg::Value(value) => from_value(py, value, 0),
+        _ => Err(PyRuntimeError::new_err(format!("{} has no counterpart in Python", article(arg.type_name())))),
+    }
+}
+
+/// Makes the Python object of a value.
+pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value, depth: usize) -> PyResult<Bound<'py, PyAny>> {
+    if depth > MAX_VALUE_DEPTH {
+        return Err(PyRuntimeError::new_err(format!("a value is nested deeper than {MAX_VALUE_DEPTH}")));
+    }
+    match value {
+        Value::Array(items) => {
+            let list = PyList::empty(py);
+            for item in items {
+                list.append(from_value(py, item, depth + 1)?)?;
+            }
+            Ok(list.into_any())
+        }
+        Value::Map(map) => {
+            let dict = PyDict::new(py);
+            for (key, item) in map {
+                dict.set_item(text(py, key)?, from_value(py, item, depth + 1)?)?;
+            }
+            Ok(dict.into_any())
+        }
+        scalar => from_arg(py, &scalar.into()),
+    }
+}
+
+/// Makes the Python object of a native function's result.
+///
+/// Call it at once: bytes still belong to the context.
+pub(crate) fn from_ret(py: Python<'_>, ret: Ret) -> PyResult<Bound<'_, PyAny>> {
+    match ret {
+        Ret::Nil => from_arg(py, &Arg::Nil),
+        Ret::Bool(b) => from_arg(py, &Arg::Bool(b)),
+        Ret::Int(i) => from_arg(py, &Arg::Int(i)),
+        Ret::Float(x) => from_arg(py, &Arg::Float(x)),
+        // SAFETY: the call that gave the bytes has just returned; nothing has used the context since.
+        Ret::Bytes(bytes) => text(py, unsafe { bytes.bytes() }),
+        Ret::Value(value) => from_value(py, &value, 0),
+        Ret::Tuple(items) => {
+            let items = items.iter().map(|item| from_value(py, item, 1)).collect::<PyResult<Vec<_>>>()?;
+            PyTuple::new(py, items).map(Bound::into_any)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Names that exist, do not exist, or are not enabled.
+
+mod common;
+
+use common::{Host, check, run_main};
+use kemi_core::{ErrorCode, Policy, ScriptError};
+
+fn fails(statement: &str) -> ScriptError {
+    run_main(&format!("import KSR\ndef main():\n    {statement}\n")).0.unwrap_err()
+}
+
+#[test]
+fn a_module_that_is_not_enabled_is_false() {
+    check(
+        "assert not KSR.nathelper
+assert hasattr(KSR, 'nathelper') is False and hasattr(KSR, 'echo') and hasattr(KSR.echo, 'int')
+assert hasattr(KSR, 'nonsense') is False and hasattr(KSR.echo, 'nonsense') is False
+assert getattr(KSR, 'nathelper', None) is None and getattr(KSR, 'nathelper', 5) == 5
+assert getattr(KSR, 'nonsense', None) is None and getattr(KSR.echo, 'int')(3) == 3
+assert KSR.nathelper == None and not (KSR.nathelper != None)
+assert hasattr(KSR.nathelper, 'fix_nated') is False
+assert 'nathelper' not in dir(KSR) and 'echo' in dir(KSR)
+assert KSR.__dict__['echo'].int(2) == 2
+assert not hasattr(KSR, '__wrapped__')
+if KSR.echo and not KSR.nathelper:
+    pass
+else:
+    assert False
+try:
+    KSR.nathelper.fix_nated()
+except AttributeError:
+    pass",
+    );
+}
+
+#[test]
+fn using_what_is_unknown_explains_it() {
+    let rows = [
+        ("KSR.nathelper.fix_nated()", "module KSR.nathelper is not enabled", "enable the module in the host"),
+        ("KSR.nathelper()", "module KSR.nathelper is not enabled", "enable the module in the host"),
+        ("KSR.echo.itn(1)", "there is no function KSR.echo.itn", "did you mean KSR.echo.int?"),
+        ("KSR.ecoh.int(1)", "there is no module or function KSR.ecoh", "did you mean KSR.echo?"),
+        ("from KSR import ecoh", "there is no module or function KSR.ecoh", "did you mean KSR.echo?"),
+        ("import KSR.ecoh", "there is no module or function KSR.ecoh", "did you mean KSR.echo?"),
+        ("from KSR.echo import itn", "there is no function KSR.echo.itn", "did you mean KSR.echo.int?"),
+    ];
+    for (statement, message, hint) in rows {
+        let error = fails(statement);
+        assert_eq!(error.code, ErrorCode::UnknownFunction, "{error}");
+        assert_eq!((error.message.as_str(), error.hint.as_deref()), (message, Some(hint)));
+        assert_eq!(error.place.as_ref().map(|place| place.to_string()).as_deref(), Some("test.py:3"), "{statement}");
+    }
+    check("try:\n    KSR.echo.itn\nexcept AttributeError as e:\n    assert 'did you mean KSR.echo.int?' in str(e)");
+}
+
+#[test]
+fn all_ways_to_import_give_the_same_tree() {
+    check(
+        "tree = globals()['KSR']
+import KSR as K
+import KSR.echo
+import KSR.echo as e
+from KSR import echo, log as l
+from KSR.echo import int as i
+assert K is KSR is tree and e is echo is KSR.echo and l is KSR.log and i(4) == 4
+assert 'KSR.echo.add(a: int, b: int)' in KSR.echo.add.__doc__",
+    );
+    let (result, _) = run_main("def main():\n    return KSR.is_ok()\n");
+    assert_eq!(result.unwrap(), kemi_core::Outcome::Value(true.into()));
+}
+
+#[test]
+fn the_root_has_the_name_of_the_registry() {
+    let host = Host::with(Policy::Strict, "APP");
+    let instance = host.load("import APP\ndef main():\n    return APP.echo.itn(1)\n").unwrap();
+    let error = host.call(&instance).0.unwrap_err();
+    assert_eq!(error.message, "there is no function APP.echo.itn");
+    let error = host.load("import KSR\n").unwrap_err();
+    assert!(error.message.contains("No module named 'KSR'"), "{error}");
+}

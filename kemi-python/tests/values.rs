@@ -1,0 +1,145 @@
+//! Values both ways.
+
+mod common;
+
+use common::{Host, check, eval};
+use kemi_core::{Arg, ErrorCode, Map, Outcome, Policy, Value};
+
+#[test]
+fn scalars_come_back_as_they_went() {
+    check(
+        "for i in (0, -1, 1, 2**53 + 1, 2**63 - 1, -2**63):
+    assert KSR.echo.int(i) == i and KSR.echo.any(i) == i, i
+    assert type(KSR.echo.any(i)) is int
+for x in (0.0, -0.0, 1.5, 1e308, float('inf'), float('-inf')):
+    assert repr(KSR.echo.float(x)) == repr(x) == repr(KSR.echo.any(x)), x
+nan = KSR.echo.any(float('nan'))
+assert nan != nan
+assert KSR.echo.float(3) == 3.0
+assert KSR.echo.truth(True) is True and KSR.echo.any(False) is False
+assert KSR.echo.any(None) is None and KSR.echo.nothing() is None
+assert KSR.echo.maybe() is None and KSR.echo.maybe(None) is None and KSR.echo.maybe(5) == 5
+assert KSR.echo.pair() == (7, 'seven')
+assert KSR.is_ok() is True",
+    );
+}
+
+#[test]
+fn strings_keep_every_byte() {
+    check(
+        "every = bytes(range(256))
+for s in (b'', b'a', b'\\0', b'a\\0b', 'é€😀'.encode(), b'\\xff\\xfe', b'\\xed\\xa0\\x80', every, every * 4096):
+    as_text = s.decode('utf-8', 'surrogateescape')
+    for got in (KSR.echo.bytes(s), KSR.echo.bytes(as_text), KSR.echo.any(s), KSR.echo.any(as_text)):
+        assert type(got) is str and got == as_text, s[:10]
+        assert got.encode('utf-8', 'surrogateescape') == s
+assert KSR.echo.any(bytearray(b'xy')) == 'xy'
+assert KSR.echo.text('é') == 'é'
+class Name(str): pass
+class Number(int): pass
+assert KSR.echo.bytes(Name('n')) == 'n' and KSR.echo.int(Number(4)) == 4",
+    );
+}
+
+#[test]
+fn lists_and_dictionaries_nest() {
+    check(
+        "v = {'a': [1, [2.5, None], {'b': True}], 'k\\udcff': 'v\\udcff', '': []}
+assert KSR.echo.any(v) == v
+assert KSR.echo.any((1, (2,))) == [1, [2]]
+assert KSR.echo.any({b'k': 1}) == {'k': 1}
+assert KSR.echo.list([1, 2, 3]) == 6
+assert KSR.echo.count() == 0 and KSR.echo.count(*range(20)) == 20",
+    );
+}
+
+#[test]
+fn what_has_no_counterpart_is_an_error_and_never_a_crash() {
+    check(
+        "def fails(f, *args):
+    try:
+        f(*args)
+    except KSR.Error as e:
+        return str(e)
+    assert False, args
+loop = []; loop.append(loop)
+ring = {}; ring['r'] = [ring, ring]
+deep = []
+for _ in range(100): deep = [deep]
+for v in (loop, ring, deep):
+    assert 'deeper than 64' in fails(KSR.echo.any, v)
+assert 'got function' in fails(KSR.echo.any, len)
+assert 'got function' in fails(KSR.echo.int, lambda: 1)
+assert 'got class' in fails(KSR.echo.any, int)
+assert 'got object' in fails(KSR.echo.bytes, object())
+assert 'a function has no counterpart' in fails(KSR.echo.any, [len])
+assert 'an integer as a key' in fails(KSR.echo.any, {1: 2})
+for big in (2**63, -2**63 - 1, 10**400):
+    assert 'integer out of range' in fails(KSR.echo.int, big)
+    assert 'integer out of range' in fails(KSR.echo.any, big)
+    assert 'integer out of range' in fails(KSR.echo.any, [big])
+assert 'surrogates' in fails(KSR.echo.bytes, '\\ud800')
+assert 'integer 65536' in fails(KSR.echo.port, 65536)
+assert 'float 1.0' in fails(KSR.echo.int, 1.0)
+assert 'got boolean' in fails(KSR.echo.int, True)
+assert 'got integer' in fails(KSR.echo.truth, 1) or 'integer 1' in fails(KSR.echo.truth, 1)
+assert 'takes 2 argument(s) (a, b), got 1' in fails(KSR.echo.add, 1)
+assert 'valid UTF-8' in fails(KSR.echo.text, b'\\xff')",
+    );
+}
+
+#[test]
+fn callbacks_take_and_return_values() {
+    let host = Host::new(Policy::Strict);
+    let instance = host.load("def event(a, b):\n    return [b, {'a': a}]\n").unwrap();
+    let map = Value::Map(Map::from([("x".into(), Value::Int(1))]));
+    let result = host.event(&instance, &[Arg::Str(b"\xff\0"), Arg::Value(&map)]).unwrap();
+    let a = Value::Map(Map::from([("a".into(), Value::from(&b"\xff\0"[..]))]));
+    assert_eq!(result, Outcome::Value(Value::Array(vec![map, a])));
+    assert_eq!(eval("2**63 - 1").unwrap(), Value::Int(i64::MAX));
+    assert_eq!(eval("object()").unwrap_err().code, ErrorCode::ValueNotConvertible);
+}
+
+#[test]
+fn exact_arguments_take_the_typed_path_and_others_the_generic_one() {
+    let host = Host::new(Policy::Strict);
+    let calls = |body: &str| {
+        let instance = host.load(&format!("import KSR\ndef main():\n    return {body}\n")).unwrap();
+        let (result, _) = host.call(&instance);
+        (result.unwrap(), instance.runtime().calls())
+    };
+    let rows: [(&str, Value, (u64, u64)); 15] = [
+        ("KSR.is_ok()", Value::Bool(true), (1, 0)),
+        ("KSR.echo.int(5)", Value::Int(5), (1, 0)),
+        ("KSR.echo.float(0.5)", Value::Float(0.5), (1, 0)),
+        ("KSR.echo.truth(True)", Value::Bool(true), (1, 0)),
+        ("KSR.echo.bytes('x')", "x".into(), (1, 0)),
+        ("KSR.echo.bytes(b'x')", "x".into(), (1, 0)),
+        ("KSR.echo.add(1, 2)", Value::Int(3), (1, 0)),
+        ("KSR.echo.si('ab', 1)", Value::Int(3), (1, 0)),
+        ("KSR.echo.times(3, 'ab')", Value::Int(6), (1, 0)),
+        ("KSR.echo.ss('a', 'b')", Value::Bool(false), (1, 0)),
+        ("KSR.echo.sss('a', 'b', 'c')", Value::Int(3), (1, 0)),
+        ("KSR.echo.ssi('a', 'b', 5)", Value::Int(7), (1, 0)),
+        ("KSR.echo.float(1)", Value::Float(1.0), (0, 1)),
+        ("KSR.echo.many(1, 2, 3, 4)", Value::Int(10), (0, 1)),
+        ("KSR.bad.old(1)", Value::Int(1), (0, 1)),
+    ];
+    for (body, value, counts) in rows {
+        assert_eq!(calls(body), (Outcome::Value(value), counts), "{body}");
+    }
+}
+
+#[test]
+fn compat_coerces_only_truth_values_and_answers_false_to_the_rest() {
+    let host = Host::new(Policy::Compat);
+    let script = "import KSR
+def main():
+    return [KSR.echo.int(True), KSR.echo.add(1, 2, 3), KSR.echo.int('5'), KSR.echo.int(1.0), KSR.echo.add(1),
+            KSR.echo.bytes(5), KSR.echo.int(2**70), KSR.echo.int(None)]
+";
+    let instance = host.load(script).unwrap();
+    let no = Value::Bool(false);
+    let expected = vec![Value::Int(1), Value::Int(3), no.clone(), no.clone(), no.clone(), no.clone(), no.clone(), no];
+    assert_eq!(host.call(&instance).0.unwrap(), Outcome::Value(Value::Array(expected)));
+}
