@@ -1,0 +1,45 @@
+//! `console` and `print`, which write to the host's log.
+
+use std::rc::Rc;
+
+use boa_engine::object::JsObject;
+use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
+
+use crate::bind::define;
+use crate::core::Core;
+use crate::value;
+
+/// Defines `console` and `print`.
+pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
+    let core = Rc::as_ptr(core);
+    let console = JsObject::with_object_proto(context.intrinsics());
+    macro_rules! method {
+        ($object:expr, $name:literal, $level:ident) => {
+            let function = NativeFunction::from_copy_closure(move |_, args, context| {
+                if tracing::enabled!(target: "script", tracing::Level::$level) {
+                    // SAFETY: function objects of this context run only while the core that owns it is alive.
+                    let (place, text) = line(unsafe { &*core }, args, context);
+                    tracing::event!(target: "script", tracing::Level::$level, place, "{text}");
+                }
+                Ok(JsValue::undefined())
+            });
+            define($object, $name, 0, function, context)?;
+        };
+    }
+    method!(&console, "log", INFO);
+    method!(&console, "info", INFO);
+    method!(&console, "warn", WARN);
+    method!(&console, "error", ERROR);
+    method!(&console, "debug", DEBUG);
+    method!(&console, "trace", TRACE);
+    let global = context.global_object();
+    global.create_data_property_or_throw(js_string!("console"), console, context)?;
+    method!(&global, "print", INFO);
+    Ok(())
+}
+
+fn line(core: &Core, args: &[JsValue], context: &mut Context) -> (String, String) {
+    let place = core.place_in(context).map_or_else(String::new, |place| place.to_string());
+    let words: Vec<String> = args.iter().map(|arg| value::describe(arg, context)).collect();
+    (place, words.join(" "))
+}

@@ -1,0 +1,444 @@
+//! One interpreter: Boa's context, who may use it when, and how code in it is run.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use boa_engine::builtins::promise::PromiseState;
+use boa_engine::module::IdleModuleLoader;
+use boa_engine::object::JsObject;
+use boa_engine::object::builtins::JsPromise;
+use boa_engine::vm::RuntimeLimits;
+use boa_engine::{Context, JsError, JsResult, JsValue, NativeFunction, Script, js_string};
+use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value};
+
+use crate::jobs::Jobs;
+use crate::require::Modules;
+use crate::source::Texts;
+use crate::value::{self, Trouble};
+use crate::{bind, console, fault, source, text};
+
+/// How deep functions may call each other; a call through a built-in such as `forEach` counts twice.
+///
+/// Such a call takes native stack as well, and running out of that ends the process. Measured without optimisation,
+/// this many levels of the worst built-in fit into 1.5 MiB: a thread with Rust's default of 2 MiB is safe.
+const RECURSION: usize = 512;
+
+/// How many values the interpreter's stack may hold.
+const STACK: usize = 64 * 1024;
+
+/// The file name of the interpreter's own code, which tracebacks leave out.
+pub(crate) const OWN: &str = "kemi-js";
+
+/// What a native function is bound to, and what runs the script.
+pub(crate) struct Core {
+    runtime: Rc<Runtime>,
+    /// Where the context may be reached now: empty while somebody has it.
+    current: Cell<Option<NonNull<Context>>>,
+    owned: NonNull<Context>,
+    depth: Cell<u32>,
+    jobs: Rc<Jobs>,
+    modules: Modules,
+    handles: RefCell<Handles>,
+    task: RefCell<Option<Task>>,
+    done: RefCell<Option<Result<Value, ScriptError>>>,
+    /// The last unknown name that was looked up.
+    unknown: RefCell<String>,
+    texts: RefCell<Texts>,
+}
+
+/// Objects that are looked up once.
+#[derive(Default)]
+struct Handles {
+    enter: Option<JsObject>,
+    stack_of_error: Option<JsObject>,
+    callbacks: Vec<Option<JsObject>>,
+    /// Functions that are bound by `let` or `const`, which only code can look up.
+    lexical: HashMap<String, JsObject>,
+    /// What could be such a function, for suggestions.
+    candidates: Vec<String>,
+    builtin: Vec<String>,
+}
+
+/// What is run from outside of any script.
+enum Task {
+    Call { function: JsObject, args: Vec<JsValue> },
+    Script(Script),
+}
+
+impl Core {
+    /// Creates an interpreter with everything bound, and no script yet.
+    pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Rc<Core>, ScriptError> {
+        let jobs = Rc::new(Jobs::default());
+        let context = Context::builder()
+            .job_executor(jobs.executor())
+            .host_hooks(jobs.clone())
+            .module_loader(Rc::new(IdleModuleLoader))
+            .can_block(false)
+            .build()
+            .map_err(|error| ScriptError::new(ErrorCode::Runtime, format!("cannot set up JavaScript: {error}")))?;
+        let owned = NonNull::from(Box::leak(Box::new(context)));
+        let core = Rc::new(Core {
+            runtime,
+            current: Cell::new(Some(owned)),
+            owned,
+            depth: Cell::new(0),
+            jobs,
+            modules: Modules::new(sources),
+            handles: RefCell::default(),
+            task: RefCell::default(),
+            done: RefCell::default(),
+            unknown: RefCell::default(),
+            texts: RefCell::default(),
+        });
+        core.lend(|context| {
+            context.set_runtime_limits(limits());
+            core.prepare(context).map_err(|error| fault::script_error(&core, error, context))
+        })
+        .unwrap_or_else(|| Err(busy()))?;
+        Ok(core)
+    }
+
+    /// Runs the sources' top level in order.
+    ///
+    /// An exit ends the loading: sources after it are not run.
+    pub(crate) fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
+        for source in sources {
+            if self.runtime.ending().is_some() {
+                break;
+            }
+            let name = source.name();
+            let bytes = source.read()?;
+            let code = source::utf8(&bytes, &name)?;
+            self.guarded(|context| {
+                let script = self.compile(code, code, &name, context)?;
+                self.handles.borrow_mut().candidates.extend(source::lexical_names(code));
+                self.outermost(Task::Script(script), context)
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.modules
+    }
+
+    /// Makes the context reachable for the interpreter's methods while a native function runs.
+    pub(crate) fn during<R>(&self, context: &mut Context, run: impl FnOnce() -> R) -> R {
+        let _back = Back { slot: &self.current, value: self.current.replace(Some(NonNull::from(context))) };
+        run()
+    }
+
+    /// Takes the context; `None` while somebody else has it.
+    fn lend<R>(&self, run: impl FnOnce(&mut Context) -> R) -> Option<R> {
+        let pointer = self.current.take()?;
+        let _back = Back { slot: &self.current, value: Some(pointer) };
+        // SAFETY: the slot holds the owned context while no code runs in it, or what `during` was given for as long
+        // as that borrow lasts and is not used otherwise; taking it out of the slot makes this the only use.
+        Some(run(unsafe { &mut *pointer.as_ptr() }))
+    }
+
+    fn prepare(self: &Rc<Self>, context: &mut Context) -> JsResult<()> {
+        let core = Rc::as_ptr(self);
+        let enter = NativeFunction::from_copy_closure(move |_, _, context| {
+            // SAFETY: function objects of this context run only while the core that owns it is alive.
+            unsafe { &*core }.perform_task(context);
+            Ok(JsValue::undefined())
+        });
+        let enter = enter.to_js_function(context.realm());
+        // Boa leaves the stack of the outermost function as it is when an exit ends it. This function is around all
+        // others, returns normally, and so clears the stack.
+        let source = boa_engine::Source::from_bytes("(enter => function () { enter(); })").with_path(Path::new(OWN));
+        let make = Script::parse(source, None, context)?.evaluate(context)?;
+        let around = make.as_object().map(|make| make.call(&JsValue::undefined(), &[enter.into()], context));
+        let around = around.transpose()?.and_then(|around| around.as_object());
+        let error = context.intrinsics().constructors().error().prototype();
+        let stack = error.borrow().properties().get(&js_string!("stack").into());
+        {
+            let mut handles = self.handles.borrow_mut();
+            handles.enter = around;
+            handles.stack_of_error = stack.and_then(|stack| stack.get().and_then(JsValue::as_object));
+        }
+        bind::root(self, context)?;
+        console::install(self, context)?;
+        self.modules.install(self, context)?;
+        self.handles.borrow_mut().builtin = global_names(context)?;
+        Ok(())
+    }
+
+    /// Runs a task from outside of any script, then the job queue.
+    fn outermost(&self, task: Task, context: &mut Context) -> Result<Value, ScriptError> {
+        let Some(enter) = self.handles.borrow().enter.clone() else {
+            return Err(busy());
+        };
+        *self.task.borrow_mut() = Some(task);
+        let result = enter.call(&JsValue::undefined(), &[], context);
+        self.task.borrow_mut().take();
+        match (self.done.borrow_mut().take(), result) {
+            (Some(done), _) => done,
+            (None, Err(error)) => Err(fault::script_error(self, error, context)),
+            (None, Ok(_)) => Err(busy()),
+        }
+    }
+
+    fn perform_task(&self, context: &mut Context) {
+        let Some(task) = self.task.borrow_mut().take() else { return };
+        let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
+        let result = match task {
+            Task::Call { function, args } => function.call(&JsValue::undefined(), &args, context),
+            Task::Script(script) => script.evaluate(context).map(|_| JsValue::undefined()),
+        };
+        self.jobs.run(self, context);
+        *self.done.borrow_mut() = Some(self.finish(result, context));
+    }
+
+    /// Turns how a function ended into the callback's result.
+    fn finish(&self, result: JsResult<JsValue>, context: &mut Context) -> Result<Value, ScriptError> {
+        if self.runtime.ending().is_some() {
+            return Ok(Value::Nil);
+        }
+        let value = result.map_err(|error| fault::script_error(self, error, context))?;
+        let value = match value.as_object().map(JsPromise::from_object) {
+            Some(Ok(promise)) => self.settled(&promise, context)?,
+            _ => value,
+        };
+        match value::to_value(&value, context) {
+            Ok(value) => Ok(value),
+            Err(Trouble::Error(mut error)) => {
+                error.message = format!("the result of the callback cannot be used: {}", error.message);
+                Err(error)
+            }
+            // Getters may end the callback as well.
+            Err(Trouble::Thrown(_)) if self.runtime.ending().is_some() => Ok(Value::Nil),
+            Err(Trouble::Thrown(error)) => Err(fault::script_error(self, error, context)),
+        }
+    }
+
+    /// Returns what the promise of an async callback is fulfilled with.
+    fn settled(&self, promise: &JsPromise, context: &mut Context) -> Result<JsValue, ScriptError> {
+        match promise.state() {
+            PromiseState::Fulfilled(value) => Ok(value),
+            PromiseState::Rejected(reason) => {
+                self.jobs.handled(&JsObject::from(promise.clone()));
+                Err(fault::script_error(self, JsError::from_opaque(reason), context))
+            }
+            PromiseState::Pending => {
+                let message = "the async callback waits for a promise that nothing is left to settle";
+                Err(ScriptError::new(ErrorCode::ValueNotConvertible, message)
+                    .with_hint("a callback that is called by a native function cannot await"))
+            }
+        }
+    }
+
+    fn callback(&self, callback: CallbackId, context: &mut Context) -> Result<JsObject, ScriptError> {
+        let cached = self.handles.borrow().callbacks.get(callback.index()).cloned().flatten();
+        if let Some(function) = cached {
+            return Ok(function);
+        }
+        let name = self.runtime.registry().callback_name(callback).unwrap_or_default();
+        let Some(function) = self.function(&name, context) else {
+            let message = format!("the script defines no function '{name}'");
+            return Err(ScriptError::new(ErrorCode::MissingCallback, message));
+        };
+        let callbacks = &mut self.handles.borrow_mut().callbacks;
+        if callbacks.len() <= callback.index() {
+            callbacks.resize(callback.index() + 1, None);
+        }
+        if let Some(slot) = callbacks.get_mut(callback.index()) {
+            *slot = Some(function.clone());
+        }
+        Ok(function)
+    }
+
+    /// Finds a global function by name.
+    fn function(&self, name: &str, context: &mut Context) -> Option<JsObject> {
+        let global = context.global_object();
+        if let Some(function) = global.get(text::to_js(name.as_bytes()), context).ok().and_then(|v| v.as_callable()) {
+            return Some(function);
+        }
+        if let Some(function) = self.handles.borrow().lexical.get(name) {
+            return Some(function.clone());
+        }
+        // The name comes from anywhere; nothing but a name is ever run as code.
+        if !source::is_name(name) {
+            return None;
+        }
+        let source = boa_engine::Source::from_bytes(name).with_path(Path::new(OWN));
+        let value = Script::parse(source, None, context).and_then(|script| script.evaluate(context)).ok()?;
+        let function = value.as_callable()?;
+        self.handles.borrow_mut().lexical.insert(name.to_owned(), function.clone());
+        Some(function)
+    }
+
+    /// Returns where the script is, while a native function of it runs.
+    pub(crate) fn place_in(&self, context: &mut Context) -> Option<Place> {
+        let stack_of_error = self.handles.borrow().stack_of_error.clone()?;
+        let error = context.intrinsics().constructors().error().constructor();
+        let error = error.construct(&[], None, context).ok()?;
+        let stack = stack_of_error.call(&error.into(), &[], context).ok()?;
+        let stack = text::lossy(&stack.as_string()?);
+        fault::Trace::read(&stack).place()
+    }
+
+    /// Notes that the script looked up a name that does not exist.
+    pub(crate) fn note_unknown(&self, module: &str, function: Option<&str>) {
+        self.runtime.note_unknown(module, function);
+        function.unwrap_or(module).clone_into(&mut self.unknown.borrow_mut());
+    }
+
+    /// Returns the last unknown name that was looked up.
+    pub(crate) fn unknown(&self) -> String {
+        self.unknown.borrow().clone()
+    }
+
+    pub(crate) fn texts(&self) -> Ref<'_, Texts> {
+        self.texts.borrow()
+    }
+
+    /// Compiles a classic script; `shown` is what its lines look like in the file.
+    pub(crate) fn compile(
+        &self,
+        code: &str,
+        shown: &str,
+        name: &str,
+        context: &mut Context,
+    ) -> Result<Script, ScriptError> {
+        let source = boa_engine::Source::from_bytes(code).with_path(Path::new(name));
+        let script = Script::parse(source, None, context);
+        // Some mistakes, such as two `let` of one name, are found only here.
+        let script = script.and_then(|script| script.codeblock(context).map(|_| script));
+        self.texts.borrow_mut().insert(name, shown);
+        script.map_err(|error| fault::syntax_error(&error, name, shown))
+    }
+
+    fn guarded<R>(&self, run: impl FnOnce(&mut Context) -> Result<R, ScriptError>) -> Result<R, ScriptError> {
+        let result = catch_unwind(AssertUnwindSafe(|| self.lend(run)));
+        match result {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(busy()),
+            Err(payload) => {
+                let text = payload.downcast_ref::<&str>().copied();
+                let text =
+                    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+                Err(ScriptError::new(ErrorCode::Runtime, format!("the JavaScript engine panicked: {text}"))
+                    .with_hint("this is a bug in the engine, not in the script"))
+            }
+        }
+    }
+}
+
+impl Interpreter for Core {
+    fn resolve(&self, name: &str) -> bool {
+        self.guarded(|context| Ok(self.function(name, context).is_some())).unwrap_or(false)
+    }
+
+    fn functions(&self) -> Vec<String> {
+        let names = self.lend(|context| {
+            let handles = self.handles.borrow();
+            let global = global_names(context).unwrap_or_default();
+            let own = global.into_iter().filter(|name| !handles.builtin.contains(name));
+            own.chain(handles.candidates.iter().cloned()).collect::<Vec<String>>()
+        });
+        let mut names = names.unwrap_or_default();
+        names.retain(|name| self.resolve(name));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.guarded(|context| {
+            let function = self.callback(callback, context)?;
+            let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
+            let args = args.map_err(|error| fault::script_error(self, error, context))?;
+            if self.depth.get() == 0 {
+                return self.outermost(Task::Call { function, args }, context);
+            }
+            let result = function.call(&JsValue::undefined(), &args, context);
+            self.finish(result, context)
+        })
+    }
+
+    fn place(&self) -> Option<Place> {
+        if self.depth.get() == 0 {
+            return None;
+        }
+        self.lend(|context| self.place_in(context)).flatten()
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.handles.take();
+        self.modules.clear();
+        self.jobs.clear();
+        // SAFETY: `owned` came from a box, nothing runs in the context any more, and the slot dies with this value.
+        drop(unsafe { Box::from_raw(self.owned.as_ptr()) });
+        // What a script leaves behind refers to itself in circles: the global object and its functions.
+        boa_gc::force_collect();
+    }
+}
+
+/// The handle that the host gets.
+pub(crate) struct Owner(pub(crate) Rc<Core>);
+
+impl Interpreter for Owner {
+    fn resolve(&self, name: &str) -> bool {
+        self.0.resolve(name)
+    }
+
+    fn functions(&self) -> Vec<String> {
+        self.0.functions()
+    }
+
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.0.call(callback, args)
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.0.place()
+    }
+}
+
+/// Puts a value back when it goes.
+struct Back<'a, T: Copy> {
+    slot: &'a Cell<T>,
+    value: T,
+}
+
+impl<T: Copy> Drop for Back<'_, T> {
+    fn drop(&mut self) {
+        self.slot.set(self.value);
+    }
+}
+
+fn global_names(context: &mut Context) -> JsResult<Vec<String>> {
+    let keys = context.global_object().own_property_keys(context)?;
+    Ok(keys
+        .into_iter()
+        .filter_map(|key| match key {
+            boa_engine::property::PropertyKey::String(name) => Some(text::lossy(&name)),
+            _ => None,
+        })
+        .collect())
+}
+
+fn limits() -> RuntimeLimits {
+    let mut limits = RuntimeLimits::default();
+    limits.set_recursion_limit(RECURSION);
+    limits.set_stack_size_limit(STACK);
+    limits
+}
+
+#[cold]
+fn busy() -> ScriptError {
+    ScriptError::new(ErrorCode::Runtime, "the interpreter cannot be entered from here")
+        .with_hint("call back into the script only through the Script that the native function was given")
+}

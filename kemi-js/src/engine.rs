@@ -1,0 +1,46 @@
+//! The engine as hosts choose it by name.
+
+use std::rc::Rc;
+
+use kemi_core::{Coercions, Engine, Interpreter, Runtime, ScriptError, Source, announce_engine};
+
+use crate::core::{Core, Owner};
+
+/// The one value that is announced.
+pub(crate) static ENGINE: JavaScript = JavaScript;
+
+announce_engine!(&ENGINE);
+
+/// The JavaScript engine; hosts find it as `js`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JavaScript;
+
+impl Engine for JavaScript {
+    fn name(&self) -> &'static str {
+        "js"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["jsdt", "javascript", "app_jsdt", "app_js"]
+    }
+
+    fn language(&self) -> String {
+        "JavaScript (Boa 0.22)".to_owned()
+    }
+
+    fn coercions(&self) -> Coercions {
+        Coercions {
+            text_to_integer: true,
+            number_to_text: true,
+            nil_to_empty: true,
+            bool_to_integer: true,
+            float_to_integer: true,
+        }
+    }
+
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+        let core = Core::new(runtime, sources)?;
+        core.run(sources)?;
+        Ok(Box::new(Owner(core)))
+    }
+}

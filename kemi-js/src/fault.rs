@@ -1,0 +1,269 @@
+//! From an error of Boa to a [`ScriptError`] with place and traceback.
+
+use boa_engine::builtins::error::Error;
+use boa_engine::error::{EngineError, RuntimeLimitError};
+use boa_engine::object::JsObject;
+use boa_engine::{Context, JsError, js_string};
+use kemi_core::{ErrorCode, Frame, Place, ScriptError};
+
+use crate::core::{Core, OWN};
+use crate::{text, value};
+
+/// How deep the classes of errors may derive from each other to be told from the code that uses them.
+const MAX_CLASSES: usize = 8;
+
+/// Describes what came out of a script uncaught.
+pub(crate) fn script_error(core: &Core, error: JsError, context: &mut Context) -> ScriptError {
+    let mut trace = Trace::read(&backtrace(&error));
+    let mut result = match (error.as_engine(), error.as_opaque()) {
+        (Some(error), _) => match limit(error) {
+            Some(limit) => limit_reached(limit),
+            None => ScriptError::new(ErrorCode::Runtime, format!("internal error of the engine: {error}")),
+        },
+        (None, Some(thrown)) => match thrown.as_object() {
+            Some(object) if object.is::<Error>() => {
+                trace.skip_constructors(&object, context);
+                of_script(core, value::error_text(&object, context), &mut trace)
+            }
+            _ => {
+                let kind = thrown.js_type_of().to_std_string_lossy();
+                let text = format!("the script threw {} ({kind})", short(value::describe(thrown, context)));
+                ScriptError::new(ErrorCode::Runtime, text)
+            }
+        },
+        (None, None) => {
+            let text = error.as_native().map(|native| match native.message() {
+                "" => native.kind().to_string(),
+                message => format!("{}: {message}", native.kind()),
+            });
+            of_script(core, text.unwrap_or_else(|| error.to_string()), &mut trace)
+        }
+    };
+    if result.place.is_none() {
+        result.place = trace.place();
+    }
+    if result.traceback.is_empty() {
+        result.traceback = trace.frames;
+    }
+    result
+}
+
+/// Describes a script that does not parse.
+pub(crate) fn syntax_error(error: &JsError, name: &str, code: &str) -> ScriptError {
+    let text = error.as_native().map_or_else(|| error.to_string(), |native| native.message().to_owned());
+    let (message, line) = match position(&text) {
+        Some((message, line, column)) => (format!("{message} (column {column})"), line),
+        // Only the end of the text has no position.
+        None => (text, u32::try_from(code.lines().count().max(1)).unwrap_or(u32::MAX)),
+    };
+    let error = ScriptError::new(ErrorCode::Syntax, message).at(name, line);
+    let first = code.lines().nth(line.saturating_sub(1) as usize).and_then(|line| line.split_whitespace().next());
+    match first {
+        Some("import" | "export") => error.with_hint("modules are loaded by `require` and export by `module.exports`"),
+        _ => error,
+    }
+}
+
+/// The frames of a backtrace, innermost first; those of the interpreter itself are left out.
+#[derive(Default)]
+pub(crate) struct Trace {
+    frames: Vec<Frame>,
+    columns: Vec<Option<u32>>,
+    /// How many frames only construct the error.
+    skipped: usize,
+}
+
+impl Trace {
+    pub(crate) fn read(backtrace: &str) -> Trace {
+        let mut trace = Trace::default();
+        for line in backtrace.lines() {
+            let Some(line) = line.strip_prefix("    at ") else { continue };
+            let (function, place) = line.split_once(" (").unwrap_or((line, ""));
+            let mut parts = place.strip_suffix(')').unwrap_or(place).rsplitn(3, ':');
+            let (place, column) = match (parts.next(), parts.next(), parts.next()) {
+                (Some(column), Some(line), Some(file)) => {
+                    // Code at the top level may have no position.
+                    (Some(Place { file: file.to_owned(), line: line.parse().unwrap_or(1) }), column.parse().ok())
+                }
+                _ => (None, None),
+            };
+            if place.as_ref().is_some_and(|place| place.file == OWN) {
+                // What called the interpreter's own function is the host, and what that called is its native helper.
+                trace.frames.pop();
+                trace.columns.pop();
+                break;
+            }
+            trace.frames.push(Frame { function: function.to_owned(), place });
+            trace.columns.push(column);
+        }
+        trace
+    }
+
+    /// Returns where the innermost script code is.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.at().and_then(|i| self.frames.get(i)?.place.clone())
+    }
+
+    fn at(&self) -> Option<usize> {
+        self.frames.iter().enumerate().skip(self.skipped).find(|(_, frame)| frame.place.is_some()).map(|(i, _)| i)
+    }
+
+    fn column(&self) -> Option<u32> {
+        self.columns.get(self.at()?).copied().flatten()
+    }
+
+    fn set_line(&mut self, line: u32) {
+        if let Some(place) = self.at().and_then(|i| self.frames.get_mut(i)).and_then(|frame| frame.place.as_mut()) {
+            place.line = line;
+        }
+    }
+
+    /// An error of a script's own class remembers where it was made, which is in the class: that is not the place.
+    fn skip_constructors(&mut self, error: &JsObject, context: &mut Context) {
+        let mut class = error.prototype();
+        for _ in 0..MAX_CLASSES {
+            let Some(prototype) = class else { break };
+            let constructor =
+                prototype.get(js_string!("constructor"), context).ok().and_then(|value| value.as_object());
+            let name = constructor.and_then(|constructor| constructor.get(js_string!("name"), context).ok());
+            let name = name.and_then(|name| name.as_string()).map(|name| text::lossy(&name));
+            class = prototype.prototype();
+            // From the most derived class on, while the outermost of the frames left belongs to one.
+            if let Some(name) = name
+                && let Some(i) = self.frames.iter().take(MAX_CLASSES).position(|frame| frame.function == name)
+            {
+                self.skipped = self.skipped.max(i + 1);
+                break;
+            }
+        }
+        if self.place().is_none() {
+            self.skipped = 0;
+        }
+    }
+}
+
+/// Returns the part of an error's text that lists the frames.
+fn backtrace(error: &JsError) -> String {
+    let mut text = error.to_string();
+    let head = match (error.as_opaque(), error.as_native(), error.as_engine()) {
+        (Some(value), _, _) => value.display().to_string(),
+        (_, Some(native), _) => native.to_string(),
+        (_, _, Some(engine)) => engine.to_string(),
+        _ => String::new(),
+    };
+    if text.starts_with(&head) { text.split_off(head.len()) } else { text }
+}
+
+fn of_script(core: &Core, text: String, trace: &mut Trace) -> ScriptError {
+    if let Some(error) = core.runtime().recover(&text) {
+        return error;
+    }
+    let Some(place) = trace.place() else { return ScriptError::new(ErrorCode::Runtime, text) };
+    let vague = core.texts().is_vague(&place, trace.column());
+    if vague
+        && let Some(name) = not_defined(&text)
+        && let Some(line) = core.texts().find(name, &place, |_| true)
+    {
+        trace.set_line(line);
+        return ScriptError::new(ErrorCode::Runtime, text);
+    }
+    let hint = if says_undefined(&text) { core.runtime().explain_missing() } else { None };
+    if let Some(explained) = hint {
+        let line = if vague {
+            // Only what goes on to use the module is meant, not the question whether it is there.
+            core.texts().find(&core.unknown(), &place, |after| matches!(after, Some('.' | '[')))
+        } else {
+            // The place of a call is where its expression begins, which may go on on the next lines.
+            let line = core.texts().find(&core.unknown(), &place, |_| true);
+            line.filter(|&line| line <= place.line.saturating_add(2))
+        };
+        if let Some(line) = line {
+            trace.set_line(line);
+            return explained;
+        }
+        // The name may have been looked up elsewhere, and for a reason: scripts ask whether a module exists.
+        let hint = match &explained.hint {
+            Some(hint) => format!("{}; {hint}", explained.message),
+            None => explained.message.clone(),
+        };
+        let hint = format!("perhaps because of what was looked up before: {hint}");
+        return ScriptError::new(ErrorCode::Runtime, text).with_hint(hint);
+    }
+    let error = ScriptError::new(ErrorCode::Runtime, text);
+    if vague { error.with_hint("the line is where the function begins; the engine does not tell more") } else { error }
+}
+
+/// Returns the name that a `ReferenceError` says is not defined.
+fn not_defined(text: &str) -> Option<&str> {
+    text.strip_prefix("ReferenceError: ")?.strip_suffix(" is not defined")
+}
+
+/// Tells the errors that come of using what a missing name reads as.
+fn says_undefined(text: &str) -> bool {
+    text.starts_with("TypeError") && (text.contains("not a callable") || text.contains("undefined"))
+}
+
+/// Finds the limit behind an error, also where Boa believes that what it stopped cannot fail.
+fn limit(error: &EngineError) -> Option<RuntimeLimitError> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(limit) = error.downcast_ref::<RuntimeLimitError>() {
+            return Some(*limit);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn limit_reached(limit: RuntimeLimitError) -> ScriptError {
+    match limit {
+        RuntimeLimitError::Recursion => ScriptError::new(ErrorCode::StackOverflow, "too many nested function calls")
+            .with_hint("a function calls itself without end, or works down a very deep structure"),
+        RuntimeLimitError::StackSize => ScriptError::new(ErrorCode::StackOverflow, "the interpreter's stack is full")
+            .with_hint("a function calls itself without end, or passes very many arguments"),
+        // Only a native function raises it, to end a callback.
+        RuntimeLimitError::LoopIteration => ScriptError::new(ErrorCode::Runtime, "the callback was ended"),
+    }
+}
+
+/// Splits ` at line 3, col 7` off a parser's message.
+fn position(text: &str) -> Option<(&str, u32, u32)> {
+    let (message, place) = text.rsplit_once(" at line ")?;
+    let (line, column) = place.split_once(", col ")?;
+    let digits = column.find(|c: char| !c.is_ascii_digit()).unwrap_or(column.len());
+    Some((message, line.parse().ok()?, column.get(..digits)?.parse().ok()?))
+}
+
+fn short(mut text: String) -> String {
+    const MOST: usize = 200;
+    if let Some((end, _)) = text.char_indices().nth(MOST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_and_own_ones_left_out() {
+        let text = "\n    at get (native)\n    at f (dir (1)/a.js:3:7)\n    at <main> (a.js:?:?)\n    at enter (native)\n    \
+                    at around (kemi-js:1:9)\n";
+        let trace = Trace::read(text);
+        let names: Vec<&str> = trace.frames.iter().map(|frame| frame.function.as_str()).collect();
+        assert_eq!(names, ["get", "f", "<main>"]);
+        let places: Vec<Option<String>> =
+            trace.frames.iter().map(|frame| frame.place.as_ref().map(ToString::to_string)).collect();
+        assert_eq!(places, [None, Some("dir (1)/a.js:3".to_owned()), Some("a.js:1".to_owned())]);
+        assert_eq!(trace.columns, [None, Some(7), None]);
+        assert_eq!(trace.place().map(|place| place.line), Some(3));
+    }
+
+    #[test]
+    fn a_position_is_split_off() {
+        assert_eq!(position("unexpected token 'x' at line 3, col 17"), Some(("unexpected token 'x'", 3, 17)));
+        assert_eq!(position("abrupt end"), None);
+    }
+}

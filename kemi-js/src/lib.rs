@@ -1,0 +1,42 @@
+//! The JavaScript engine of KEMI for Rust, on [Boa](https://boajs.dev): pure Rust, ECMAScript modules excepted.
+//!
+//! A script is one or more classic scripts that share one global scope. Callbacks are its global functions, declared
+//! by `function`, `var`, or at the top level by `let` and `const`. Exports are functions of the root object, normally
+//! `KSR`, grouped in one object per module.
+//!
+//! ```
+//! use kemi_core::{Callbacks, Instance, NoContext, Outcome, Registry, Source, Value};
+//!
+//! kemi_js::link();
+//! let mut callbacks = Callbacks::new();
+//! let start = callbacks.required("start", "on_start", &["name"]);
+//! let registry = Registry::<NoContext>::builder().callbacks(callbacks).build()?;
+//! let script = Source::text("hello.js", "function on_start(name) { return `Hello, ${name}!`; }");
+//! let instance = Instance::load(kemi_core::find_engine("js")?, &registry, &[script])?;
+//! let greeting = instance.call(start, &mut NoContext, &["world".into()])?;
+//! assert_eq!(greeting, Outcome::Value(Value::from("Hello, world!")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![doc = include_str!("../docs/values.md")]
+#![doc = include_str!("../docs/scripts.md")]
+
+mod bind;
+mod console;
+mod core;
+mod engine;
+mod fault;
+mod jobs;
+mod require;
+mod source;
+mod text;
+mod trampoline;
+mod value;
+
+pub use engine::JavaScript;
+
+/// Links the engine into the program, so that `cfgengine = "js"` finds it.
+///
+/// A crate that is only listed as a dependency is not linked; call this once from the host.
+pub fn link() {
+    std::hint::black_box(&engine::ENGINE);
+}
