@@ -1,0 +1,116 @@
+//! Why a message could not be read or written.
+
+/// Why bytes from the network are not a message; offsets count from the first byte received.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// Nothing but line breaks, spaces or NULs: a keep-alive (RFC 5626 4.4.1). Ignore it.
+    #[error("no message, only a keep-alive")]
+    KeepAlive,
+    /// More bytes than a message may have.
+    #[error("message of {size} bytes is larger than the limit of {limit}")]
+    TooLarge {
+        /// The bytes received.
+        size: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
+    /// The first line is neither a request line nor a status line.
+    #[error("bad first line at byte {offset}: {why}")]
+    FirstLine {
+        /// Where.
+        offset: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A line of the header section is not a header.
+    #[error("bad header line at byte {offset}: {why}")]
+    Header {
+        /// Where the line starts.
+        offset: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// More header lines than a message may have.
+    #[error("more than {limit} header lines, the next one at byte {offset}")]
+    TooManyHeaders {
+        /// Where the line too many starts.
+        offset: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
+    /// The bytes end before the empty line that ends the headers: a cut-off datagram.
+    #[error("message ends at byte {offset} before the empty line that ends the headers")]
+    Truncated {
+        /// Where the bytes end.
+        offset: usize,
+    },
+    /// `Content-Length` is no number or two of them differ.
+    #[error("bad Content-Length at byte {offset}: {why}")]
+    ContentLength {
+        /// Where the value starts.
+        offset: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Fewer body bytes than `Content-Length` says: a cut-off datagram.
+    #[error(
+        "body at byte {offset} has {present} bytes where Content-Length says {declared}; was the datagram cut off?"
+    )]
+    ShortBody {
+        /// Where the body starts.
+        offset: usize,
+        /// What `Content-Length` says.
+        declared: usize,
+        /// What is there.
+        present: usize,
+    },
+}
+
+/// Why something cannot be written into a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Text for one line has a line break or NUL in it, which would inject headers.
+    #[error("{what} has a line break or NUL at byte {offset}; pass a single line")]
+    LineBreak {
+        /// What was being written.
+        what: &'static str,
+        /// Where in that text.
+        offset: usize,
+    },
+    /// Text for header lines is not made of header lines.
+    #[error("bad header text at byte {offset}: {why}; write `Name: value` lines")]
+    HeaderText {
+        /// Where in that text the line starts.
+        offset: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A value that does not have the form it must have.
+    #[error("{what} {why}")]
+    Value {
+        /// What was being written.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A status code outside of 100 to 699.
+    #[error("status code {code} is not between 100 and 699")]
+    StatusCode {
+        /// The code.
+        code: u16,
+    },
+    /// The message lacks a header that the operation needs, or it cannot be read.
+    #[error("the message has no usable {header} header")]
+    MissingHeader {
+        /// The header.
+        header: &'static str,
+    },
+    /// The operation needs a request and got a reply.
+    #[error("{what} needs a request, this message is a reply")]
+    NotARequest {
+        /// The operation.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,506 @@
+//! The message: its bytes, its first line, the index of its headers.
+
+use std::fmt;
+
+use memchr::{memchr, memchr_iter};
+
+use crate::message::lexical::{is_token, number, trim};
+use crate::message::{Header, HeaderName, Method, ParseError, Span};
+
+/// The most bytes a message may have.
+pub const MAX_MESSAGE: usize = 65_535;
+
+/// The most header lines a message may have, folded ones counted once.
+pub const MAX_HEADERS: usize = 512;
+
+/// One SIP message: its bytes, exactly as received, and where its parts are.
+///
+/// A worker keeps one and fills it with [`Message::parse_into`] again and again, which then allocates nothing.
+///
+/// ```
+/// # use sip_modules::message::{Message, Method};
+/// let message = Message::parse(b"OPTIONS sip:example.org SIP/2.0\r\nl: 0\r\n\r\n")?;
+/// assert_eq!(message.method(), Some(Method::Options));
+/// assert_eq!(message.content_length(), Some(0));
+/// # Ok::<(), sip_modules::message::ParseError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Message {
+    buf: Vec<u8>,
+    headers: Vec<Header>,
+    first_line: FirstLine,
+    headers_start: u32,
+    headers_end: u32,
+    body: Span,
+}
+
+/// The parts of the first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLine {
+    /// A request line.
+    Request {
+        /// The method.
+        method: Span,
+        /// The Request-URI.
+        uri: Span,
+        /// The version, `SIP/2.0`.
+        version: Span,
+    },
+    /// A status line.
+    Reply {
+        /// The version, `SIP/2.0`.
+        version: Span,
+        /// The status code, 100 to 699.
+        status: u16,
+        /// The reason phrase, possibly empty.
+        reason: Span,
+    },
+}
+
+impl Message {
+    /// An empty message, to be filled by [`Message::parse_into`].
+    pub fn new() -> Message {
+        Message::default()
+    }
+
+    /// Reads one datagram into a new message.
+    ///
+    /// # Errors
+    /// As [`Message::parse_into`].
+    pub fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
+        let mut message = Message::new();
+        message.parse_into(bytes)?;
+        Ok(message)
+    }
+
+    /// Reads one datagram, reusing this message's buffers.
+    ///
+    /// Line breaks before the first line and bytes behind the body (RFC 3261 18.3) are left out; everything between is
+    /// kept byte for byte. Lines may end in CRLF or LF.
+    ///
+    /// # Errors
+    /// [`ParseError::KeepAlive`] for what should be ignored, another variant for what is not a message; this one is
+    /// empty then.
+    pub fn parse_into(&mut self, bytes: &[u8]) -> Result<(), ParseError> {
+        self.clear();
+        let result = self.fill(bytes);
+        if result.is_err() {
+            self.clear();
+        }
+        result
+    }
+
+    /// The bytes from the first line to the end of the body.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf
+    }
+
+    /// The bytes of a range of this message, nothing when it lies outside.
+    pub fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.buf)
+    }
+
+    /// Where a part that was borrowed from this message lies in it.
+    pub fn span_of(&self, part: &[u8]) -> Option<Span> {
+        Span::locate(&self.buf, part)
+    }
+
+    /// The parts of the first line.
+    pub fn first_line(&self) -> FirstLine {
+        self.first_line
+    }
+
+    /// Whether it is a request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.first_line, FirstLine::Request { .. })
+    }
+
+    /// Whether it is a reply.
+    pub fn is_reply(&self) -> bool {
+        !self.is_request()
+    }
+
+    /// A request's method; a reply's is in its [`Message::cseq`].
+    pub fn method(&self) -> Option<Method<'_>> {
+        match self.first_line {
+            FirstLine::Request { method, .. } => Some(Method::from_bytes(self.text(method))),
+            FirstLine::Reply { .. } => None,
+        }
+    }
+
+    /// A request's Request-URI as bytes.
+    pub fn ruri(&self) -> Option<&[u8]> {
+        self.ruri_span().map(|span| self.text(span))
+    }
+
+    /// Where the Request-URI of a request is.
+    pub fn ruri_span(&self) -> Option<Span> {
+        match self.first_line {
+            FirstLine::Request { uri, .. } => Some(uri),
+            FirstLine::Reply { .. } => None,
+        }
+    }
+
+    /// The version in the first line, `SIP/2.0` if all is well.
+    pub fn version(&self) -> &[u8] {
+        let (FirstLine::Request { version, .. } | FirstLine::Reply { version, .. }) = self.first_line;
+        self.text(version)
+    }
+
+    /// A reply's status code.
+    pub fn status(&self) -> Option<u16> {
+        match self.first_line {
+            FirstLine::Reply { status, .. } => Some(status),
+            FirstLine::Request { .. } => None,
+        }
+    }
+
+    /// A reply's reason phrase.
+    pub fn reason(&self) -> Option<&[u8]> {
+        match self.first_line {
+            FirstLine::Reply { reason, .. } => Some(self.text(reason)),
+            FirstLine::Request { .. } => None,
+        }
+    }
+
+    /// The header index, in the order of the message.
+    pub fn header_lines(&self) -> &[Header] {
+        &self.headers
+    }
+
+    /// Offset of the first header line.
+    pub fn headers_start(&self) -> u32 {
+        self.headers_start
+    }
+
+    /// Offset behind the last header line, where the empty line is.
+    pub fn headers_end(&self) -> u32 {
+        self.headers_end
+    }
+
+    /// The body, possibly empty.
+    pub fn body(&self) -> &[u8] {
+        self.text(self.body)
+    }
+
+    /// Where the body is.
+    pub fn body_span(&self) -> Span {
+        self.body
+    }
+
+    /// Forgets the message and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.headers.clear();
+        self.first_line = FirstLine::default();
+        self.headers_start = 0;
+        self.headers_end = 0;
+        self.body = Span::default();
+    }
+
+    fn fill(&mut self, bytes: &[u8]) -> Result<(), ParseError> {
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | 0)) {
+            return Err(ParseError::KeepAlive);
+        }
+        if bytes.len() > MAX_MESSAGE {
+            return Err(ParseError::TooLarge { size: bytes.len(), limit: MAX_MESSAGE });
+        }
+        let skipped = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        self.buf.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
+        let buf = &self.buf;
+        let truncated = ParseError::Truncated { offset: bytes.len() };
+
+        let mut line_ends = memchr_iter(b'\n', buf);
+        let Some(end) = line_ends.next() else {
+            return Err(truncated);
+        };
+        self.first_line = parse_first_line(without_cr(slice(buf, 0, end)), skipped)?;
+
+        let mut start = end + 1;
+        self.headers_start = Span::new(start, start).start;
+        let mut length = None;
+        for end in line_ends {
+            let next = end + 1;
+            if without_cr(slice(buf, start, end)).is_empty() {
+                self.headers_end = Span::new(start, start).start;
+                let body_end = body_end(length, next, buf.len(), skipped)?;
+                self.body = Span::new(next, body_end);
+                self.buf.truncate(body_end);
+                return Ok(());
+            }
+            if matches!(buf.get(next), Some(b' ' | b'\t')) {
+                continue;
+            }
+            if self.headers.len() == MAX_HEADERS {
+                return Err(ParseError::TooManyHeaders { offset: start + skipped, limit: MAX_HEADERS });
+            }
+            let header = parse_header(slice(buf, start, next), start, skipped)?;
+            if header.name == HeaderName::ContentLength {
+                length = Some(parse_length(buf, header.value, length, skipped)?);
+            }
+            self.headers.push(header);
+            start = next;
+        }
+        Err(truncated)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("bytes", &String::from_utf8_lossy(&self.buf))
+            .field("headers", &self.headers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for FirstLine {
+    fn default() -> FirstLine {
+        FirstLine::Request { method: Span::default(), uri: Span::default(), version: Span::default() }
+    }
+}
+
+fn slice(buf: &[u8], start: usize, end: usize) -> &[u8] {
+    buf.get(start..end).unwrap_or_default()
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn parse_first_line(line: &[u8], skipped: usize) -> Result<FirstLine, ParseError> {
+    let bad = |at: usize, why| ParseError::FirstLine { offset: at + skipped, why };
+    // Everything below is borrowed from `line`, which starts the message, so it can always be located.
+    let span = |part: &[u8]| Span::locate(line, part).unwrap_or_default();
+    let (first, rest) = split_word(line);
+    if is_version(first) {
+        let (code, reason) = split_word(rest);
+        let offset = span(code).start as usize;
+        let status = number(code)
+            .filter(|status| code.len() == 3 && (100..=699).contains(status))
+            .and_then(|status| u16::try_from(status).ok())
+            .ok_or_else(|| bad(offset, "the status code is not a number from 100 to 699"))?;
+        return Ok(FirstLine::Reply { version: span(first), status, reason: span(reason) });
+    }
+    if !is_token(first) {
+        return Err(bad(0, "it starts with neither a method nor a SIP version"));
+    }
+    let (uri, rest) = split_word(rest);
+    if uri.is_empty() || uri.iter().any(u8::is_ascii_control) {
+        let offset = span(uri).start as usize;
+        return Err(bad(offset, "the Request-URI is missing or unreadable"));
+    }
+    let (version, extra) = split_word(rest);
+    if !is_version(version) || !extra.is_empty() {
+        let offset = span(version).start as usize;
+        return Err(bad(offset, "the Request-URI is not followed by a SIP version alone"));
+    }
+    Ok(FirstLine::Request { method: span(first), uri: span(uri), version: span(version) })
+}
+
+/// The text up to the first space or tab, and what follows without white space around it.
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    (word, trim(rest))
+}
+
+/// `SIP/` and something; whether the something is 2.0 is for the script to say (505 is its answer, not silence).
+fn is_version(word: &[u8]) -> bool {
+    word.len() > 4 && word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+}
+
+fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, ParseError> {
+    let bad = |why| ParseError::Header { offset: start + skipped, why };
+    let name_end = line.iter().position(|b| matches!(b, 0..=b' ' | b':' | 0x7f)).unwrap_or(line.len());
+    let (name, rest) = line.split_at(name_end);
+    let colon = name_end + rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    if line.get(colon) != Some(&b':') {
+        return Err(bad(match memchr(b':', line) {
+            Some(_) => "its name has white space or a control character in it",
+            None => "it has no colon",
+        }));
+    }
+    if name.is_empty() {
+        return Err(bad("it has no name"));
+    }
+    let value = trim(slice(line, colon + 1, line.len()));
+    let value = Span::locate(line, value).unwrap_or_default();
+    let base = Span::new(start, start).start;
+    Ok(Header {
+        name: HeaderName::from_bytes(name),
+        line: Span::new(start, start + line.len()),
+        name_span: Span::new(start, start + name.len()),
+        value: Span { start: base + value.start, end: base + value.end },
+    })
+}
+
+fn parse_length(buf: &[u8], value: Span, earlier: Option<usize>, skipped: usize) -> Result<usize, ParseError> {
+    let bad = |why| ParseError::ContentLength { offset: value.start as usize + skipped, why };
+    let length = number(value.of(buf)).ok_or_else(|| bad("it is not a number"))? as usize;
+    if earlier.is_some_and(|earlier| earlier != length) {
+        return Err(bad("it differs from an earlier one"));
+    }
+    Ok(length)
+}
+
+fn body_end(declared: Option<usize>, start: usize, end: usize, skipped: usize) -> Result<usize, ParseError> {
+    let present = end.saturating_sub(start);
+    match declared {
+        Some(declared) if declared > present => {
+            Err(ParseError::ShortBody { offset: start + skipped, declared, present })
+        }
+        Some(declared) => Ok(start + declared),
+        None => Ok(end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nContent-Length: 4\r\n\r\nbodyTRAILER";
+
+    #[test]
+    fn a_request_is_indexed_and_bytes_behind_the_body_are_ignored() {
+        let message = Message::parse(OPTIONS).unwrap();
+        assert_eq!(message.method(), Some(Method::Options));
+        assert_eq!(message.ruri(), Some(&b"sip:a@b"[..]));
+        assert_eq!(message.version(), b"SIP/2.0");
+        assert_eq!(message.status(), None);
+        assert_eq!(message.body(), b"body");
+        assert_eq!(message.bytes(), &OPTIONS[..OPTIONS.len() - 7]);
+        let [via, length] = message.header_lines() else { panic!("two headers") };
+        assert_eq!(via.name, HeaderName::Via);
+        assert_eq!(message.text(via.line), b"Via: SIP/2.0/UDP h\r\n");
+        assert_eq!(message.text(via.name_span), b"Via");
+        assert_eq!(message.text(length.value), b"4");
+        assert_eq!(message.headers_start(), via.line.start);
+        assert_eq!(message.headers_end(), length.line.end);
+    }
+
+    #[test]
+    fn a_reply_may_have_any_reason_or_none() {
+        let with = Message::parse(b"SIP/2.0 200 OK  then\r\n\r\n").unwrap();
+        assert_eq!((with.status(), with.reason()), (Some(200), Some(&b"OK  then"[..])));
+        for line in ["SIP/2.0 404", "SIP/2.0 404 ", "sip/2.0\t404"] {
+            let message = Message::parse(format!("{line}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(message.status(), Some(404), "{line}");
+            assert_eq!(message.reason(), Some(&b""[..]), "{line}");
+            assert_eq!(message.method(), None);
+        }
+    }
+
+    #[test]
+    fn keep_alives_are_told_apart() {
+        for bytes in [&b""[..], b"\r\n\r\n", b"\n", b"\0\0\0\0", b" "] {
+            assert_eq!(Message::parse(bytes), Err(ParseError::KeepAlive));
+        }
+    }
+
+    #[test]
+    fn leading_line_breaks_are_dropped_and_counted_in_offsets() {
+        let message = Message::parse(b"\r\n\r\nBYE sip:b SIP/2.0\r\n\r\n").unwrap();
+        assert_eq!(message.bytes(), b"BYE sip:b SIP/2.0\r\n\r\n");
+        let error = Message::parse(b"\r\n\r\nBYE sip:b SIP/2.0\r\nbroken\r\n\r\n").unwrap_err();
+        assert_eq!(error, ParseError::Header { offset: 23, why: "it has no colon" });
+    }
+
+    #[test]
+    fn bare_line_feeds_are_line_ends() {
+        let message = Message::parse(b"BYE sip:b SIP/2.0\nTo: x\n folded\nl:2\n\nhi").unwrap();
+        assert_eq!(message.body(), b"hi");
+        assert_eq!(message.text(message.header_lines()[0].value), b"x\n folded");
+    }
+
+    #[test]
+    fn folds_belong_to_their_header_and_odd_spacing_is_accepted() {
+        let message =
+            Message::parse(b"BYE sip:b SIP/2.0\r\nVia  \t:\r\n SIP/2.0/UDP\r\n\th\r\nSubject:\r\nX:  \r\n \r\n\r\n")
+                .unwrap();
+        let [via, subject, other] = message.header_lines() else { panic!("three headers") };
+        assert_eq!(message.text(via.name_span), b"Via");
+        assert_eq!(message.text(via.value), b"SIP/2.0/UDP\r\n\th");
+        assert_eq!(message.text(subject.value), b"");
+        assert_eq!(subject.value.start, subject.name_span.end + 1);
+        assert_eq!(message.text(other.value), b"");
+        assert!(other.line.contains(other.value) && other.value.end < other.line.end);
+    }
+
+    #[test]
+    fn bad_first_lines_are_refused() {
+        for line in [
+            "INVITE",
+            "INVITE sip:a",
+            "INVITE  SIP/2.0",
+            "INVITE sip:a b SIP/2.0",
+            "INVITE sip:a HTTP/1.1",
+            "INVITE sip:a SIP/2.0 x",
+            "IN(VITE sip:a SIP/2.0",
+            " INVITE sip:a SIP/2.0",
+            "SIP/2.0",
+            "SIP/2.0 99 x",
+            "SIP/2.0 700 x",
+            "SIP/2.0 0200 x",
+            "SIP/2.0 2x0 x",
+        ] {
+            let error = Message::parse(format!("{line}\r\n\r\n").as_bytes()).unwrap_err();
+            assert!(matches!(error, ParseError::FirstLine { .. }), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn bad_header_lines_are_refused() {
+        for line in ["nocolon", ": x", " : x", "a b: x", "a\x01: x", " fold"] {
+            let text = format!("BYE sip:b SIP/2.0\r\n{line}\r\n\r\n");
+            let error = Message::parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, ParseError::Header { .. }), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn content_length_rules() {
+        let parse =
+            |lines: &str, body: &str| Message::parse(format!("BYE sip:b SIP/2.0\r\n{lines}\r\n{body}").as_bytes());
+        assert_eq!(parse("", "to the end").unwrap().body(), b"to the end");
+        assert_eq!(parse("l: 2\r\nContent-Length: 02\r\n", "abc").unwrap().body(), b"ab");
+        for lines in ["l: x\r\n", "l: -1\r\n", "l:\r\n", "l: 99999999999\r\n", "l: 1\r\nl: 2\r\n"] {
+            let error = parse(lines, "abc").unwrap_err();
+            assert!(matches!(error, ParseError::ContentLength { .. }), "{lines}: {error}");
+        }
+        let error = parse("l: 4\r\n", "abc").unwrap_err();
+        assert_eq!(error, ParseError::ShortBody { offset: 27, declared: 4, present: 3 });
+    }
+
+    #[test]
+    fn cut_off_headers_are_refused() {
+        for text in ["BYE sip:b SIP/2.0", "BYE sip:b SIP/2.0\r\n", "BYE sip:b SIP/2.0\r\nTo: x\r\n"] {
+            let error = Message::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error, ParseError::Truncated { offset: text.len() });
+        }
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let headers = |n| format!("BYE sip:b SIP/2.0\r\n{}\r\n", "X: y\r\n".repeat(n));
+        assert!(Message::parse(headers(MAX_HEADERS).as_bytes()).is_ok());
+        let error = Message::parse(headers(MAX_HEADERS + 1).as_bytes()).unwrap_err();
+        assert!(matches!(error, ParseError::TooManyHeaders { .. }));
+        let mut big = b"BYE sip:b SIP/2.0\r\n\r\n".to_vec();
+        big.resize(MAX_MESSAGE, b'x');
+        assert!(Message::parse(&big).is_ok());
+        big.push(b'x');
+        assert!(matches!(Message::parse(&big).unwrap_err(), ParseError::TooLarge { .. }));
+    }
+
+    #[test]
+    fn buffers_are_reused_and_a_failure_leaves_an_empty_message() {
+        let mut message = Message::parse(OPTIONS).unwrap();
+        let (bytes, index) = (message.buf.as_ptr(), message.headers.as_ptr());
+        message.parse_into(OPTIONS).unwrap();
+        assert_eq!((message.buf.as_ptr(), message.headers.as_ptr()), (bytes, index));
+        message.parse_into(b"garbage\r\n\r\n").unwrap_err();
+        assert_eq!(message, Message::new());
+        assert_eq!(message.ruri(), Some(&b""[..]));
+    }
+}
