@@ -1,0 +1,143 @@
+//! Our own branch parameter, which leads a reply back to its transaction and branch.
+
+use std::fmt;
+
+use super::machine::MAX_BRANCHES;
+
+/// What every branch parameter of RFC 3261 begins with.
+pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
+
+/// The identity of a transaction in this process: a number to find it and a secret to prove that we named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionId {
+    /// Unique in the table's life.
+    pub(super) number: u64,
+    /// Cannot be guessed from other identities.
+    pub(super) secret: u64,
+}
+
+/// The branch parameter that this proxy puts into the Via of a branch's request.
+///
+/// It is written by `Display`: the magic cookie, the transaction's number and secret, and the branch index, in
+/// hexadecimal. Whether a token that decodes is really ours is decided by the table, which knows the secret.
+///
+/// # Examples
+///
+/// ```
+/// use sip_modules::transaction::{BranchToken, Inserted, KeyParts, ServerKey, TransactionTable};
+///
+/// # let key = ServerKey::new(&KeyParts { method: b"INVITE", branch: Some(b"z9hG4bKa"), sent_by_host: b"h",
+/// #     sent_by_port: None, call_id: b"", cseq: 1, from_tag: None, ruri: b"", via: b"" });
+/// let table = TransactionTable::new();
+/// let Inserted::New(handle) = table.insert(key, |_id| "the transaction") else { panic!("it is the first") };
+/// let branch = BranchToken::new(handle.id(), 0).to_string();
+/// assert!(branch.starts_with("z9hG4bK"));
+///
+/// let token = BranchToken::decode(branch.as_bytes()).ok_or("a reply that is not ours")?;
+/// let found = table.find_branch(&token).ok_or("over already")?;
+/// assert_eq!((*found.lock(), token.branch), ("the transaction", 0));
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BranchToken {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Index of the branch.
+    pub branch: usize,
+}
+
+impl BranchToken {
+    /// Names a branch of a transaction.
+    pub fn new(transaction: TransactionId, branch: usize) -> Self {
+        Self { transaction, branch }
+    }
+
+    /// The token as the bytes of a branch parameter.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_string().into_bytes()
+    }
+
+    /// Reads a branch parameter; `None` if it does not have the form of ours.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MAGIC_COOKIE)?.strip_prefix(b"-")?;
+        let mut fields = rest.split(|&byte| byte == b'.');
+        let number = hex(fields.next()?)?;
+        let secret = hex(fields.next()?)?;
+        let branch = usize::try_from(hex(fields.next()?)?).ok()?;
+        if fields.next().is_some() || branch >= MAX_BRANCHES {
+            return None;
+        }
+        let transaction = TransactionId { number, secret };
+        Some(Self::new(transaction, branch))
+    }
+}
+
+impl fmt::Display for BranchToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TransactionId { number, secret } = self.transaction;
+        write!(f, "z9hG4bK-{number:x}.{secret:x}.{:x}", self.branch)
+    }
+}
+
+/// Reads lower-case hexadecimal without leading zeros, the only form that is ever written here.
+fn hex(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 || (digits.len() > 1 && digits[0] == b'0') {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, &digit| {
+        let nibble = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u64::from(nibble))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn foreign_branches_are_not_ours() {
+        for foreign in [
+            &b""[..],
+            b"z9hG4bK",
+            b"z9hG4bK-",
+            b"z9hG4bK776asdhds",
+            b"z9hG4bK-524287-1---a1b2c3;rport",
+            b"z9hG4bK-1.2",
+            b"z9hG4bK-1.2.3.4",
+            b"z9hG4bK-1.2.c",
+            b"z9hG4bK-01.2.3",
+            b"z9hG4bK-A.2.3",
+            b"z9hG4bK-1.11111111111111111.3",
+            b"z9hG4bK-1..3",
+            b"1.2.3",
+        ] {
+            assert_eq!(BranchToken::decode(foreign), None, "{foreign:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn what_is_encoded_is_decoded(number: u64, secret: u64, branch in 0..MAX_BRANCHES) {
+            let token = BranchToken::new(TransactionId { number, secret }, branch);
+            prop_assert_eq!(BranchToken::decode(&token.encode()), Some(token));
+        }
+
+        #[test]
+        fn what_decodes_is_exactly_what_would_be_encoded(bytes in "z9hG4bK-[0-9a-f.]{0,40}") {
+            if let Some(token) = BranchToken::decode(bytes.as_bytes()) {
+                prop_assert_eq!(token.to_string(), bytes);
+            }
+        }
+    }
+}
