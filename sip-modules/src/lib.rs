@@ -1,0 +1,20 @@
+//! A SIP proxy stack whose functions are exported to scripts under the names Kamailio's users know.
+//!
+//! From the wire inwards: [`transport`] moves datagrams, [`message`] reads and edits them, [`transaction`] is the pure
+//! state machine of RFC 3261 §16 and §17, [`location`] keeps registered contacts. [`tm`] puts machine and sockets
+//! together, [`proxy`] is what a worker and a script work on, [`modules`] are the functions of `KSR`. [`config`] reads
+//! the global part of `kamailio.cfg`.
+//!
+//! Nothing here knows a script language: a host builds a [`Registry`](kemi_core::Registry) of [`proxy::Cx`], binds a
+//! [`proxy::Server`] and gives it a function that loads an [`Instance`](kemi_core::Instance) on each worker's thread.
+
+pub mod config;
+pub mod location;
+pub mod message;
+pub mod modules;
+pub mod proxy;
+pub mod tm;
+pub mod transaction;
+pub mod transport;
+
+pub use modules::link;

@@ -1,0 +1,242 @@
+//! The checks, each a function of the message.
+
+use crate::message::{Header, HeaderName, Message, NameAddr, Scheme, Uri, split_list, unquote};
+
+/// The bits of the checks that are there.
+pub(super) const ALL: i64 = 0b111_1111_1110_0111;
+
+/// What is wrong with a message, as a reply says it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: u16,
+    pub(super) reason: &'static str,
+    /// Header lines for the reply.
+    pub(super) lines: Vec<u8>,
+}
+
+type Checked = Result<(), Fault>;
+
+/// Runs the checks until one fails, the headers first that the answer itself needs.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn run(message: &Message, ruri: &[u8], checks: i64, uris: i64) -> Checked {
+    let asked = |bit: u32| checks & (1 << bit) != 0;
+    let request = message.is_request();
+    if asked(2) {
+        required_headers(message)?;
+    }
+    if asked(0) && request {
+        version(message)?;
+    }
+    if asked(1) && request {
+        scheme(ruri)?;
+    }
+    if asked(5) {
+        cseq_method(message)?;
+    }
+    if asked(6) {
+        cseq_number(message)?;
+    }
+    if asked(7) {
+        content_length(message)?;
+    }
+    if asked(8) {
+        expires(message)?;
+    }
+    if asked(9) && request {
+        proxy_require(message)?;
+    }
+    if asked(10) {
+        parse_uris(message, ruri, uris)?;
+    }
+    if asked(11) && request {
+        digest(message, false)?;
+    }
+    if asked(12) {
+        one_tag(message, HeaderName::From, "Many From Tag Params")?;
+        one_tag(message, HeaderName::To, "Many To Tag Params")?;
+    }
+    if asked(13) && request {
+        digest(message, true)?;
+    }
+    if asked(14) && message.top_via().is_none() {
+        return bad("Bad Headers");
+    }
+    Ok(())
+}
+
+fn fault(code: u16, reason: &'static str) -> Checked {
+    Err(Fault { code, reason, lines: Vec::new() })
+}
+
+fn bad(reason: &'static str) -> Checked {
+    fault(400, reason)
+}
+
+fn version(message: &Message) -> Checked {
+    if message.version().eq_ignore_ascii_case(b"SIP/2.0") {
+        return Ok(());
+    }
+    fault(505, "Version Not Supported (R-URI)")
+}
+
+fn scheme(ruri: &[u8]) -> Checked {
+    match Uri::parse(ruri).map(|uri| uri.scheme) {
+        None => bad("Bad Request URI"),
+        Some(Scheme::Sip | Scheme::Sips | Scheme::Tel) => Ok(()),
+        Some(Scheme::Other(name)) if name.eq_ignore_ascii_case(b"tels") || name.eq_ignore_ascii_case(b"urn") => Ok(()),
+        Some(Scheme::Other(_)) => fault(416, "Unsupported URI Scheme in Request URI"),
+    }
+}
+
+fn required_headers(message: &Message) -> Checked {
+    use HeaderName::{CSeq, CallId, From, To, Via};
+    match [Via, From, To, CallId, CSeq].into_iter().all(|name| message.known(name).is_some()) {
+        true => Ok(()),
+        false => bad("Bad Headers"),
+    }
+}
+
+/// The number and the method of CSeq as written; both may be empty.
+fn cseq_parts(message: &Message) -> (&[u8], &[u8]) {
+    let value = message.value(HeaderName::CSeq).unwrap_or_default();
+    split_word(value)
+}
+
+fn cseq_method(message: &Message) -> Checked {
+    match (cseq_parts(message), message.method()) {
+        ((_, b""), _) => bad("Missing method in CSeq header"),
+        ((_, found), Some(method)) if method.as_bytes() != found => bad("CSeq method does not match request method"),
+        _ => Ok(()),
+    }
+}
+
+fn cseq_number(message: &Message) -> Checked {
+    match cseq_parts(message) {
+        (number, _) if is_number(number) => Ok(()),
+        (_, b"") => bad("Missing number in CSeq header"),
+        _ => bad("CSeq number is illegal"),
+    }
+}
+
+/// Over UDP the reader has refused or cut what is too short or too long, so this one finds little.
+fn content_length(message: &Message) -> Checked {
+    match message.content_length() {
+        Some(length) if usize::try_from(length) != Ok(message.body().len()) => bad("Content-Length mis-match"),
+        _ => Ok(()),
+    }
+}
+
+fn expires(message: &Message) -> Checked {
+    let Some(header) = message.known(HeaderName::Expires) else { return Ok(()) };
+    let value = message.text(header.value);
+    match value {
+        b"" => bad("Missing number in Expires header"),
+        value if is_number(value) => Ok(()),
+        _ => bad("Expires value is illegal"),
+    }
+}
+
+/// This proxy has no extension that a Proxy-Require could ask for.
+fn proxy_require(message: &Message) -> Checked {
+    let mut options = message
+        .all_known(HeaderName::ProxyRequire)
+        .flat_map(|header| split_list(message.text(header.value)))
+        .peekable();
+    if options.peek().is_none() {
+        return match message.known(HeaderName::ProxyRequire) {
+            Some(_) => bad("Bad Proxy Require Header"),
+            None => Ok(()),
+        };
+    }
+    let token = |option: &&[u8]| option.iter().all(|byte| byte.is_ascii_graphic());
+    let options: Vec<&[u8]> = options.collect();
+    if !options.iter().all(token) {
+        return bad("Bad Proxy Require Header");
+    }
+    let lines = [b"Unsupported: ", options.join(&b", "[..]).as_slice(), b"\r\n"].concat();
+    Err(Fault { code: 420, reason: "Bad Proxy Require Extension", lines })
+}
+
+fn parse_uris(message: &Message, ruri: &[u8], uris: i64) -> Checked {
+    if uris & 1 != 0 && message.is_request() && Uri::parse(ruri).is_none() {
+        return bad("Bad Request URI");
+    }
+    if uris & 2 != 0 && !has_uri(message.from()) {
+        return bad("Invalid From Header");
+    }
+    if uris & 4 != 0 && !has_uri(message.to()) {
+        return bad("Invalid To Header");
+    }
+    if uris & 8 != 0 {
+        for item in message.contacts().filter(|item| !item.is_star()) {
+            match item.name_addr() {
+                None => return bad("Bad Contact Header"),
+                Some(contact) if contact.uri().is_none() => return bad("Bad Contact URI"),
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_uri(party: Option<NameAddr<'_>>) -> bool {
+    party.is_some_and(|party| party.uri().is_some())
+}
+
+fn one_tag(message: &Message, name: HeaderName, reason: &'static str) -> Checked {
+    let party = message.value(name).and_then(NameAddr::parse);
+    let tags = party.map_or(0, |party| party.params.iter().filter(|p| p.name.eq_ignore_ascii_case(b"tag")).count());
+    if tags > 1 { bad(reason) } else { Ok(()) }
+}
+
+/// All digest credentials; `lenient` lets other schemes pass.
+fn digest(message: &Message, lenient: bool) -> Checked {
+    let ours = |header: &&Header| matches!(header.name, HeaderName::Authorization | HeaderName::ProxyAuthorization);
+    for header in message.header_lines().iter().filter(ours) {
+        let value = message.unfolded(header);
+        let (scheme, rest) = split_word(&value);
+        if scheme.eq_ignore_ascii_case(b"Digest") {
+            credentials(rest)?;
+        } else if !lenient {
+            return bad("Bad Auth Header");
+        }
+    }
+    Ok(())
+}
+
+fn credentials(text: &[u8]) -> Checked {
+    let value = |name: &str| {
+        split_list(text).find_map(|param| {
+            let equals = param.iter().position(|b| *b == b'=')?;
+            let (found, value) = (param.get(..equals)?.trim_ascii(), param.get(equals + 1..)?.trim_ascii());
+            found.eq_ignore_ascii_case(name.as_bytes()).then(|| unquote(value))
+        })
+    };
+    // Empty ones first: they have answers of their own.
+    for (name, reason) in
+        [("username", "Auth Empty User"), ("nonce", "Auth Empty Nonce"), ("response", "Auth Empty Response")]
+    {
+        if value(name).is_some_and(|value| value.is_empty()) {
+            return bad(reason);
+        }
+    }
+    match ["username", "realm", "nonce", "uri", "response"].into_iter().all(|name| value(name).is_some()) {
+        true => Ok(()),
+        false => bad("Bad Auth Credentials"),
+    }
+}
+
+/// The text up to the first white space, and what follows.
+fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    (word, rest.trim_ascii())
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(text).is_ok_and(|digits| digits.parse::<u32>().is_ok())
+}

@@ -1,0 +1,361 @@
+//! What a `kamailio.cfg` may say to this proxy, and what the proxy makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use kemi_core::Policy;
+
+use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
+use crate::location::SaveRules;
+use crate::proxy::{ProxySettings, RegistrarSettings, RouteNames};
+use crate::transaction::{self, FailureReplyMode, Timers};
+
+/// The greatest time in milliseconds that a timer can be set to: one day.
+const MAX_TIMER: i64 = 86_400_000;
+
+/// The name of an engine and the further names it answers to, its Kamailio module among them.
+#[derive(Clone, Debug)]
+pub struct EngineNames {
+    /// The name for `cfgengine`.
+    pub name: String,
+    /// Other names; those that begin with `app_` can be loaded as a module that takes the script.
+    pub aliases: Vec<String>,
+}
+
+/// A configuration, checked and ready to start a proxy from.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// `children`: workers per address.
+    pub workers: usize,
+    /// `cfgengine`, by the engine's own name.
+    pub engine: Option<String>,
+    /// The script's files.
+    pub scripts: Vec<PathBuf>,
+    /// The modules of `KSR` to make visible, by their name in scripts.
+    pub modules: BTreeSet<String>,
+    /// Further names of the proxy.
+    pub aliases: Vec<(String, Option<u16>)>,
+    /// What the callbacks are called.
+    pub route_names: RouteNames,
+    /// What happens on a bad argument.
+    pub policy: Policy,
+    /// The values that modules read.
+    pub settings: ProxySettings,
+    /// `debug`: Kamailio's log level, -5 to 5.
+    pub debug: i64,
+    /// The preprocessor's definitions.
+    pub defines: BTreeMap<String, String>,
+    /// What is accepted but has no effect, and why.
+    pub notes: Vec<Note>,
+}
+
+/// The modules that `loadmodule` knows, with the names their functions have in scripts.
+///
+/// The root functions, `pv` and `hdr` are always there, as in Kamailio.
+const MODULES: [(&str, &str, &str); 15] = [
+    ("corex", "corex", "Additions to the core."),
+    ("kemix", "kx", "Direct access to the message's parts."),
+    ("maxfwd", "maxfwd", "Max-Forwards."),
+    ("pv", "pv", "Pseudo-variables."),
+    ("registrar", "registrar", "Registrations and their look-up."),
+    ("rr", "rr", "Record routing and loose routing."),
+    ("sanity", "sanity", "Checks of a message's form."),
+    ("siputils", "siputils", "Small SIP helpers."),
+    ("sl", "sl", "Stateless replies."),
+    ("textops", "textops", "Searches in headers, body and texts."),
+    ("tm", "tm", "Stateful relaying."),
+    ("tmx", "tmx", "Additions to tm."),
+    ("usrloc", "", "The store behind the registrar; in memory."),
+    ("kex", "", "Its functions are for the native language."),
+    ("xlog", "", "Its functions are for the native language; scripts have KSR.info and its kin."),
+];
+
+/// Returns everything that a configuration may say to a proxy with these engines.
+#[must_use]
+pub fn schema(engines: &[EngineNames]) -> Schema {
+    let mut schema = Schema::new()
+        .global(Param::int("debug", -5, 5).default_int(2).doc("Log level: -1 errors, 0 warnings, 2 info, 3 debug."))
+        .global(Param::int("children", 1, 256).default_int(2).doc("Worker threads per address."))
+        .global(Param::bool("server_signature").default_bool(true).doc("Put a Server header into own replies."))
+        .global(Param::str("log_prefix").doc("Goes before every line that a script logs; may hold pseudo-variables."))
+        .global(
+            Param::choice("kemi.policy", &["strict", "compat"])
+                .default_str("strict")
+                .doc("A bad argument raises an error in the script, or is coerced or logged as in Kamailio."),
+        )
+        .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
+        .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
+        .global(Param::choice("kemi.onsend_route_callback", &["none", ""]).doc("There is no such route here."))
+        .global(Param::choice("kemi.received_route_callback", &["none", ""]).doc("There is no such route here."))
+        .global(Param::choice("kemi.pre_routing_callback", &["none", ""]).doc("There is no such route here."));
+    for (name, why) in [
+        ("auto_aliases", "names are never resolved"),
+        ("disable_tcp", "there is only UDP"),
+        ("dns", "names are never resolved"),
+        ("fork", "workers are threads"),
+        ("log_stderror", "the log always goes to the standard error"),
+        ("rev_dns", "names are never resolved"),
+        ("use_dns_cache", "names are never resolved"),
+    ] {
+        schema = schema.global(Param::bool(name).without_effect(why));
+    }
+    for (name, why) in [
+        ("latency_cfg_log", "durations are not logged"),
+        ("latency_limit_action", "durations are not logged"),
+        ("latency_limit_db", "durations are not logged"),
+        ("latency_log", "durations are not logged"),
+        ("max_while_loops", "it limits loops of the native language"),
+        ("memdbg", "there is no memory manager of its own"),
+        ("memlog", "there is no memory manager of its own"),
+    ] {
+        schema = schema.global(Param::int(name, i64::MIN, i64::MAX).without_effect(why));
+    }
+    for (name, _, doc) in MODULES {
+        schema = schema.module(params(Module::new(name).doc(doc), name));
+    }
+    for engine in engines {
+        let aliases: Vec<&str> = engine.aliases.iter().map(String::as_str).collect();
+        schema = schema.engine(engine.name.clone(), &aliases);
+        for alias in engine.aliases.iter().filter(|alias| alias.starts_with("app_")) {
+            let module = Module::new(alias.clone())
+                .doc("Runs the routing script.")
+                .param(Param::str("load").repeated().doc("A file of the script; several are loaded in order."))
+                .param(Param::str("script_name").repeated().doc("The same."))
+                .param(Param::int("reload", 0, 1).without_effect("a script is loaded once"));
+            schema = schema.module(module);
+        }
+    }
+    schema
+}
+
+fn params(module: Module, name: &str) -> Module {
+    let in_memory = "registrations are kept in memory and need no tuning";
+    match name {
+        "tm" => module
+            .param(Param::int("fr_timer", 1, MAX_TIMER).default_int(30_000).doc("Milliseconds without any reply."))
+            .param(Param::int("fr_inv_timer", 1, MAX_TIMER).default_int(120_000).doc("Milliseconds of ringing."))
+            .param(Param::int("retr_timer1", 1, MAX_TIMER).default_int(500).doc("T1 in milliseconds."))
+            .param(Param::int("retr_timer2", 1, MAX_TIMER).default_int(4_000).doc("T2 in milliseconds."))
+            .param(
+                Param::int("failure_reply_mode", 0, 3)
+                    .default_int(0)
+                    .doc("0, or 3: branches added by a failure route replace the earlier ones' replies."),
+            ),
+        "rr" => module
+            .param(Param::bool("enable_full_lr").default_bool(false).doc("Write lr=on instead of lr."))
+            .param(Param::bool("append_fromtag").default_bool(true).doc("Add ftag with the caller's tag.")),
+        "maxfwd" => {
+            module.param(Param::int("max_limit", 0, 255).default_int(70).doc("The greatest value let through."))
+        }
+        "registrar" => module
+            .param(Param::int("default_expires", 1, 31_536_000).default_int(3600).doc("Seconds."))
+            .param(Param::int("min_expires", 0, 31_536_000).default_int(60).doc("Seconds."))
+            .param(Param::int("max_expires", 0, 31_536_000).default_int(3600).doc("Seconds; 0 for no limit."))
+            .param(Param::int("max_contacts", 0, 10_000).default_int(0).doc("Per address; 0 for no limit."))
+            .param(Param::bool("method_filtering").default_bool(false).doc("Obey the methods a contact announces."))
+            .param(Param::bool("case_sensitive").default_bool(false).doc("Compare users with regard to case."))
+            .param(Param::bool("append_branches").default_bool(true).doc("Look-up gives all contacts, not one.")),
+        "usrloc" => module
+            .param(Param::bool("use_domain").default_bool(false).doc("The domain is part of the address."))
+            .param(Param::int("db_mode", 0, 0).default_int(0).doc("0: in memory."))
+            .param(Param::str("preload").repeated().without_effect("tables are made when they are used"))
+            .param(Param::int("hash_size", 0, 32).without_effect(in_memory))
+            .param(Param::int("timer_procs", 0, 256).without_effect(in_memory))
+            .param(Param::int("timer_interval", 1, 86_400).without_effect(in_memory)),
+        _ => module,
+    }
+}
+
+impl Configuration {
+    /// Checks a parsed configuration.
+    ///
+    /// # Errors
+    /// Everything wrong with it at once, each with file and line.
+    pub fn check(config: &Config, engines: &[EngineNames]) -> Result<Configuration, ConfigErrors> {
+        let settings = schema(engines).check(config)?;
+        check_failure_reply_mode(&settings)?;
+        Ok(Configuration {
+            listen: listen(&settings)?,
+            workers: settings.int("children").and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
+            engine: settings.engine().map(str::to_owned),
+            scripts: scripts(&settings, engines),
+            modules: modules(&settings),
+            aliases: settings.aliases().iter().map(|a| (a.address.host.clone(), a.address.port)).collect(),
+            route_names: RouteNames {
+                request: callback(&settings, "kemi.request_route_callback")
+                    .unwrap_or_else(|| RouteNames::default().request),
+                reply: callback(&settings, "kemi.reply_route_callback"),
+            },
+            policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
+            settings: proxy_settings(&settings),
+            debug: settings.int("debug").unwrap_or_default(),
+            defines: {
+                let defines = settings.defines();
+                let value = |name: &str| (name.to_owned(), defines.value(name).unwrap_or_default());
+                defines.names().map(value).collect()
+            },
+            notes: settings.notes().to_vec(),
+        })
+    }
+}
+
+/// Kamailio's way to say that there is no such callback: the empty name or `none`.
+fn callback(settings: &Settings, name: &str) -> Option<String> {
+    settings.str(name).filter(|name| !name.is_empty() && *name != "none").map(str::to_owned)
+}
+
+fn listen(settings: &Settings) -> Result<Vec<SocketAddr>, ConfigErrors> {
+    let mut addresses = Vec::new();
+    for listen in settings.listen() {
+        let address = &listen.address;
+        let refuse = |text: String| ConfigErrors::from(ConfigError::new(ErrorKind::OutOfRange, &listen.place, text));
+        if !matches!(address.protocol, None | Some(Protocol::Udp)) {
+            return Err(refuse(format!("cannot listen on {address}: this proxy speaks UDP only")));
+        }
+        let host = address.host.trim_start_matches('[').trim_end_matches(']');
+        let ip: IpAddr = host
+            .parse()
+            .map_err(|_| refuse(format!("cannot listen on {address}: give an address of this machine, not a name")))?;
+        if ip.is_unspecified() {
+            let why = "the address appears in Via and Record-Route, so name one that callers can reach";
+            return Err(refuse(format!("cannot listen on {address}: {why}")));
+        }
+        addresses.push(SocketAddr::new(ip, address.port.unwrap_or(5060)));
+    }
+    Ok(addresses)
+}
+
+fn check_failure_reply_mode(settings: &Settings) -> Result<(), ConfigErrors> {
+    let (module, name) = ("tm", "failure_reply_mode");
+    match (settings.module_int(module, name), settings.module_place(module, name)) {
+        (Some(mode @ (1 | 2)), Some(place)) => {
+            let text = format!("failure_reply_mode {mode} is not available; 0 keeps earlier replies, 3 drops them");
+            Err(ConfigError::new(ErrorKind::OutOfRange, place, text).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn scripts(settings: &Settings, engines: &[EngineNames]) -> Vec<PathBuf> {
+    // A configuration may load several engines' modules; the script is that of the chosen one.
+    let chosen = engines.iter().find(|engine| Some(engine.name.as_str()) == settings.engine());
+    let modules = chosen.map(|engine| engine.aliases.as_slice()).unwrap_or_default();
+    let mut scripts = Vec::new();
+    for module in modules.iter().filter(|module| module.starts_with("app_") && settings.is_loaded(module)) {
+        for param in ["load", "script_name"] {
+            scripts.extend(settings.module_strs(module, param).into_iter().map(PathBuf::from));
+        }
+    }
+    scripts
+}
+
+fn modules(settings: &Settings) -> BTreeSet<String> {
+    let loaded = MODULES.iter().filter(|(file, name, _)| !name.is_empty() && settings.is_loaded(file));
+    let always = ["", "pv", "hdr"];
+    loaded.map(|(_, name, _)| *name).chain(always).map(str::to_owned).collect()
+}
+
+fn proxy_settings(settings: &Settings) -> ProxySettings {
+    let default = ProxySettings::default();
+    let unsigned = |module: &str, name: &str| settings.module_int(module, name).and_then(|n| u64::try_from(n).ok());
+    let small = |module: &str, name: &str| unsigned(module, name).and_then(|n| u32::try_from(n).ok());
+    let flag = |module: &str, name: &str| settings.module_bool(module, name);
+    let timers = Timers::default();
+    let rules = SaveRules::default();
+    let registrar = RegistrarSettings::default();
+    ProxySettings {
+        server: default.server.filter(|_| settings.bool("server_signature") != Some(false)),
+        transaction: transaction::Config {
+            timers: Timers {
+                t1: unsigned("tm", "retr_timer1").unwrap_or(timers.t1),
+                t2: unsigned("tm", "retr_timer2").unwrap_or(timers.t2),
+                t4: timers.t4,
+                fr: unsigned("tm", "fr_timer").unwrap_or(timers.fr),
+                fr_inv: unsigned("tm", "fr_inv_timer").unwrap_or(timers.fr_inv),
+            },
+            failure_reply_mode: match settings.module_int("tm", "failure_reply_mode") {
+                Some(3) => FailureReplyMode::DropEarlier,
+                _ => FailureReplyMode::KeepAll,
+            },
+        },
+        registrar: RegistrarSettings {
+            rules: SaveRules {
+                min_expires: small("registrar", "min_expires").unwrap_or(rules.min_expires),
+                max_expires: small("registrar", "max_expires").unwrap_or(rules.max_expires),
+                default_expires: small("registrar", "default_expires").unwrap_or(rules.default_expires),
+                max_contacts: small("registrar", "max_contacts").map_or(rules.max_contacts, |n| n as usize),
+            },
+            method_filtering: flag("registrar", "method_filtering").unwrap_or(registrar.method_filtering),
+            use_domain: flag("usrloc", "use_domain").unwrap_or(registrar.use_domain),
+            case_sensitive: flag("registrar", "case_sensitive").unwrap_or(registrar.case_sensitive),
+            append_branches: flag("registrar", "append_branches").unwrap_or(registrar.append_branches),
+        },
+        full_lr: flag("rr", "enable_full_lr").unwrap_or(default.full_lr),
+        append_fromtag: flag("rr", "append_fromtag").unwrap_or(default.append_fromtag),
+        max_forwards_limit: small("maxfwd", "max_limit").unwrap_or(default.max_forwards_limit),
+        log_prefix: settings.str("log_prefix").map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Defines};
+
+    fn engines() -> Vec<EngineNames> {
+        let names = |name: &str, alias: &str| EngineNames { name: name.into(), aliases: vec![alias.into()] };
+        vec![names("one", "app_one"), names("two", "app_two")]
+    }
+
+    fn check(text: &str) -> Result<Configuration, String> {
+        let config = config::parse_str(text, "p.cfg", &Defines::new()).map_err(|e| e.to_string())?;
+        Configuration::check(&config, &engines()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_schema_is_sound() {
+        schema(&engines()).verify().unwrap();
+    }
+
+    #[test]
+    fn a_configuration_sets_what_it_says() {
+        let c = check(
+            "debug=3\nchildren=4\nlisten=udp:127.0.0.1:5070\nlisten=127.0.0.2\nalias=example.org\n\
+             loadmodule \"tm.so\"\nloadmodule \"kemix.so\"\nloadmodule \"rr\"\nloadmodule \"app_two.so\"\n\
+             modparam(\"tm\", \"fr_timer\", 1000)\nmodparam(\"tm\", \"failure_reply_mode\", 3)\n\
+             modparam(\"rr\", \"enable_full_lr\", 1)\nmodparam(\"app_two\", \"load\", \"a.x\")\n\
+             modparam(\"app_two\", \"load\", \"b.x\")\ncfgengine \"two\"\nkemi.reply_route_callback=\"none\"\n\
+             kemi.policy=\"compat\"\n",
+        )
+        .unwrap();
+        assert_eq!(c.listen, ["127.0.0.1:5070", "127.0.0.2:5060"].map(|a| a.parse().unwrap()));
+        assert_eq!((c.workers, c.debug, c.engine.as_deref()), (4, 3, Some("two")));
+        assert_eq!(c.scripts, [PathBuf::from("a.x"), PathBuf::from("b.x")]);
+        let modules: Vec<&str> = c.modules.iter().map(String::as_str).collect();
+        assert_eq!(modules, ["", "hdr", "kx", "pv", "rr", "tm"]);
+        assert_eq!(c.settings.transaction.timers.fr, 1000);
+        assert_eq!(c.settings.transaction.failure_reply_mode, FailureReplyMode::DropEarlier);
+        assert!(c.settings.full_lr);
+        assert_eq!((c.route_names.reply, c.policy), (None, Policy::Compat));
+    }
+
+    #[test]
+    fn what_this_proxy_cannot_do_is_refused_with_its_place() {
+        for (text, expected) in [
+            ("\nlisten=tcp:127.0.0.1:5060", "p.cfg:2: cannot listen on tcp:127.0.0.1:5060: this proxy speaks UDP only"),
+            ("listen=udp:0.0.0.0:5060", "p.cfg:1: cannot listen on"),
+            ("listen=udp:proxy.test:5060", "give an address of this machine, not a name"),
+            ("loadmodule \"ctl.so\"", "p.cfg:1: module 'ctl' is not available"),
+            ("childern=2", "did you mean 'children'?"),
+            ("kemi.onsend_route_callback=\"my_route\"", "p.cfg:1:"),
+            ("cfgengine \"three\"", "p.cfg:1:"),
+            ("loadmodule \"tm.so\"\nmodparam(\"tm\", \"failure_reply_mode\", 2)", "p.cfg:2: failure_reply_mode 2"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

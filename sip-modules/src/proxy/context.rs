@@ -1,0 +1,237 @@
+//! What every `KSR` function works on: the message being routed and the worker that routes it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use kemi_core::{CallbackId, Value};
+
+use crate::message::{Edits, Message};
+use crate::modules::pv::Avps;
+use crate::proxy::{Outbox, Shared};
+use crate::tm::Call;
+use crate::transaction::{Handle, TimerQueue};
+
+/// The context of the registry: one per worker, lent to the script for each call.
+#[derive(Debug)]
+pub struct Cx {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// The message being routed.
+    pub msg: MessageState,
+    /// What will be sent at the end of the turn.
+    pub out: Outbox,
+    /// When this worker's transactions must be looked at.
+    pub timers: Arc<TimerQueue<Call>>,
+    /// The script variables `$var(name)`; they live as long as the worker, as in Kamailio.
+    pub vars: BTreeMap<Vec<u8>, Value>,
+    /// A buffer for results that are put together, lent to the script until the next call.
+    pub scratch: Vec<u8>,
+    /// Where messages are written before they are queued.
+    pub(crate) buffer: Vec<u8>,
+}
+
+impl Cx {
+    /// Creates a worker's context without a message.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, out: Outbox) -> Cx {
+        let timers = Arc::new(TimerQueue::new(shared.now()));
+        Cx {
+            shared,
+            msg: MessageState::default(),
+            out,
+            timers,
+            vars: BTreeMap::new(),
+            scratch: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+/// Where in its life a message is: which callback works on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    /// The request route.
+    #[default]
+    Request,
+    /// The core's reply route.
+    Reply,
+    /// A branch route: the request on its way to one destination.
+    Branch,
+    /// A reply route of the transaction.
+    OnReply,
+    /// A failure route: the request again, after its branches have failed.
+    Failure,
+}
+
+/// Everything that belongs to the message being routed and is forgotten with it.
+#[derive(Clone, Debug)]
+pub struct MessageState {
+    /// The message as received.
+    pub message: Arc<Message>,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The listener it came in by.
+    pub socket: usize,
+    /// The listener it shall leave by, if a module has chosen one (`loose_route`, `lookup`).
+    pub send_socket: Option<usize>,
+    /// What scripts and modules have changed; applied when the message leaves.
+    pub edits: Edits,
+    /// The R-URI if it was changed.
+    pub new_ruri: Option<Vec<u8>>,
+    /// Where the request shall go instead of to its R-URI.
+    pub dst_uri: Option<Vec<u8>>,
+    /// Route header values from a Path vector, to be put on top when the request leaves.
+    pub path: Option<Vec<u8>>,
+    /// Message flags 0 to 31; they follow the request into its transaction.
+    pub flags: u32,
+    /// Branch flags of the branch being worked on.
+    pub branch_flags: u32,
+    /// Script flags 0 to 31.
+    pub script_flags: u32,
+    /// Whether replies go to the source port whatever the Via says.
+    pub force_rport: bool,
+    /// Destinations besides the R-URI.
+    pub branches: Vec<ExtraBranch>,
+    /// Which callback runs.
+    pub route: Route,
+    /// The branch, in a branch route or reply route.
+    pub branch_index: Option<usize>,
+    /// The transaction, once there is one.
+    pub transaction: Option<Handle<Call>>,
+    /// The callbacks armed for the transaction.
+    pub armed: Armed,
+    /// The waiting times in milliseconds that `t_set_fr` has set for the transaction: after ringing, and before.
+    pub fr: (Option<u64>, Option<u64>),
+    /// Whether a final reply was sent, statelessly or not.
+    pub final_reply: bool,
+    /// Whether the script has asked to drop what this route works on (`set_drop`).
+    pub drop: bool,
+    /// The error that the transaction layer will answer after the script, unless the script answers itself.
+    pub delayed_error: Option<(u16, &'static str)>,
+    /// Header lines for replies made here (`hdr.append_to_reply`).
+    pub reply_headers: Vec<u8>,
+    /// What `record_route` and its relatives have done.
+    pub record_route: RecordRoute,
+    /// The parameters of the proxy's own Route that `loose_route` has consumed.
+    pub own_route: Option<Vec<u8>>,
+    /// The Max-Forwards that `process_maxfwd` has set.
+    pub max_forwards: Option<u32>,
+    /// The values of `$avp(name)`; they follow the request into its transaction.
+    pub(crate) avps: Avps,
+    /// The status that brought the request into a failure route.
+    pub failure_status: Option<u16>,
+    /// The key under which the request counts as being in progress.
+    pub(crate) in_progress: Option<u64>,
+}
+
+impl MessageState {
+    /// Starts with a message that has just been received.
+    #[must_use]
+    pub fn new(message: Arc<Message>, source: SocketAddr, socket: usize) -> MessageState {
+        MessageState {
+            message,
+            source,
+            socket,
+            send_socket: None,
+            edits: Edits::new(),
+            new_ruri: None,
+            dst_uri: None,
+            path: None,
+            flags: 0,
+            branch_flags: 0,
+            script_flags: 0,
+            force_rport: false,
+            branches: Vec::new(),
+            route: Route::Request,
+            branch_index: None,
+            transaction: None,
+            armed: Armed::default(),
+            fr: (None, None),
+            final_reply: false,
+            drop: false,
+            delayed_error: None,
+            reply_headers: Vec::new(),
+            record_route: RecordRoute::default(),
+            own_route: None,
+            max_forwards: None,
+            avps: Avps::default(),
+            failure_status: None,
+            in_progress: None,
+        }
+    }
+
+    /// Returns the current R-URI; empty for a reply.
+    #[must_use]
+    pub fn ruri(&self) -> &[u8] {
+        self.new_ruri.as_deref().or_else(|| self.message.ruri()).unwrap_or_default()
+    }
+
+    /// Returns the method: of a reply the one in its CSeq, empty if that cannot be read.
+    #[must_use]
+    pub fn method(&self) -> &[u8] {
+        match self.message.method() {
+            Some(method) => method.as_bytes(),
+            None => self.message.cseq().map_or(&[], |cseq| cseq.method.as_bytes()),
+        }
+    }
+}
+
+impl MessageState {
+    /// Puts back what each branch has a copy of its own of.
+    pub(crate) fn restore_after_branch(&mut self, before: &MessageState) {
+        self.edits.clone_from(&before.edits);
+        self.new_ruri.clone_from(&before.new_ruri);
+        self.dst_uri.clone_from(&before.dst_uri);
+        self.path.clone_from(&before.path);
+        self.branch_flags = before.branch_flags;
+        self.send_socket = before.send_socket;
+        self.route = before.route;
+        self.branch_index = before.branch_index;
+        self.drop = before.drop;
+    }
+}
+
+impl Default for MessageState {
+    fn default() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        MessageState::new(Arc::new(Message::new()), nowhere, 0)
+    }
+}
+
+/// The callbacks that `t_on_branch`, `t_on_reply` and `t_on_failure` have set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Armed {
+    /// Called for each branch before it is sent.
+    pub branch: Option<CallbackId>,
+    /// Called for each reply of the transaction.
+    pub reply: Option<CallbackId>,
+    /// Called when all branches have failed.
+    pub failure: Option<CallbackId>,
+}
+
+/// One destination besides the R-URI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraBranch {
+    /// The R-URI.
+    pub ruri: Vec<u8>,
+    /// Where it goes instead of to its R-URI.
+    pub dst_uri: Option<Vec<u8>>,
+    /// Route header values from a Path vector.
+    pub path: Option<Vec<u8>>,
+    /// The branch flags.
+    pub flags: u32,
+    /// The listener to leave by.
+    pub send_socket: Option<usize>,
+}
+
+/// What the record-routing functions have done to the message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordRoute {
+    /// Whether a Record-Route was added.
+    pub added: bool,
+    /// Parameters for it, from `add_rr_param`, each with its semicolon.
+    pub params: Vec<u8>,
+    /// The addresses that `record_route_preset` has given it; empty for the ones of the proxy's sockets.
+    pub preset: Vec<Vec<u8>>,
+}

@@ -1,0 +1,224 @@
+//! The proxy as a whole: binds the sockets, starts the workers, stops them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use kemi_core::{Instance, LoadError, Registry};
+
+use crate::proxy::worker::Worker;
+use crate::proxy::{Cx, Identity, Listener, Outbox, ProxySettings, Routes, Shared};
+use crate::transport::{TransportError, UdpSocket, Waker};
+
+/// The stack of a worker's thread: interpreters recurse on it.
+const STACK: usize = 16 << 20;
+
+/// What a proxy is started from.
+#[derive(Debug)]
+pub struct Setup {
+    /// The UDP addresses to listen on; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// How many workers each address gets.
+    pub workers: usize,
+    /// The receive buffer of each socket in bytes; `None` leaves the system's.
+    pub receive_buffer: Option<usize>,
+    /// Further names of the proxy, with a port if only that one counts.
+    pub aliases: Vec<(String, Option<u16>)>,
+    /// What the configuration sets.
+    pub settings: ProxySettings,
+    /// What scripts may call.
+    pub registry: Registry<Cx>,
+    /// The callbacks.
+    pub routes: Routes,
+    /// The preprocessor's definitions.
+    pub defines: BTreeMap<String, String>,
+}
+
+/// Why a proxy does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// There is no address to listen on, or no worker.
+    #[error("nothing to do: {0}")]
+    Nothing(&'static str),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A worker could not load the script.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The system gave no thread.
+    #[error("cannot start a worker: {0}")]
+    Thread(std::io::Error),
+    /// A worker ended before it was told to.
+    #[error("a worker panicked; this is a bug in the proxy")]
+    Panicked,
+}
+
+/// A proxy with bound sockets.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    /// By worker, then by listener.
+    sockets: Vec<Arc<[Arc<UdpSocket>]>>,
+    wakers: Vec<Waker>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// An address that is not free or not this machine's.
+    pub fn bind(setup: Setup) -> Result<Server, ServerError> {
+        if setup.listen.is_empty() {
+            return Err(ServerError::Nothing("no address to listen on"));
+        }
+        if setup.workers == 0 {
+            return Err(ServerError::Nothing("no worker"));
+        }
+        let mut by_listener = Vec::new();
+        for &addr in &setup.listen {
+            by_listener.push(bind_all(addr, setup.workers, setup.receive_buffer)?);
+        }
+        let listeners = by_listener.iter().filter_map(|sockets| sockets.first());
+        let listeners = listeners.map(|socket| Listener::new(socket.local_addr())).collect();
+        let sockets = (0..setup.workers)
+            .map(|worker| by_listener.iter().filter_map(|sockets| sockets.get(worker).cloned()).collect())
+            .collect();
+        let identity = Identity::new(listeners, setup.aliases);
+        let shared = Shared::new(setup.settings, identity, setup.registry, setup.routes, setup.defines);
+        let threads = setup.workers * setup.listen.len();
+        let wakers = (0..threads).map(|_| Waker::new()).collect::<Result<_, _>>()?;
+        Ok(Server { shared: Arc::new(shared), sockets, wakers, stop: Arc::default() })
+    }
+
+    /// Returns the bound addresses, with the ports the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.identity.listeners().iter().map(|listener| listener.addr).collect()
+    }
+
+    /// Returns the state that the workers share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Returns what stops the proxy from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { stop: self.stop.clone(), wakers: self.wakers.clone() }
+    }
+
+    /// Runs the workers until they are stopped.
+    ///
+    /// `load` is called on each worker's thread and gives it its script. `ready` is called once when all have it and
+    /// receive.
+    ///
+    /// # Errors
+    /// The first worker's reason if one cannot start; the others are stopped.
+    pub fn run<L>(self, load: L, ready: impl FnOnce()) -> Result<(), ServerError>
+    where
+        L: Fn() -> Result<Instance<Cx>, LoadError> + Sync,
+    {
+        let stopper = self.stopper();
+        thread::scope(|scope| {
+            let (started, starts) = mpsc::channel::<Result<(), LoadError>>();
+            let mut threads = Vec::new();
+            let mut wakers = self.wakers.iter();
+            for (worker, sockets) in self.sockets.iter().enumerate() {
+                for (listener, socket) in sockets.iter().enumerate() {
+                    let Some(waker) = wakers.next() else { continue };
+                    let (started, load, shared) = (started.clone(), &load, self.shared.clone());
+                    let (sockets, socket, waker, stop) =
+                        (sockets.clone(), socket.clone(), waker.clone(), self.stop.clone());
+                    let work = move || {
+                        let script = match load() {
+                            Ok(script) => script,
+                            Err(error) => {
+                                let _ = started.send(Err(error));
+                                return;
+                            }
+                        };
+                        let cx = Cx::new(shared, Outbox::new(sockets));
+                        let _ = started.send(Ok(()));
+                        drop(started);
+                        Worker { cx, socket, listener, waker, stop }.run(&script);
+                    };
+                    let builder = thread::Builder::new().name(format!("worker {worker}.{listener}")).stack_size(STACK);
+                    match builder.spawn_scoped(scope, work) {
+                        Ok(thread) => threads.push(thread),
+                        Err(error) => {
+                            stopper.stop();
+                            return Err(ServerError::Thread(error));
+                        }
+                    }
+                }
+            }
+            drop(started);
+            // A worker that panics while loading closes its end of the channel without a word.
+            let mut running = 0;
+            for start in &starts {
+                match start {
+                    Ok(()) => running += 1,
+                    Err(error) => {
+                        stopper.stop();
+                        return Err(error.into());
+                    }
+                }
+            }
+            if running < threads.len() {
+                stopper.stop();
+                return Err(ServerError::Panicked);
+            }
+            ready();
+            let mut result = Ok(());
+            for thread in threads {
+                if thread.join().is_err() {
+                    stopper.stop();
+                    result = Err(ServerError::Panicked);
+                }
+            }
+            result
+        })
+    }
+}
+
+/// Binds one socket per worker; with several they share the port and the kernel spreads the callers among them.
+fn bind_all(
+    addr: SocketAddr,
+    workers: usize,
+    receive_buffer: Option<usize>,
+) -> Result<Vec<Arc<UdpSocket>>, TransportError> {
+    if workers > 1 && addr.port() != 0 {
+        // Sharing a port would also share it with a second proxy started by mistake; this notices.
+        drop(UdpSocket::bind(addr, false, receive_buffer)?);
+    }
+    let first = UdpSocket::bind(addr, workers > 1, receive_buffer)?;
+    let bound = first.local_addr();
+    let mut sockets = vec![Arc::new(first)];
+    for _ in 1..workers {
+        sockets.push(Arc::new(UdpSocket::bind(bound, true, receive_buffer)?));
+    }
+    Ok(sockets)
+}
+
+/// Stops a [`Server`]; clones stop the same one.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    stop: Arc<AtomicBool>,
+    wakers: Vec<Waker>,
+}
+
+impl Stopper {
+    /// Tells all workers to finish their turn and end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The values that the configuration sets and the modules read.
+
+use crate::location::SaveRules;
+use crate::transaction;
+
+/// What the modules read of the configuration; every field has Kamailio's default.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// The `Server` header of replies made here; `None` leaves it out (`server_signature=no`).
+    pub server: Option<String>,
+    /// `auto_aliases`, `alias=`: further names of the proxy are in [`Identity`](crate::proxy::Identity).
+    pub transaction: transaction::Config,
+    /// The registrar's values.
+    pub registrar: RegistrarSettings,
+    /// `rr`: write `lr=on` instead of `lr` (`enable_full_lr`).
+    pub full_lr: bool,
+    /// `rr`: add `;ftag=` with the caller's tag (`append_fromtag`).
+    pub append_fromtag: bool,
+    /// `maxfwd`: the greatest value that is let through (`max_limit`).
+    pub max_forwards_limit: u32,
+    /// `log_prefix`: text that goes before every line a script logs, with `$rm`-like names in it.
+    pub log_prefix: Option<String>,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        ProxySettings {
+            server: Some(concat!("kemi-sip-proxy/", env!("CARGO_PKG_VERSION")).to_owned()),
+            transaction: transaction::Config::default(),
+            registrar: RegistrarSettings::default(),
+            full_lr: false,
+            append_fromtag: true,
+            max_forwards_limit: 70,
+            log_prefix: None,
+        }
+    }
+}
+
+/// The values of `registrar` and `usrloc`.
+#[derive(Clone, Debug)]
+pub struct RegistrarSettings {
+    /// How long bindings live and how many there may be.
+    pub rules: SaveRules,
+    /// Whether a request's method must be among the ones the contact has announced (`method_filtering`).
+    pub method_filtering: bool,
+    /// Whether the domain is part of the address of record (`use_domain`).
+    pub use_domain: bool,
+    /// Whether the user part is compared with regard to case (`case_sensitive`).
+    pub case_sensitive: bool,
+    /// Whether `lookup` adds the second and further contacts as branches (`append_branches`).
+    pub append_branches: bool,
+}
+
+impl Default for RegistrarSettings {
+    fn default() -> Self {
+        RegistrarSettings {
+            rules: SaveRules::default(),
+            method_filtering: false,
+            use_domain: false,
+            case_sensitive: false,
+            append_branches: true,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What all workers share.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use kemi_core::Registry;
+
+use crate::location::Location;
+use crate::message::Message;
+use crate::proxy::{Cx, Identity, ProxySettings, Routes};
+use crate::tm::Call;
+use crate::transaction::TransactionTable;
+
+/// The state of one proxy, shared by its workers.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the configuration sets.
+    pub settings: ProxySettings,
+    /// The sockets and names of the proxy.
+    pub identity: Identity,
+    /// What scripts may call.
+    pub registry: Registry<Cx>,
+    /// The callbacks.
+    pub routes: Routes,
+    /// All transactions.
+    pub transactions: TransactionTable<Call>,
+    /// All registered contacts.
+    pub location: Location,
+    /// The preprocessor's definitions, for `kx.ifdef`.
+    pub defines: BTreeMap<String, String>,
+    /// Requests whose route runs right now, for `tmx.t_precheck_trans`.
+    in_progress: Mutex<HashSet<u64>>,
+    hasher: RandomState,
+    tag_prefix: String,
+    start: Instant,
+}
+
+impl Shared {
+    /// Creates the state of a proxy.
+    #[must_use]
+    pub fn new(
+        settings: ProxySettings,
+        identity: Identity,
+        registry: Registry<Cx>,
+        routes: Routes,
+        defines: BTreeMap<String, String>,
+    ) -> Shared {
+        let hasher = RandomState::new();
+        let tag_prefix = format!("{:016x}", hasher.hash_one("tag prefix"));
+        Shared {
+            settings,
+            identity,
+            registry,
+            routes,
+            transactions: TransactionTable::new(),
+            location: Location::new(),
+            defines,
+            in_progress: Mutex::default(),
+            hasher,
+            tag_prefix,
+            start: Instant::now(),
+        }
+    }
+
+    /// Returns the milliseconds since the proxy started: the clock of all transactions.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the seconds since 1970: the clock of registrations.
+    #[must_use]
+    pub fn unix_now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    }
+
+    /// Hashes with the process's own secret.
+    #[must_use]
+    pub fn hash(&self, value: impl std::hash::Hash) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    /// Returns the To tag of a stateless reply: the same for every retransmission of the request, and recognisable in
+    /// the ACK by [`is_own_tag`](Self::is_own_tag).
+    #[must_use]
+    pub fn stateless_tag(&self, request: &Message) -> String {
+        format!("{}-{:016x}", self.tag_prefix, self.identity_hash(request))
+    }
+
+    /// Returns the To tag of a reply that a transaction sends; not one that [`is_own_tag`](Self::is_own_tag) knows, since
+    /// its ACK belongs to the transaction.
+    #[must_use]
+    pub fn stateful_tag(&self, request: &Message) -> String {
+        format!("{:016x}", self.identity_hash(request))
+    }
+
+    /// Hashes what is the same in every retransmission of a request and in no other request.
+    fn identity_hash(&self, request: &Message) -> u64 {
+        let from_tag = request.from().and_then(|from| from.tag());
+        let branch = request.top_via().and_then(|via| via.branch());
+        let number = request.cseq().map(|cseq| cseq.number);
+        self.hash((request.call_id(), from_tag, branch, number, request.ruri()))
+    }
+
+    /// Returns whether a To tag is one of this proxy's stateless replies.
+    #[must_use]
+    pub fn is_own_tag(&self, tag: &[u8]) -> bool {
+        tag.strip_prefix(self.tag_prefix.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'-'))
+    }
+}
+
+/// Notes that a request's route runs; `false` if one for the same request runs already.
+pub(crate) fn enter_progress(shared: &Shared, key: u64) -> bool {
+    shared.in_progress.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
+}
+
+/// Notes that it is over.
+pub(crate) fn leave_progress(shared: &Shared, key: u64) {
+    shared.in_progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+}

@@ -1,0 +1,143 @@
+//! One worker thread: receive a batch, route each message, look at the timers, send a batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kemi_core::{Instance, Outcome};
+
+use crate::message::{HeaderName, Message, ParseError};
+use crate::proxy::context::{Cx, MessageState, Route};
+use crate::tm;
+use crate::transport::{RecvBatch, UdpSocket, Waker};
+
+/// How long a worker sleeps at most, so that expired registrations go in time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How many due registrations are looked at in one turn.
+const EXPIRE_BUDGET: usize = 256;
+
+/// A worker: one receiving socket, one context, one script.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) cx: Cx,
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) listener: usize,
+    pub(super) waker: Waker,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Works until it is told to stop.
+    pub(super) fn run(&mut self, script: &Instance<Cx>) {
+        let mut batch = RecvBatch::new();
+        let mut spare = Arc::new(Message::new());
+        let reply_route = self.cx.shared.routes.reply.filter(|&callback| script.has(callback));
+        while !self.stop.load(Ordering::Acquire) {
+            let sleep = self.until_next_timer().min(LONGEST_SLEEP);
+            if let Err(error) = self.socket.recv_batch(&mut batch, Some(sleep), Some(&self.waker)) {
+                tracing::error!("{error}");
+            }
+            for datagram in batch.iter() {
+                if datagram.truncated {
+                    tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
+                    continue;
+                }
+                match parse(&mut spare, datagram.bytes) {
+                    Ok(()) => {}
+                    Err(ParseError::KeepAlive) => continue,
+                    Err(error) => {
+                        tracing::debug!(source = %datagram.source, "not a SIP message: {error}; dropped");
+                        continue;
+                    }
+                }
+                self.cx.msg = MessageState::new(Arc::clone(&spare), datagram.source, self.listener);
+                if spare.is_request() {
+                    self.request(script);
+                } else {
+                    self.reply(script, reply_route);
+                }
+            }
+            tm::on_timers(&mut self.cx, script);
+            let now = self.cx.shared.unix_now();
+            self.cx.shared.location.expire(now, EXPIRE_BUDGET);
+            self.cx.out.flush();
+            // The last message's buffers are free for the next one.
+            self.cx.msg = MessageState::default();
+        }
+        self.cx.out.flush();
+    }
+
+    fn until_next_timer(&self) -> Duration {
+        match self.cx.timers.next_wakeup() {
+            Some(at) => Duration::from_millis(at.saturating_sub(self.cx.shared.now())),
+            None => LONGEST_SLEEP,
+        }
+    }
+
+    fn request(&mut self, script: &Instance<Cx>) {
+        let message = &self.cx.msg.message;
+        if !has_mandatory_headers(message) {
+            tracing::debug!(source = %self.cx.msg.source, "a request without a mandatory header; dropped");
+            return;
+        }
+        // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
+        if self.cx.msg.method() == b"ACK"
+            && message.to().and_then(|to| to.tag()).is_some_and(|tag| self.cx.shared.is_own_tag(tag))
+        {
+            return;
+        }
+        let callback = self.cx.shared.routes.request;
+        let failed = match script.call(callback, &mut self.cx, &[]) {
+            Ok(_) => false,
+            Err(error) => {
+                self.log(&error);
+                true
+            }
+        };
+        tm::finish(&mut self.cx, script, failed);
+    }
+
+    fn reply(&mut self, script: &Instance<Cx>, reply_route: Option<kemi_core::CallbackId>) {
+        if !has_mandatory_headers(&self.cx.msg.message) {
+            tracing::debug!(source = %self.cx.msg.source, "a reply without a mandatory header; dropped");
+            return;
+        }
+        self.cx.msg.route = Route::Reply;
+        if let Some(callback) = reply_route {
+            match script.call(callback, &mut self.cx, &[]) {
+                Ok(Outcome::Drop) => return,
+                Ok(_) if self.cx.msg.drop => return,
+                Ok(_) => {}
+                Err(error) => self.log(&error),
+            }
+        }
+        tm::on_reply(&mut self.cx, script);
+    }
+
+    fn log(&self, error: &kemi_core::ScriptError) {
+        let call_id = self.cx.msg.message.call_id().unwrap_or_default().escape_ascii();
+        let method = self.cx.msg.method().escape_ascii();
+        tracing::error!(target: "script", %call_id, %method, "{error:#}");
+    }
+}
+
+/// Parses into the spare message, or into a new one while a transaction still has it.
+fn parse(spare: &mut Arc<Message>, bytes: &[u8]) -> Result<(), ParseError> {
+    if let Some(message) = Arc::get_mut(spare) {
+        return message.parse_into(bytes);
+    }
+    let mut message = Message::new();
+    message.parse_into(bytes)?;
+    *spare = Arc::new(message);
+    Ok(())
+}
+
+/// Whether what no SIP message may lack is there (RFC 3261 §8.1.1), Max-Forwards aside.
+fn has_mandatory_headers(message: &Message) -> bool {
+    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
+        .into_iter()
+        .all(|name| message.known(name).is_some())
+        && message.top_via().is_some()
+        && message.cseq().is_some()
+}

@@ -1,0 +1,171 @@
+//! Branches: one copy of the request for each destination.
+
+use std::sync::Arc;
+
+use kemi_core::Outcome;
+
+use crate::message::{Edits, ViaSource, WriteError};
+use crate::proxy::{Caller, Cx, DestinationError, ExtraBranch, Route, destination};
+use crate::tm::perform::perform;
+use crate::tm::request::call_id;
+use crate::tm::{BranchInfo, Call};
+use crate::transaction::{Actions, BranchRequest, BranchToken, Bytes, Handle, MAGIC_COOKIE, TransactionError};
+
+/// The status and reason of the error reply for a request that could not be relayed.
+pub(super) type RelayFailure = (u16, &'static str);
+
+const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
+const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
+const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
+
+/// Why one branch was not made.
+#[derive(Debug, thiserror::Error)]
+enum BranchError {
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    #[error("the request cannot be written: {0}")]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+}
+
+/// Makes a branch for the R-URI and for every further destination, running the branch route for each.
+///
+/// # Errors
+/// When not a single one was made: what to answer then.
+pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -> Result<(), RelayFailure> {
+    let first = ExtraBranch {
+        ruri: cx.msg.ruri().to_vec(),
+        dst_uri: cx.msg.dst_uri.clone(),
+        path: cx.msg.path.clone(),
+        flags: cx.msg.branch_flags,
+        send_socket: cx.msg.send_socket,
+    };
+    let more = std::mem::take(&mut cx.msg.branches);
+    let before = cx.msg.clone();
+    let mut made = 0;
+    let mut failure = NO_BRANCH;
+    for target in std::iter::once(first).chain(more) {
+        let result = add_one(cx, handle, target, caller);
+        cx.msg.restore_after_branch(&before);
+        match result {
+            Ok(true) => made += 1,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(call_id = %call_id(cx), "a branch was not sent: {error}");
+                failure = match error {
+                    BranchError::Destination(DestinationError::NoSocket(_)) => UNSENDABLE,
+                    BranchError::Destination(_) => UNRESOLVABLE,
+                    BranchError::Write(_) | BranchError::Transaction(_) => NO_BRANCH,
+                };
+            }
+        }
+    }
+    if made == 0 { Err(failure) } else { Ok(()) }
+}
+
+/// Makes one branch; `false` if the branch route dropped it.
+fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn Caller) -> Result<bool, BranchError> {
+    let (index, callback) = {
+        let call = handle.lock();
+        (call.machine.next_branch()?, call.armed.branch)
+    };
+    if cx.msg.ruri() != target.ruri {
+        cx.msg.new_ruri = Some(target.ruri);
+    }
+    cx.msg.dst_uri = target.dst_uri;
+    cx.msg.path = target.path;
+    cx.msg.branch_flags = target.flags;
+    cx.msg.send_socket = target.send_socket;
+    cx.msg.route = Route::Branch;
+    cx.msg.branch_index = Some(index);
+    cx.msg.drop = false;
+    if let Some(callback) = callback {
+        match caller.call(callback, cx, &[]) {
+            Ok(Outcome::Drop) => return Ok(false),
+            Ok(_) if cx.msg.drop => return Ok(false),
+            Ok(_) => {}
+            // The branch goes out as it is: a mistake in an optional callback must not cost the call.
+            Err(error) => tracing::error!(target: "script", call_id = %call_id(cx), "{error:#}"),
+        }
+    }
+
+    let next_hop = cx.msg.dst_uri.as_deref().unwrap_or_else(|| cx.msg.ruri());
+    let dest = destination(next_hop)?;
+    let preferred = cx.msg.send_socket.unwrap_or(cx.msg.socket);
+    let socket = cx.shared.identity.socket_for(dest, preferred).ok_or(DestinationError::NoSocket(dest))?;
+    // Only now is it known whether the request leaves by another socket than it came in by.
+    crate::modules::rr::complete(cx, socket);
+    let token = BranchToken::new(handle.id(), index).encode();
+    write(cx, socket, &token)?;
+
+    let request = BranchRequest {
+        bytes: Bytes::from(cx.buffer.as_slice()),
+        dest,
+        ruri: Bytes::from(cx.msg.ruri()),
+        reliable: false,
+    };
+    let info = BranchInfo { socket, flags: cx.msg.branch_flags };
+    let mut actions = Actions::default();
+    {
+        let mut call = handle.lock();
+        let now = cx.shared.now();
+        // The callback may have set flags that belong to the whole request.
+        call.flags = cx.msg.flags;
+        call.machine.add_branch(request, now, &mut actions)?;
+        call.branches.push(info);
+    }
+    perform(cx, handle, actions, caller, None);
+    Ok(true)
+}
+
+/// Forwards the ACK for a 2xx: without a transaction, since none will ever answer it (RFC 3261 §16.11).
+pub(super) fn relay_ack(cx: &mut Cx) -> i64 {
+    match forward_ack(cx) {
+        Ok(()) => 1,
+        Err(error) => {
+            tracing::warn!(call_id = %call_id(cx), "the ACK was not sent: {error}");
+            -1
+        }
+    }
+}
+
+fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
+    let next_hop = cx.msg.dst_uri.as_deref().unwrap_or_else(|| cx.msg.ruri());
+    let dest = destination(next_hop)?;
+    let preferred = cx.msg.send_socket.unwrap_or(cx.msg.socket);
+    let socket = cx.shared.identity.socket_for(dest, preferred).ok_or(DestinationError::NoSocket(dest))?;
+    let message = Arc::clone(&cx.msg.message);
+    // The same for every retransmission of the ACK, and no token of a transaction.
+    let via = message.top_via().map(|via| via.raw);
+    let hash = cx.shared.hash((message.call_id(), via, message.to().and_then(|to| to.tag())));
+    let mut branch = MAGIC_COOKIE.to_vec();
+    branch.extend_from_slice(format!("-ack-{hash:016x}").as_bytes());
+    write(cx, socket, &branch)?;
+    if let Err(error) = cx.out.queue(socket, &cx.buffer, dest) {
+        tracing::warn!("{error}");
+    }
+    Ok(())
+}
+
+/// Writes the request as it leaves, with our Via, into the context's buffer.
+fn write(cx: &mut Cx, socket: usize, branch: &[u8]) -> Result<(), WriteError> {
+    let message = Arc::clone(&cx.msg.message);
+    let mut edits: Edits = cx.msg.edits.clone();
+    if let Some(ruri) = &cx.msg.new_ruri {
+        edits.set_ruri(&message, ruri)?;
+    }
+    edits.stamp_top_via(&message, ViaSource { addr: cx.msg.source, force_rport: cx.msg.force_rport })?;
+    if let Some(path) = &cx.msg.path {
+        let line = [b"Route: ", path.as_slice(), b"\r\n"].concat();
+        if !edits.insert_headers_before(&message, b"Route", &line)? {
+            edits.insert_headers(&message, &line)?;
+        }
+    }
+    let name = cx.shared.identity.listeners().get(socket).map_or("", |listener| listener.name.as_str());
+    let via = [b"SIP/2.0/UDP ", name.as_bytes(), b";branch=", branch].concat();
+    edits.prepend_via(&message, &via)?;
+    cx.buffer.clear();
+    edits.serialise(&message, &mut cx.buffer);
+    Ok(())
+}

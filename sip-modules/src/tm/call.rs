@@ -1,0 +1,53 @@
+//! What the table keeps for one transaction.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::message::Message;
+use crate::modules::pv::Avps;
+use crate::proxy::{Armed, MessageState};
+use crate::transaction::Transaction;
+
+/// One transaction with everything that is needed to go on with it on any worker.
+#[derive(Debug)]
+pub struct Call {
+    /// The state machine.
+    pub machine: Transaction,
+    /// The request as it was when it was last relayed, to go back to in a failure route.
+    pub request: Arc<MessageState>,
+    /// The callbacks.
+    pub armed: Armed,
+    /// The message flags.
+    pub flags: u32,
+    /// The AVPs.
+    pub(crate) avps: Avps,
+    /// Where replies go.
+    pub reply_to: SocketAddr,
+    /// The listener they leave by.
+    pub reply_socket: usize,
+    /// Per branch what the machine does not keep.
+    pub branches: Vec<BranchInfo>,
+}
+
+/// What the machine does not keep of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BranchInfo {
+    /// The listener it leaves by.
+    pub socket: usize,
+    /// The branch flags.
+    pub flags: u32,
+}
+
+impl Call {
+    /// Reads a branch's request back, as its CANCEL and ACK need it.
+    ///
+    /// Returns `None` for a branch that does not exist: what was sent was written here and can be read.
+    pub(super) fn sent(&self, branch: usize) -> Option<Message> {
+        Message::parse(&self.machine.branches().get(branch)?.request().bytes).ok()
+    }
+
+    /// Returns the listener of a branch.
+    pub(super) fn socket(&self, branch: usize) -> usize {
+        self.branches.get(branch).map_or(self.reply_socket, |info| info.socket)
+    }
+}

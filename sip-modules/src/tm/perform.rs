@@ -1,0 +1,177 @@
+//! Carries out what a transaction asks for.
+
+use std::sync::Arc;
+
+use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
+use crate::proxy::{Caller, Cx};
+use crate::tm::{Call, failure};
+use crate::transaction::{Action, Actions, Bytes, Choice, Handle};
+
+/// Carries out the actions in order and sees to it that the transaction is looked at again in time.
+///
+/// `received` is the reply being handled, which an ACK is made from.
+pub(super) fn perform(
+    cx: &mut Cx,
+    handle: &Handle<Call>,
+    mut actions: Actions,
+    caller: &dyn Caller,
+    received: Option<&Message>,
+) {
+    while let Some(action) = actions.pop() {
+        match action {
+            Action::SendReply { bytes, .. } => {
+                let (socket, dest) = {
+                    let call = handle.lock();
+                    (call.reply_socket, call.reply_to)
+                };
+                queue(cx, socket, &bytes, dest);
+            }
+            Action::SendRequest { branch, bytes, dest } => {
+                let socket = handle.lock().socket(branch);
+                if !queue(cx, socket, &bytes, dest) {
+                    let now = cx.shared.now();
+                    log(handle.lock().machine.branch_send_failed(branch, now, &mut actions));
+                }
+            }
+            Action::SendCancel { branch, bytes, dest } | Action::SendAck { branch, bytes, dest } => {
+                let socket = handle.lock().socket(branch);
+                queue(cx, socket, &bytes, dest);
+            }
+            Action::NeedCancel { branch } => {
+                let mut call = handle.lock();
+                if let Some(bytes) = cancel_of(&call, branch) {
+                    let now = cx.shared.now();
+                    log(call.machine.set_cancel(branch, bytes, now, &mut actions));
+                }
+            }
+            Action::NeedAck { branch } => {
+                let mut call = handle.lock();
+                if let Some(bytes) = ack_of(&call, branch, received) {
+                    log(call.machine.set_ack(branch, bytes, &mut actions));
+                }
+            }
+            Action::FailureRoute(choice) => failure::run(cx, handle, choice, caller, &mut actions),
+            Action::ForwardFinal(choice) => {
+                let mut call = handle.lock();
+                if let Some(bytes) = final_reply(cx, &call, choice) {
+                    let now = cx.shared.now();
+                    log(call.machine.local_reply(choice.mapped_status, bytes, now, &mut actions));
+                }
+            }
+            Action::Finished => {
+                cx.shared.transactions.remove(handle);
+            }
+        }
+    }
+    let deadline = handle.lock().machine.next_deadline();
+    if let Some(deadline) = deadline {
+        cx.timers.schedule(handle, deadline);
+    }
+}
+
+fn queue(cx: &mut Cx, socket: usize, bytes: &[u8], dest: std::net::SocketAddr) -> bool {
+    match cx.out.queue(socket, bytes, dest) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!("{error}");
+            false
+        }
+    }
+}
+
+/// The machine refuses inputs that came too late; that is worth a line only when looking for a fault.
+fn log<E: std::fmt::Display>(result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::debug!("{error}");
+    }
+}
+
+fn cancel_of(call: &Call, branch: usize) -> Option<Bytes> {
+    let mut bytes = Vec::new();
+    match write_cancel(&call.sent(branch)?, &mut bytes) {
+        Ok(()) => Some(bytes.into()),
+        Err(error) => {
+            tracing::error!("no CANCEL for branch {branch}: {error}");
+            None
+        }
+    }
+}
+
+fn ack_of(call: &Call, branch: usize, received: Option<&Message>) -> Option<Bytes> {
+    let mut bytes = Vec::new();
+    match write_ack(&call.sent(branch)?, received?, &mut bytes) {
+        Ok(()) => Some(bytes.into()),
+        Err(error) => {
+            tracing::warn!("no ACK for the final reply of branch {branch}: {error}");
+            None
+        }
+    }
+}
+
+/// The final reply for the caller: the chosen branch's own, or one made here.
+fn final_reply(cx: &Cx, call: &Call, choice: Choice) -> Option<Bytes> {
+    let outcome = call.machine.branches().get(choice.branch)?.outcome()?;
+    match &outcome.reply {
+        Some(bytes) if choice.status == choice.mapped_status => Some(match choice.status {
+            401 | 407 => with_challenges(call, choice, bytes),
+            _ => bytes.clone(),
+        }),
+        _ => own_reply(cx, call, choice.mapped_status, None),
+    }
+}
+
+/// Writes a reply to the transaction's request.
+pub(super) fn own_reply(cx: &Cx, call: &Call, code: u16, reason: Option<&[u8]>) -> Option<Bytes> {
+    let mut bytes = Vec::new();
+    match write_own_reply(cx, call, code, reason, &[], &mut bytes) {
+        Ok(()) => Some(bytes.into()),
+        Err(error) => {
+            tracing::error!("no reply {code}: {error}");
+            None
+        }
+    }
+}
+
+/// Writes a reply to the transaction's request with more header lines.
+pub(super) fn write_own_reply(
+    cx: &Cx,
+    call: &Call,
+    code: u16,
+    reason: Option<&[u8]>,
+    extra_headers: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), crate::message::WriteError> {
+    let request = &call.request;
+    let tag = cx.shared.stateful_tag(&request.message);
+    let parts = ReplyParts {
+        reason,
+        to_tag: (code > 100).then_some(tag.as_bytes()),
+        source: Some(crate::message::ViaSource { addr: request.source, force_rport: request.force_rport }),
+        server: cx.shared.settings.server.as_deref().map(str::as_bytes),
+        extra_headers,
+        ..ReplyParts::new(code)
+    };
+    write_reply(&request.message, &parts, out)
+}
+
+/// Adds the other branches' challenges to a 401 or 407 (RFC 3261 §16.7 step 7).
+fn with_challenges(call: &Call, choice: Choice, bytes: &Bytes) -> Bytes {
+    let Ok(reply) = Message::parse(bytes) else { return bytes.clone() };
+    let mut edits = Edits::new();
+    let branches = call.machine.branches().iter().enumerate();
+    for (_, branch) in branches.filter(|(i, branch)| *i != choice.branch && branch.counted()) {
+        let Some(outcome) = branch.outcome().filter(|outcome| matches!(outcome.status, 401 | 407)) else { continue };
+        let Some(other) = outcome.reply.as_ref().and_then(|bytes| Message::parse(bytes).ok()) else { continue };
+        for name in [HeaderName::WwwAuthenticate, HeaderName::ProxyAuthenticate] {
+            for header in other.all_known(name) {
+                log(edits.append_headers(&reply, other.text(header.line)));
+            }
+        }
+    }
+    if edits.is_empty() {
+        return bytes.clone();
+    }
+    let mut out = Vec::new();
+    edits.serialise(&reply, &mut out);
+    Arc::from(out)
+}

@@ -1,0 +1,126 @@
+//! Replies: those that come in from a callee, and those the script gives by itself.
+
+use std::sync::Arc;
+
+use kemi_core::Outcome;
+
+use crate::proxy::{Caller, Cx, ReplyError, Route};
+use crate::tm::perform::{perform, write_own_reply};
+use crate::transaction::{Actions, BranchToken, Bytes};
+
+/// Sends a reply through the request's transaction (`t_reply`, `sl.send_reply`).
+///
+/// # Errors
+/// When there is no transaction, it was answered already, or code and reason make no valid reply.
+pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
+    let Some(handle) = cx.msg.transaction.clone() else {
+        return Err(ReplyError::NotAnswerable("a message without a transaction"));
+    };
+    let mut actions = Actions::default();
+    {
+        let mut call = handle.lock();
+        let mut bytes = Vec::new();
+        write_own_reply(cx, &call, code, Some(reason), &cx.msg.reply_headers, &mut bytes)?;
+        let now = cx.shared.now();
+        call.machine.local_reply(code, bytes.into(), now, &mut actions).map_err(|_| ReplyError::Answered)?;
+    }
+    // A reply of the script's own never leads into a failure route, so nobody needs to be called.
+    perform(cx, &handle, actions, &NoCaller, None);
+    Ok(())
+}
+
+/// Stands for the script where no callback can come up.
+struct NoCaller;
+
+impl Caller for NoCaller {
+    fn call(
+        &self,
+        _callback: kemi_core::CallbackId,
+        _cx: &mut Cx,
+        _args: &[kemi_core::Arg<'_>],
+    ) -> Result<Outcome, kemi_core::ScriptError> {
+        Ok(Outcome::Exit)
+    }
+}
+
+/// Takes a reply from a callee: reply route, machine, and on to the caller.
+///
+/// A reply that belongs to no transaction of this proxy is dropped: it is never sent to an address that only the reply
+/// itself names.
+pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
+    let message = Arc::clone(&cx.msg.message);
+    let (Some(status), Some(via)) = (message.status(), message.top_via()) else { return };
+    let token = via.branch().and_then(BranchToken::decode);
+    let Some((token, handle)) =
+        token.and_then(|token| cx.shared.transactions.find_branch(&token).map(|handle| (token, handle)))
+    else {
+        tracing::debug!(status, source = %cx.msg.source, "a reply to nothing that was sent; dropped");
+        return;
+    };
+    let branch = token.branch;
+    let mut actions = Actions::default();
+
+    if message.cseq().is_some_and(|cseq| cseq.method.as_bytes() == b"CANCEL") {
+        if let Err(error) = handle.lock().machine.cancel_reply(branch, status, &mut actions) {
+            tracing::debug!("{error}");
+        }
+        perform(cx, &handle, actions, caller, None);
+        return;
+    }
+
+    let dropped = run_reply_route(cx, &handle, branch, caller);
+    let now = cx.shared.now();
+    let result = if dropped && status < 200 {
+        handle.lock().machine.dropped_provisional(branch, status, now, &mut actions)
+    } else {
+        let bytes = if status == 100 { Bytes::from([]) } else { upstream(cx) };
+        handle.lock().machine.reply(branch, status, bytes, now, &mut actions)
+    };
+    if let Err(error) = result {
+        tracing::debug!("{error}");
+    }
+    perform(cx, &handle, actions, caller, Some(&message));
+}
+
+/// Runs the reply route that `t_on_reply` has set; returns whether it dropped the reply.
+fn run_reply_route(
+    cx: &mut Cx,
+    handle: &crate::transaction::Handle<crate::tm::Call>,
+    branch: usize,
+    caller: &dyn Caller,
+) -> bool {
+    let callback = {
+        let call = handle.lock();
+        cx.msg.flags = call.flags;
+        cx.msg.avps.clone_from(&call.avps);
+        cx.msg.armed = call.armed;
+        cx.msg.branch_flags = call.branches.get(branch).map_or(0, |info| info.flags);
+        call.armed.reply
+    };
+    cx.msg.route = Route::OnReply;
+    cx.msg.transaction = Some(handle.clone());
+    cx.msg.branch_index = Some(branch);
+    let Some(callback) = callback else { return false };
+    let outcome = caller.call(callback, cx, &[]);
+    if let Err(error) = &outcome {
+        tracing::error!(target: "script", call_id = %super::request::call_id(cx), "{error:#}");
+    }
+    let mut call = handle.lock();
+    call.flags = cx.msg.flags;
+    call.avps = std::mem::take(&mut cx.msg.avps);
+    call.armed = cx.msg.armed;
+    call.machine.set_failure_armed(cx.msg.armed.failure.is_some());
+    let branch_flags = cx.msg.branch_flags;
+    if let Some(info) = call.branches.get_mut(branch) {
+        info.flags = branch_flags;
+    }
+    matches!(outcome, Ok(Outcome::Drop)) || cx.msg.drop
+}
+
+/// The reply as the caller shall see it: without our Via, with the script's edits.
+fn upstream(cx: &mut Cx) -> Bytes {
+    cx.msg.edits.remove_top_via(&cx.msg.message);
+    cx.buffer.clear();
+    cx.msg.edits.serialise(&cx.msg.message, &mut cx.buffer);
+    Bytes::from(cx.buffer.as_slice())
+}

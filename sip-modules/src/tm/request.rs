@@ -1,0 +1,243 @@
+//! Requests: finding and making their transaction, relaying them, and what is left to do when their route is over.
+
+use std::sync::Arc;
+
+use crate::proxy::{Caller, Cx, Route, reply_destination, send_stateless};
+use crate::tm::perform::{own_reply, perform};
+use crate::tm::{Call, branch, invite_key, server_key};
+use crate::transaction::{Actions, Handle, Inserted, Kind, ServerState, Transaction};
+
+/// What [`check`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// A transaction for the message, which goes on being routed.
+    Found,
+    /// A retransmission, or an ACK that ends here: dealt with, nothing left to route.
+    Absorbed,
+    /// No transaction.
+    New,
+}
+
+/// What [`create`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The transaction is new.
+    New,
+    /// Another worker has made it meanwhile; the message is a retransmission and was dealt with.
+    Retransmission,
+    /// This route has made one already.
+    Already,
+    /// The message lacks what a transaction is found by.
+    Unusable,
+}
+
+/// Looks for the transaction of the message being routed and deals with retransmissions (`t_check_trans`).
+pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
+    if cx.msg.route != Route::Request {
+        return if cx.msg.transaction.is_some() { Checked::Found } else { Checked::New };
+    }
+    let table = &cx.shared.transactions;
+    let message = &cx.msg.message;
+    let method = cx.msg.method();
+    let key = if matches!(method, b"ACK" | b"CANCEL") { invite_key(message) } else { server_key(message) };
+    let Some(handle) = key.and_then(|key| table.find(&key)) else { return Checked::New };
+    let mut actions = Actions::default();
+    match cx.msg.method() {
+        b"CANCEL" => return Checked::Found,
+        b"ACK" => {
+            let now = cx.shared.now();
+            let mut call = handle.lock();
+            // A 2xx of the callee is acknowledged end to end; everything else ends here (RFC 3261 §17.1.1.3).
+            if call.machine.server_state() == ServerState::Accepted && !call.machine.branches().is_empty() {
+                return Checked::Found;
+            }
+            call.machine.ack(now, &mut actions);
+        }
+        _ => handle.lock().machine.request_retransmission(&mut actions),
+    }
+    perform(cx, &handle, actions, caller, None);
+    Checked::Absorbed
+}
+
+/// Makes the transaction of the request being routed (`t_newtran`).
+pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
+    if cx.msg.transaction.is_some() {
+        return Created::Already;
+    }
+    let Some(key) = server_key(&cx.msg.message) else { return Created::Unusable };
+    let kind = if cx.msg.method() == b"INVITE" { Kind::Invite } else { Kind::NonInvite };
+    let shared = Arc::clone(&cx.shared);
+    let msg = &cx.msg;
+    let inserted = shared.transactions.insert(key, |_| Call {
+        machine: Transaction::new(kind, false, shared.settings.transaction),
+        request: Arc::new(msg.clone()),
+        armed: msg.armed,
+        flags: msg.flags,
+        avps: msg.avps.clone(),
+        reply_to: reply_destination(&msg.message, msg.source, msg.force_rport),
+        reply_socket: msg.socket,
+        branches: Vec::new(),
+    });
+    match inserted {
+        Inserted::New(handle) => {
+            let (fr_inv, fr) = cx.msg.fr;
+            handle.lock().machine.set_fr(fr_inv, fr);
+            cx.msg.transaction = Some(handle);
+            Created::New
+        }
+        Inserted::Existing(handle) => {
+            let mut actions = Actions::default();
+            handle.lock().machine.request_retransmission(&mut actions);
+            perform(cx, &handle, actions, caller, None);
+            Created::Retransmission
+        }
+    }
+}
+
+/// Relays the request being routed, statefully (`t_relay`).
+///
+/// Returns the number that scripts see: positive when it was relayed, negative when not; the error reply then follows
+/// when the route is over, unless the script answers by itself.
+pub fn relay(cx: &mut Cx, caller: &dyn Caller) -> i64 {
+    match cx.msg.route {
+        Route::Request => match cx.msg.method() {
+            b"ACK" => branch::relay_ack(cx),
+            b"CANCEL" => {
+                if cancel(cx, caller) {
+                    1
+                } else {
+                    relay_new(cx, caller)
+                }
+            }
+            _ => relay_new(cx, caller),
+        },
+        Route::Failure => match cx.msg.transaction.clone() {
+            Some(handle) => branch::add_all(cx, &handle, caller).map_or(-1, |()| 1),
+            None => -1,
+        },
+        route => {
+            tracing::error!(target: "script", "t_relay does nothing in a {route:?} route");
+            -1
+        }
+    }
+}
+
+fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
+    match create(cx, caller) {
+        Created::New | Created::Already => {}
+        Created::Retransmission => return 1,
+        Created::Unusable => {
+            cx.msg.delayed_error = Some((400, "Bad Request"));
+            return -1;
+        }
+    }
+    let Some(handle) = cx.msg.transaction.clone() else { return -1 };
+    {
+        let mut call = handle.lock();
+        call.armed = cx.msg.armed;
+        call.flags = cx.msg.flags;
+        call.avps.clone_from(&cx.msg.avps);
+        call.machine.set_failure_armed(cx.msg.armed.failure.is_some());
+        call.reply_to = reply_destination(&cx.msg.message, cx.msg.source, cx.msg.force_rport);
+        // What a failure route goes back to. Without the handle: a transaction must not keep itself alive.
+        let mut state = cx.msg.clone();
+        state.transaction = None;
+        state.branches.clear();
+        call.request = Arc::new(state);
+    }
+    if cx.msg.method() == b"INVITE" {
+        let mut actions = Actions::default();
+        {
+            let mut call = handle.lock();
+            let now = cx.shared.now();
+            if let Some(bytes) = own_reply(cx, &call, 100, Some(b"trying -- your call is important to us"))
+                && let Err(error) = call.machine.local_reply(100, bytes, now, &mut actions)
+            {
+                tracing::debug!("{error}");
+            }
+        }
+        perform(cx, &handle, actions, caller, None);
+    }
+    match branch::add_all(cx, &handle, caller) {
+        Ok(()) => 1,
+        Err(error) => {
+            cx.msg.delayed_error = Some(error);
+            -1
+        }
+    }
+}
+
+/// Cancels the INVITE that the CANCEL being routed names and answers the CANCEL.
+///
+/// Returns `false` if there is no such INVITE.
+pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
+    let Some(handle) = invite_key(&cx.msg.message).and_then(|key| cx.shared.transactions.find(&key)) else {
+        return false;
+    };
+    let mut actions = Actions::default();
+    {
+        let mut call = handle.lock();
+        let now = cx.shared.now();
+        call.machine.cancel(now, &mut actions);
+    }
+    if let Err(error) = send_stateless(cx, 200, b"canceling") {
+        tracing::warn!("the CANCEL stays without an answer: {error}");
+    }
+    perform(cx, &handle, actions, caller, None);
+    true
+}
+
+/// Does what is left when the request route is over: the error reply of a failed relay, the end of a transaction that
+/// nobody used, the begin of the wait for replies.
+///
+/// `failed` says that the script died of an error; a request that has neither been relayed nor answered then gets a 500.
+pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
+    if let Some(key) = cx.msg.in_progress.take() {
+        crate::proxy::leave_progress(&cx.shared, key);
+    }
+    if failed && cx.msg.delayed_error.is_none() {
+        cx.msg.delayed_error = Some((500, "Server Internal Error"));
+    }
+    let error = cx.msg.delayed_error.take();
+    let Some(handle) = cx.msg.transaction.take() else {
+        if let Some((code, reason)) = error
+            && !cx.msg.final_reply
+            && cx.msg.method() != b"ACK"
+            && let Err(error) = send_stateless(cx, code, reason.as_bytes())
+        {
+            tracing::warn!("no error reply: {error}");
+        }
+        return;
+    };
+    let mut actions = Actions::default();
+    {
+        let mut call = handle.lock();
+        let now = cx.shared.now();
+        let unused = call.machine.branches().is_empty() && !call.machine.is_answered() && !cx.msg.final_reply;
+        if let Some((code, reason)) = error.filter(|_| unused)
+            && let Some(bytes) = own_reply(cx, &call, code, Some(reason.as_bytes()))
+            && let Err(error) = call.machine.local_reply(code, bytes, now, &mut actions)
+        {
+            tracing::debug!("{error}");
+        }
+        call.machine.routed(&mut actions);
+    }
+    perform(cx, &handle, actions, caller, None);
+}
+
+/// Takes the passing of time for the transactions that this worker looks after.
+pub fn on_timers(cx: &mut Cx, caller: &dyn Caller) {
+    let now = cx.shared.now();
+    let mut due: Vec<Handle<Call>> = Vec::new();
+    let timers = Arc::clone(&cx.timers);
+    timers.advance(now, &mut |handle| due.push(handle));
+    for handle in due {
+        let mut actions = Actions::default();
+        handle.lock().machine.timer(now, &mut actions);
+        perform(cx, &handle, actions, caller, None);
+    }
+}
+
+pub(super) fn call_id(cx: &Cx) -> String {
+    cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string()
+}
