@@ -1,0 +1,173 @@
+//! From the command line to running workers.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::SocketAddr;
+
+use kemi::{Engine, Instance, LoadError, Registry, Source};
+use sip_modules::config::{self, Address, Defines, Protocol};
+use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
+
+use crate::cli::Cli;
+use crate::{defaults, route};
+
+/// Does what the command line asks for.
+pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    let engines = engine_names();
+    if cli.settings {
+        return print(&schema(&engines).help());
+    }
+    let configuration = read(cli, &engines)?;
+    start_log(configuration.debug + i64::from(cli.debug));
+    for note in &configuration.notes {
+        tracing::info!("{}: {}", note.place, note.text);
+    }
+
+    let (callbacks, routes) = Routes::declare(&configuration.route_names);
+    let mut registry = Registry::<Cx>::builder()
+        .callbacks(callbacks)
+        .policy(configuration.policy)
+        .enable_hint("add `loadmodule \"{module}.so\"` to the configuration");
+    for module in &configuration.modules {
+        registry = registry.module(module);
+    }
+    let registry = registry.build()?;
+    if cli.api.is_some() {
+        return print(&format!("{:#}\n", registry.dump()));
+    }
+
+    let script = Script::choose(cli, &configuration)?;
+    if cli.check {
+        script.load(&registry)?;
+        eprintln!("sip-proxy: the configuration and the script are sound ({})", script.engine().language());
+        return Ok(());
+    }
+    let listen = match cli.listen.as_slice() {
+        [] => configuration.listen.clone(),
+        given => given.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+    };
+    let server = Server::bind(Setup {
+        listen,
+        workers: cli.workers.map_or(configuration.workers, usize::from),
+        receive_buffer: None,
+        aliases: configuration.aliases,
+        settings: configuration.settings,
+        registry: registry.clone(),
+        routes,
+        defines: configuration.defines,
+    })?;
+    stop_on_signal(&server)?;
+    let addresses = server.addresses();
+    let language = script.engine().language();
+    server.run(
+        || script.load(&registry),
+        || {
+            for address in &addresses {
+                tracing::info!("listening on udp:{address}, routing by {language}");
+            }
+        },
+    )?;
+    Ok(())
+}
+
+/// Ends the workers on SIGINT and SIGTERM.
+fn stop_on_signal(server: &Server) -> Result<(), Box<dyn Error>> {
+    let stopper = server.stopper();
+    ctrlc::set_handler(move || stopper.stop())?;
+    Ok(())
+}
+
+fn print(text: &str) -> Result<(), Box<dyn Error>> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn engine_names() -> Vec<EngineNames> {
+    let linked = kemi::engines().into_iter().map(|engine| EngineNames {
+        name: engine.name().to_owned(),
+        aliases: engine.aliases().iter().map(|&alias| alias.to_owned()).collect(),
+    });
+    linked.chain([EngineNames { name: route::ENGINE.to_owned(), aliases: Vec::new() }]).collect()
+}
+
+fn read(cli: &Cli, engines: &[EngineNames]) -> Result<Configuration, Box<dyn Error>> {
+    let mut defines = Defines::new();
+    for define in &cli.defines {
+        defines.add(define)?;
+    }
+    let parsed = match &cli.file {
+        Some(file) => config::parse_file(file, &defines)?,
+        None => config::parse_str(defaults::CONFIG, defaults::CONFIG_NAME, &defines)?,
+    };
+    Ok(Configuration::check(&parsed, engines)?)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = Address::parse(text)?;
+    if !matches!(address.protocol, None | Some(Protocol::Udp)) {
+        return Err(format!("-l {text}: this proxy speaks UDP only"));
+    }
+    let host = address.host.trim_start_matches('[').trim_end_matches(']');
+    let ip = host.parse().map_err(|_| format!("-l {text}: give an address of this machine, not a name"))?;
+    Ok(SocketAddr::new(ip, address.port.unwrap_or(5060)))
+}
+
+/// Kamailio's levels on the scale of `tracing`.
+fn start_log(level: i64) {
+    let level = match level {
+        ..=-1 => tracing::Level::ERROR,
+        0 => tracing::Level::WARN,
+        1 | 2 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}
+
+/// The routing script: an engine and what it loads.
+enum Script {
+    Linked(&'static dyn Engine, Vec<Source>),
+    Compiled(kemi::Compiled<Cx>),
+}
+
+impl Script {
+    /// Takes the engine and the files from the command line, else from the configuration; the built-in script if
+    /// neither names one.
+    fn choose(cli: &Cli, configuration: &Configuration) -> Result<Script, Box<dyn Error>> {
+        let name = cli.cfgengine.as_deref().or(configuration.engine.as_deref());
+        let name = name.ok_or("the configuration names no engine: add `cfgengine \"lua\"` or use --cfgengine")?;
+        if name == route::ENGINE {
+            return Ok(Script::Compiled(route::engine()));
+        }
+        let engine = kemi::find_engine(name)?;
+        let files = if cli.script.is_empty() { &configuration.scripts } else { &cli.script };
+        if !files.is_empty() {
+            return Ok(Script::Linked(engine, files.iter().cloned().map(Source::File).collect()));
+        }
+        if cli.file.is_some() {
+            let module = engine.aliases().iter().find(|alias| alias.starts_with("app_")).unwrap_or(&"app_…");
+            let example = format!("modparam(\"{module}\", \"load\", \"route\")");
+            return Err(format!("no script to load: add `{example}` after its loadmodule, or use --script").into());
+        }
+        let (name, text) = defaults::script(engine.name())
+            .ok_or_else(|| format!("there is no built-in script for '{}': use --script", engine.name()))?;
+        Ok(Script::Linked(engine, vec![Source::text(name, text)]))
+    }
+
+    fn engine(&self) -> &dyn Engine {
+        match self {
+            Script::Linked(engine, _) => *engine,
+            Script::Compiled(engine) => engine,
+        }
+    }
+
+    fn load(&self, registry: &Registry<Cx>) -> Result<Instance<Cx>, LoadError> {
+        let sources = match self {
+            Script::Linked(_, sources) => sources.as_slice(),
+            Script::Compiled(_) => &[],
+        };
+        Ok(Instance::load(self.engine(), registry, sources)?)
+    }
+}

@@ -1,0 +1,332 @@
+//! A proxy process and SIP peers for the tests, all on 127.0.0.1 with ports that the system picks.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longer than any answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `sip-proxy`; ended when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Proxy {
+    /// Starts a proxy with two workers and debug output.
+    pub fn start(args: &[&str]) -> Proxy {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sip-proxy"))
+            .args(["-E", "-d", "-d", "-l", "udp:127.0.0.1:0", "--workers", "2"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the proxy starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, address) = std::sync::mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let sink = log.clone();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("listening on udp:")
+                    && let Some(address) = rest.split(',').next().and_then(|a| a.parse().ok())
+                {
+                    let _ = found.send(address);
+                }
+                let mut log = sink.lock().expect("no reader panics with the lock");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let address = address.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| {
+            panic!("the proxy does not listen; its log:\n{}", log.lock().expect("no writer panics"))
+        });
+        Proxy { child, address, log }
+    }
+
+    /// Starts a proxy with the built-in script of an engine.
+    pub fn basic(engine: &str) -> Proxy {
+        Proxy::start(&["--cfgengine", engine])
+    }
+
+    /// Starts a proxy with one of the scripts in `tests/scripts`.
+    pub fn with_script(engine: &str, script: &str) -> Proxy {
+        let path = format!("{}/tests/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+        Proxy::start(&["--cfgengine", engine, "--script", &path])
+    }
+
+    /// Waits until the log has a text.
+    pub fn expect_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "no '{text}' in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Returns the log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no writer panics").clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the process to end; returns whether it ended by itself with success.
+    pub fn wait(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status.success();
+            }
+            assert!(Instant::now() < deadline, "the proxy does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the proxy\n{}", self.log());
+        }
+    }
+}
+
+/// A SIP phone: one UDP socket.
+#[derive(Debug)]
+pub struct Phone {
+    socket: UdpSocket,
+    pub address: SocketAddr,
+    proxy: SocketAddr,
+}
+
+/// A received message.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub text: String,
+    pub source: SocketAddr,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// A number that no other call of the tests has.
+pub fn unique() -> u32 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Phone {
+    pub fn new(proxy: &Proxy) -> Phone {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        let address = socket.local_addr().expect("the socket is bound");
+        Phone { socket, address, proxy: proxy.address }
+    }
+
+    /// Sends a message to the proxy; lines may end in LF.
+    pub fn send(&self, text: &str) {
+        let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        self.socket.send_to(text.as_bytes(), self.proxy).expect("loopback takes it");
+    }
+
+    /// Receives the next message.
+    pub fn receive(&self) -> Received {
+        self.receive_within(PATIENCE).unwrap_or_else(|| panic!("nothing came to {}", self.address))
+    }
+
+    /// Receives the next message, if one comes in time.
+    pub fn receive_within(&self, time: Duration) -> Option<Received> {
+        let mut buffer = vec![0; 65_536];
+        self.socket.set_read_timeout(Some(time)).expect("a time-out can be set");
+        let (length, source) = self.socket.recv_from(&mut buffer).ok()?;
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        Some(Received { text, source })
+    }
+
+    /// Receives the next request and checks its method.
+    pub fn request(&self, method: &str) -> Received {
+        let received = self.receive();
+        assert!(received.text.starts_with(&format!("{method} ")), "expected {method}, got:\n{}", received.text);
+        received
+    }
+
+    /// Receives replies until one with this status comes; provisional ones before it are skipped.
+    pub fn reply(&self, status: u16) -> Received {
+        loop {
+            let received = self.receive();
+            let got = received.status().unwrap_or_else(|| panic!("expected a {status}, got:\n{}", received.text));
+            if got == status {
+                return received;
+            }
+            assert!(got < 200, "expected a {status}, got:\n{}", received.text);
+        }
+    }
+
+    /// Answers a request, with the headers that a dialog needs.
+    pub fn answer(&self, request: &Received, status: u16, reason: &str) {
+        let copied = ["Via", "Record-Route", "From", "Call-ID", "CSeq"];
+        let mut text = format!("SIP/2.0 {status} {reason}\n");
+        for name in copied {
+            for value in request.headers(name) {
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+        }
+        let to = request.header("To");
+        let tag =
+            if to.contains("tag=") || status == 100 { String::new() } else { format!(";tag=t{}", self.address.port()) };
+        text.push_str(&format!("To: {to}{tag}\nContact: <sip:phone@{}>\nContent-Length: 0\n\n", self.address));
+        let text = text.replace('\n', "\r\n");
+        self.socket.send_to(text.as_bytes(), request.source).expect("loopback takes it");
+    }
+
+    /// Registers an address of record at the proxy.
+    pub fn register(&self, user: &str) -> Received {
+        let id = unique();
+        self.send(&format!(
+            "REGISTER sip:{proxy} SIP/2.0\n\
+             Via: SIP/2.0/UDP {me};branch=z9hG4bKreg{id};rport\n\
+             Max-Forwards: 70\n\
+             From: <sip:{user}@{proxy}>;tag=r{id}\n\
+             To: <sip:{user}@{proxy}>\n\
+             Call-ID: reg-{id}\n\
+             CSeq: 1 REGISTER\n\
+             Contact: <sip:{user}@{me}>\n\
+             Expires: 600\n\
+             Content-Length: 0\n\n",
+            proxy = self.proxy,
+            me = self.address
+        ));
+        self.reply(200)
+    }
+
+    /// Begins a call to a URI.
+    pub fn invite(&self, uri: &str) -> Call {
+        let call = Call { id: unique(), uri: uri.to_owned() };
+        self.send(&call.invite(self));
+        call
+    }
+}
+
+/// A call as its caller knows it.
+#[derive(Debug)]
+pub struct Call {
+    id: u32,
+    uri: String,
+}
+
+impl Call {
+    /// The INVITE, the same each time: sending it again is a retransmission.
+    pub fn invite(&self, caller: &Phone) -> String {
+        self.request(caller, "INVITE", &self.uri, "inv", "", "", 1)
+    }
+
+    /// The CANCEL of the INVITE.
+    pub fn cancel(&self, caller: &Phone) -> String {
+        self.request(caller, "CANCEL", &self.uri, "inv", "", "", 1)
+    }
+
+    /// The ACK for a final reply of 300 or more: part of the INVITE's transaction.
+    pub fn ack_failure(&self, caller: &Phone, reply: &Received) -> String {
+        self.request(caller, "ACK", &self.uri, "inv", &tag_of(reply), "", 1)
+    }
+
+    /// The ACK for a 2xx: a request of its own, along the recorded route.
+    pub fn ack(&self, caller: &Phone, reply: &Received) -> String {
+        self.within(caller, "ACK", "ack", 1, reply)
+    }
+
+    /// The BYE, along the recorded route.
+    pub fn bye(&self, caller: &Phone, reply: &Received) -> String {
+        self.within(caller, "BYE", "bye", 2, reply)
+    }
+
+    fn within(&self, caller: &Phone, method: &str, branch: &str, number: u32, reply: &Received) -> String {
+        let contact = reply.header("Contact");
+        let uri = contact.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let mut routes: Vec<String> = reply.headers("Record-Route");
+        routes.reverse();
+        let routes: String = routes.iter().map(|route| format!("Route: {route}\n")).collect();
+        self.request(caller, method, uri, branch, &tag_of(reply), &routes, number)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is one line of the message")]
+    fn request(
+        &self,
+        caller: &Phone,
+        method: &str,
+        uri: &str,
+        branch: &str,
+        to_tag: &str,
+        routes: &str,
+        number: u32,
+    ) -> String {
+        let (id, me, target) = (self.id, caller.address, &self.uri);
+        format!(
+            "{method} {uri} SIP/2.0\n\
+             Via: SIP/2.0/UDP {me};branch=z9hG4bK{branch}{id};rport\n\
+             Max-Forwards: 70\n\
+             {routes}\
+             From: \"caller\" <sip:caller@{me}>;tag=f{id}\n\
+             To: <{target}>{to_tag}\n\
+             Call-ID: call-{id}\n\
+             CSeq: {number} {method}\n\
+             Contact: <sip:caller@{me}>\n\
+             User-Agent: test\n\
+             Content-Length: 0\n\n"
+        )
+    }
+}
+
+fn tag_of(reply: &Received) -> String {
+    let to = reply.header("To");
+    to.split_once(";tag=").map(|(_, tag)| format!(";tag={tag}")).unwrap_or_default()
+}
+
+impl Received {
+    pub fn status(&self) -> Option<u16> {
+        self.text.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok()
+    }
+
+    /// The Request-URI.
+    pub fn uri(&self) -> &str {
+        self.text.split(' ').nth(1).unwrap_or_default()
+    }
+
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let lines = self.text.split("\r\n").skip(1).take_while(|line| !line.is_empty());
+        let pairs = lines.filter_map(|line| line.split_once(':'));
+        pairs.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).collect()
+    }
+
+    pub fn header(&self, name: &str) -> String {
+        self.headers(name).into_iter().next().unwrap_or_else(|| panic!("no {name} in:\n{}", self.text))
+    }
+}
+
+/// Runs a test once for each engine, as a test of its own.
+#[macro_export]
+macro_rules! for_each_engine {
+    ($($test:ident)*) => {
+        $crate::for_each_engine! { @ "lua" lua $($test)* }
+        $crate::for_each_engine! { @ "rhai" rhai $($test)* }
+        $crate::for_each_engine! { @ "python" python $($test)* }
+        $crate::for_each_engine! { @ "js" js $($test)* }
+        $crate::for_each_engine! { @ "rust" rust $($test)* }
+    };
+    (@ $name:literal $module:ident $($test:ident)*) => {
+        mod $module {
+            $(#[test] fn $test() { super::$test($name); })*
+        }
+    };
+}
