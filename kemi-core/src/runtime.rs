@@ -161,7 +161,7 @@ impl Runtime {
             })
         };
         if coerced.is_empty() {
-            return run(args);
+            return run(args).map(|result| keep(result, args));
         }
         let mut changed = args.to_vec();
         for (i, value) in &coerced {
@@ -169,7 +169,7 @@ impl Runtime {
                 *arg = value.into();
             }
         }
-        run(&changed)
+        run(&changed).map(|result| keep(result, &changed))
     }
 
     /// Takes the context, calls, catches a panic, gives the context back.
@@ -413,7 +413,27 @@ impl Drop for Restore<'_> {
         self.runtime.ending.set(self.ending);
         self.runtime.callback.set(self.callback);
         self.runtime.depth.set(self.depth);
+        if self.depth == 0 {
+            self.runtime.watch.end();
+        } else if self.runtime.exhausted.get().is_some() {
+            self.runtime.end(Control::Exit);
+        }
     }
+}
+
+/// Copies a result that borrows from an argument: what the engine or the policy has converted for the call does not
+/// outlive it.
+fn keep(result: Ret, args: &[Arg<'_>]) -> Ret {
+    let Ret::Bytes(out) = result else { return result };
+    // SAFETY: the call has just returned; the context has not been used since, and the arguments are still there.
+    let bytes: &[u8] = unsafe { out.bytes() };
+    let within = |arg: &Arg<'_>| match arg {
+        Arg::Str(text) => text.as_ptr_range().contains(&bytes.as_ptr()),
+        // Strings lie anywhere inside; not worth a search.
+        Arg::Value(_) => true,
+        _ => false,
+    };
+    if args.iter().any(within) { Ret::Value(Value::Str(bytes.into())) } else { result }
 }
 
 /// The text of an error as scripts see it: without the place, which languages add in their own way.
