@@ -12,6 +12,14 @@ pub enum ErrorCode {
     BadArgument,
     /// Too few or too many arguments.
     ArgumentCount,
+    /// Script functions called each other deeper than `max_depth`.
+    DepthLimit,
+    /// The call used more than `max_instructions`.
+    InstructionLimit,
+    /// The interpreter held more than `max_memory`.
+    MemoryLimit,
+    /// The call ran longer than `max_time_ms`.
+    TimeLimit,
     /// The script was loaded but lacks a function the host must be able to call.
     MissingCallback,
     /// Callbacks nest deeper than the runtime allows.
@@ -49,6 +57,10 @@ impl ErrorCode {
         match self {
             ErrorCode::BadArgument => "bad-argument",
             ErrorCode::ArgumentCount => "argument-count",
+            ErrorCode::DepthLimit => "depth-limit",
+            ErrorCode::InstructionLimit => "instruction-limit",
+            ErrorCode::MemoryLimit => "memory-limit",
+            ErrorCode::TimeLimit => "time-limit",
             ErrorCode::MissingCallback => "missing-callback",
             ErrorCode::NestedTooDeep => "nested-too-deep",
             ErrorCode::NoContext => "no-context",

@@ -33,8 +33,11 @@ impl<C: 'static> Instance<C> {
             error.engine = engine.name();
             error
         };
-        let interpreter = engine.load(runtime.clone(), sources).map_err(stamp)?;
-        runtime.loaded();
+        runtime.loading();
+        let loaded = engine.load(runtime.clone(), sources);
+        // A limit explains whatever error the engine made of it.
+        runtime.loaded().map_err(stamp)?;
+        let interpreter = loaded.map_err(stamp)?;
 
         let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
         let missing: Vec<&str> =

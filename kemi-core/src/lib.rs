@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod export;
 mod instance;
+mod limits;
 mod policy;
 mod registry;
 mod runtime;
@@ -39,6 +40,7 @@ pub use export::{
     Shape, Thunk, Typed,
 };
 pub use instance::Instance;
+pub use limits::{Interrupt, Limit, Limits};
 pub use policy::{Coercions, Policy};
 pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
 pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::callback::{CallbackDecl, CallbackId, CallbackNames, Callbacks, RouteId};
 use crate::error::{ErrorCode, ScriptError};
 use crate::export::{ContextType, EXPORTS, ExportDef, NoContext};
+use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::suggest::nearest;
 
@@ -35,6 +36,7 @@ impl<C: 'static> Registry<C> {
             modules: BTreeSet::new(),
             callbacks: Callbacks::new(),
             policy: Policy::Strict,
+            limits: Limits::default(),
             enable_hint: "enable the module in the host".to_owned(),
             context: PhantomData,
         }
@@ -74,6 +76,7 @@ pub struct RegistryBuilder<C: 'static> {
     modules: BTreeSet<String>,
     callbacks: Callbacks,
     policy: Policy,
+    limits: Limits,
     enable_hint: String,
     context: PhantomData<fn(&mut C)>,
 }
@@ -114,6 +117,13 @@ impl<C: 'static> RegistryBuilder<C> {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Sets how much a callback may use; [`Limits::default`] by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -163,6 +173,7 @@ impl<C: 'static> RegistryBuilder<C> {
             names: CallbackNames::new(&self.callbacks),
             callbacks: self.callbacks,
             policy: self.policy,
+            limits: self.limits,
             enable_hint: self.enable_hint,
             exports: exports.into(),
             modules,
@@ -262,6 +273,7 @@ pub struct RegistryData {
     callbacks: Callbacks,
     names: CallbackNames,
     policy: Policy,
+    limits: Limits,
     enable_hint: String,
     exports: Box<[Export]>,
     modules: BTreeMap<&'static str, std::ops::Range<usize>>,
@@ -296,6 +308,12 @@ impl RegistryData {
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// Returns how much a callback may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Returns all exports by index.
@@ -411,7 +429,7 @@ impl RegistryData {
         self.exports.iter().find(|e| e.def.name == function).map(|e| self.script_name(e.def))
     }
 
-    /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `modules`, `disabled`,
+    /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`,
     /// `callbacks` and `exports` by index.
     ///
     /// Within one `version` fields are only added.
@@ -423,6 +441,7 @@ impl RegistryData {
             "root": self.root,
             "context": self.context.name(),
             "policy": self.policy,
+            "limits": self.limits,
             "modules": self.modules.keys().filter(|m| !m.is_empty()).collect::<Vec<_>>(),
             "disabled": self.disabled,
             "callbacks": self.callbacks.decls,

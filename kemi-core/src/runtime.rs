@@ -7,11 +7,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::callback::{CallbackId, RouteId};
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::export::{Call, Ret};
+use crate::limits::{Interrupt, Limit, Watch, watch};
 use crate::policy::{Coercions, Policy};
 use crate::registry::{Export, IDLE_GATE, RegistryData};
 use crate::value::{Arg, Value};
@@ -49,11 +51,21 @@ pub struct Runtime {
     unknown: RefCell<Option<(String, Option<String>)>>,
     warned: RefCell<HashSet<u32>>,
     gates: RefCell<Vec<u64>>,
+    watch: Arc<Watch>,
+    spent: Cell<u64>,
+    exhausted: Cell<Option<Limit>>,
+    exhausted_at: RefCell<Option<Place>>,
 }
 
 impl Runtime {
     pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
+        let clock = Watch::new(engine);
+        watch(&clock);
         Runtime {
+            watch: clock,
+            spent: Cell::new(0),
+            exhausted: Cell::new(None),
+            exhausted_at: RefCell::new(None),
             registry,
             engine,
             coercions,
@@ -108,6 +120,65 @@ impl Runtime {
         self.gate.set(0);
     }
 
+    /// Sets what wakes the interpreter up when a call's time is over.
+    ///
+    /// It is called on the watchdog's thread and must make the interpreter call [`poll`](Self::poll) soon on its own
+    /// thread. It may come late, when the call is over already, and again and again while the call goes on. It is never
+    /// called once the runtime is gone, or after `None` was set.
+    pub fn on_interrupt(&self, interrupt: Option<Interrupt>) {
+        self.watch.set_interrupt(interrupt);
+    }
+
+    /// Ends the running top-level call if its time is over; returns whether the running callback is to end.
+    ///
+    /// Cheap enough for every loop turn. Interpreters call it wherever they can look around.
+    #[inline]
+    pub fn poll(&self, interpreter: &dyn Interpreter) -> bool {
+        if self.watch.expired() && self.exhausted.get().is_none() {
+            self.exhaust(Limit::Time, interpreter.place());
+        }
+        self.ending.get().is_some()
+    }
+
+    /// Takes instructions off the budget; returns whether the running callback is to end.
+    #[inline]
+    pub fn spend(&self, instructions: u64, interpreter: &dyn Interpreter) -> bool {
+        let spent = self.spent.get().saturating_add(instructions);
+        self.spent.set(spent);
+        let limit = self.registry.limits().max_instructions;
+        if limit != 0 && spent > limit && self.exhausted.get().is_none() {
+            self.exhaust(Limit::Instructions, interpreter.place());
+        }
+        self.ending.get().is_some()
+    }
+
+    /// Notes that the running top-level call has exceeded a limit: it ends like by an exit that nothing can catch, and
+    /// so do the callbacks it is nested in.
+    #[cold]
+    pub fn exhaust(&self, limit: Limit, place: Option<Place>) {
+        if self.exhausted.get().is_none() {
+            self.exhausted.set(Some(limit));
+            *self.exhausted_at.borrow_mut() = place;
+        }
+        self.end(Control::Exit);
+    }
+
+    /// Returns which limit the running top-level call has exceeded.
+    #[must_use]
+    pub fn exhausted(&self) -> Option<Limit> {
+        self.exhausted.get()
+    }
+
+    /// Builds the error for the exceeded limit, if there is one.
+    fn limit_error(&self) -> Option<ScriptError> {
+        let limit = self.exhausted.get()?;
+        let loading = self.callback.get().is_none();
+        let message = format!("the script {}", limit.message(self.registry.limits(), loading));
+        let mut error = ScriptError::new(limit.code(), message);
+        error.place = self.exhausted_at.borrow().clone();
+        Some(error)
+    }
+
     /// Calls an export by its typed entry.
     ///
     /// `call` gets the context, to be passed to the typed entry and to nothing else. It must not enter the
@@ -135,6 +206,10 @@ impl Runtime {
             self.warn_deprecated(export, interpreter);
         }
         let result = self.checked(export, args, interpreter);
+        if self.exhausted.get().is_some() {
+            // A nested callback has used up the budget: the one that called it ends, too.
+            return Err(Box::new(Fault::Exit));
+        }
         result.or_else(|fault| self.settle(export, fault, interpreter))
     }
 
@@ -179,12 +254,15 @@ impl Runtime {
         export: &Export,
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
-        if export.gate & self.gate.get() == 0 {
+        if export.gate & self.gate.get() == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
+        self.spent.set(self.spent.get().wrapping_add(export.def.cost.into()));
+        self.watch.native.store(export.index + 1, Ordering::Relaxed);
         let result = if export.def.needs_context {
             let context = self.context.replace(ptr::null_mut());
             if context.is_null() {
+                self.watch.native.store(0, Ordering::Relaxed);
                 return Err(self.no_context(export));
             }
             let result = catch_unwind(AssertUnwindSafe(|| call(context)));
@@ -193,6 +271,7 @@ impl Runtime {
         } else {
             catch_unwind(AssertUnwindSafe(|| call(ptr::NonNull::<()>::dangling().as_ptr())))
         };
+        self.watch.native.store(0, Ordering::Relaxed);
         result.unwrap_or_else(|payload| Err(panicked(export, &*payload)))
     }
 
@@ -220,6 +299,9 @@ impl Runtime {
 
     #[cold]
     fn refuse(&self, export: &Export) -> Box<Fault> {
+        if self.watch.expired() && self.exhausted.get().is_none() {
+            self.exhaust(Limit::Time, None);
+        }
         match self.ending.get() {
             Some(Control::Exit) => return Box::new(Fault::Exit),
             Some(Control::Drop) => return Box::new(Fault::Drop),
@@ -255,6 +337,13 @@ impl Runtime {
         mut fault: Box<Fault>,
         interpreter: &dyn Interpreter,
     ) -> Result<Ret, Box<Fault>> {
+        if self.exhausted.get().is_some() && self.exhausted_at.borrow().is_none() {
+            *self.exhausted_at.borrow_mut() = interpreter.place();
+        }
+        if self.spend(0, interpreter) {
+            // What the export did not know: the budget is used up.
+            fault = Box::new(if self.ending.get() == Some(Control::Drop) { Fault::Drop } else { Fault::Exit });
+        }
         match &mut *fault {
             Fault::Exit => self.end(Control::Exit),
             Fault::Drop => self.end(Control::Drop),
@@ -336,6 +425,7 @@ impl Runtime {
         if depth == 0 {
             self.unknown.borrow_mut().take();
             self.raised.borrow_mut().take();
+            self.start_budget(self.registry.limits().max_time_ms);
         }
         let _restore = Restore {
             runtime: self,
@@ -346,11 +436,28 @@ impl Runtime {
             depth: self.depth.replace(depth + 1),
         };
         let result = interpreter.call(callback, args);
+        if let Some(error) = self.limit_error() {
+            return Err(self.complete(error, callback));
+        }
         match self.ending.get() {
             Some(Control::Exit) => Ok(Outcome::Exit),
             Some(Control::Drop) => Ok(Outcome::Drop),
             None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
         }
+    }
+
+    fn start_budget(&self, time_ms: u64) {
+        self.spent.set(0);
+        self.exhausted.set(None);
+        self.exhausted_at.borrow_mut().take();
+        if time_ms != 0 {
+            self.watch.begin(time_ms);
+        }
+    }
+
+    /// Starts the clock for the script's top level.
+    pub(crate) fn loading(&self) {
+        self.start_budget(self.registry.limits().max_load_time_ms);
     }
 
     fn complete(&self, mut error: ScriptError, callback: CallbackId) -> ScriptError {
@@ -379,11 +486,25 @@ impl Runtime {
     }
 
     /// Forgets an exit that a script asked for at its top level.
-    pub(crate) fn loaded(&self) {
+    ///
+    /// # Errors
+    /// The limit that the top level has exceeded.
+    pub(crate) fn loaded(&self) -> Result<(), ScriptError> {
+        self.watch.end();
+        let exhausted = self.limit_error();
+        self.exhausted.set(None);
         self.ending.set(None);
         self.gate.set(IDLE_GATE);
         self.raised.borrow_mut().take();
         self.unknown.borrow_mut().take();
+        exhausted.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Waits for an interrupt that is running; what it refers to may go with the interpreter.
+        self.watch.set_interrupt(None);
     }
 }
 

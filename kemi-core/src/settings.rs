@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::find_engine;
 use crate::error::ScriptError;
 use crate::instance::Instance;
+use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::source::Source;
@@ -28,6 +29,9 @@ pub struct Settings {
     /// What happens on a bad argument; give it to [`RegistryBuilder::policy`](crate::RegistryBuilder::policy).
     #[serde(default)]
     pub policy: Policy,
+    /// How much a callback may use; give it to [`RegistryBuilder::limits`](crate::RegistryBuilder::limits).
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl Settings {
