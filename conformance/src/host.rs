@@ -1,0 +1,311 @@
+//! The host that all scenarios run in: its context, its callbacks and the functions it gives to scripts.
+
+use std::collections::BTreeMap;
+
+use kemi::{
+    Arg, ByteString, CallbackId, Control, Fault, IntoFault, Out, Outcome, Rest, RouteId, Script, ScriptError, Value,
+    kemi_export,
+};
+
+use crate::notation::{show, show_call};
+
+/// The context: keeps a trace of the native calls.
+#[derive(Debug)]
+pub(crate) struct Host {
+    trace: Vec<String>,
+    named: RouteId,
+    chosen: Option<CallbackId>,
+    scratch: Vec<u8>,
+}
+
+impl Host {
+    /// Creates the context; `named` is the route of callbacks whose names scripts choose.
+    pub(crate) fn new(named: RouteId) -> Host {
+        Host { trace: Vec::new(), named, chosen: None, scratch: Vec::new() }
+    }
+
+    /// Takes the trace since the last time.
+    pub(crate) fn take_trace(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trace)
+    }
+
+    fn note(&mut self, name: &str, args: &[Value]) {
+        self.trace.push(show_call(name, args));
+    }
+
+    fn nested(&mut self, script: &Script<'_>, name: &str, args: &[Arg<'_>]) -> Result<String, ScriptError> {
+        let callback = script.callback(self.named, name)?;
+        Ok(match script.call(callback, self, args)? {
+            Outcome::Value(value) => format!("value {}", show(&value)),
+            Outcome::Exit => "exit".to_owned(),
+            Outcome::Drop => "drop".to_owned(),
+        })
+    }
+}
+
+/// Adds two numbers; on the root object.
+#[kemi_export(module = "")]
+fn sum(cx: &mut Host, a: i64, b: i64) -> i64 {
+    cx.note("sum", &[a.into(), b.into()]);
+    a.wrapping_add(b)
+}
+
+/// Takes anything and gives nothing back.
+#[kemi_export(module = "probe")]
+fn record(cx: &mut Host, all: Rest<'_>) {
+    let shown: Vec<String> = all
+        .iter()
+        .map(|arg| arg.to_value().map_or_else(|| format!("<{}>", arg.type_name()), |value| show(&value)))
+        .collect();
+    cx.trace.push(format!("record({})", shown.join(", ")));
+}
+
+/// Gives back what it was given.
+#[kemi_export(module = "probe")]
+fn echo(cx: &mut Host, value: Value) -> Value {
+    cx.note("echo", std::slice::from_ref(&value));
+    value
+}
+
+/// Gives back an integer.
+#[kemi_export(module = "probe")]
+fn int(cx: &mut Host, n: i64) -> i64 {
+    cx.note("int", &[n.into()]);
+    n
+}
+
+/// Gives back a port number.
+#[kemi_export(module = "probe")]
+fn port(cx: &mut Host, n: u16) -> u16 {
+    cx.note("port", &[n.into()]);
+    n
+}
+
+/// Gives back a float.
+#[kemi_export(module = "probe")]
+fn float(cx: &mut Host, x: f64) -> f64 {
+    cx.note("float", &[x.into()]);
+    x
+}
+
+/// Gives back a truth value.
+#[kemi_export(module = "probe")]
+fn truth(cx: &mut Host, b: bool) -> bool {
+    cx.note("truth", &[b.into()]);
+    b
+}
+
+/// Gives back a text, borrowed from the context.
+#[kemi_export(module = "probe")]
+fn text<'c>(cx: &'c mut Host, s: &'c str) -> &'c str {
+    cx.note("text", &[s.into()]);
+    s
+}
+
+/// Gives back the second text if there is one, else the first, borrowed from the arguments.
+#[kemi_export(module = "probe")]
+fn either<'a>(cx: &mut Host, first: &'a str, second: Option<&'a str>) -> &'a str {
+    cx.note("either", &[first.into(), second.map_or(Value::Nil, Value::from)]);
+    second.unwrap_or(first)
+}
+
+/// Gives back bytes, borrowed from the context.
+#[kemi_export(module = "probe")]
+fn octets<'c>(cx: &'c mut Host, s: &[u8]) -> &'c [u8] {
+    cx.note("octets", &[s.into()]);
+    cx.scratch.clear();
+    cx.scratch.extend_from_slice(s);
+    &cx.scratch
+}
+
+/// Joins a text and a number.
+#[kemi_export(module = "probe")]
+fn label(cx: &mut Host, name: &str, n: i64) -> String {
+    cx.note("label", &[name.into(), n.into()]);
+    format!("{name}-{n}")
+}
+
+/// Gives back a list of integers.
+#[kemi_export(module = "probe")]
+fn list(cx: &mut Host, items: Vec<i64>) -> Vec<i64> {
+    cx.note("list", &[Value::Array(items.iter().copied().map(Value::Int).collect())]);
+    items
+}
+
+/// Gives back a map.
+#[kemi_export(module = "probe")]
+fn map(cx: &mut Host, entries: BTreeMap<ByteString, Value>) -> BTreeMap<ByteString, Value> {
+    cx.note("map", &[Value::Map(entries.clone())]);
+    entries
+}
+
+/// Gives back its second argument, if there is one.
+#[kemi_export(module = "probe")]
+fn optional(cx: &mut Host, n: i64, text: Option<&str>) -> Option<String> {
+    cx.note("optional", &[n.into(), text.map_or(Value::Nil, Value::from)]);
+    text.map(str::to_owned)
+}
+
+/// Counts its arguments.
+#[kemi_export(module = "probe")]
+fn count(cx: &mut Host, first: &str, rest: Rest<'_>) -> usize {
+    cx.note("count", &[first.into(), Value::Int(rest.len() as i64)]);
+    rest.len()
+}
+
+/// Takes more than a typed trampoline does.
+#[kemi_export(module = "probe")]
+#[allow(clippy::too_many_arguments)]
+fn seven(cx: &mut Host, a: i64, b: i64, c: i64, d: i64, e: i64, f: i64, g: i64) -> i64 {
+    cx.note("seven", &[a, b, c, d, e, f, g].map(Value::Int));
+    a + b + c + d + e + f + g
+}
+
+/// Gives two results.
+#[kemi_export(module = "probe")]
+fn pair(cx: &mut Host, n: i64, text: &str) -> (String, i64) {
+    cx.note("pair", &[n.into(), text.into()]);
+    (text.to_owned(), n)
+}
+
+/// Gives nothing.
+#[kemi_export(module = "probe")]
+fn nothing(cx: &mut Host) {
+    cx.note("nothing", &[]);
+}
+
+/// Gives a result whose type its argument names.
+#[kemi_export(module = "probe")]
+fn kind<'c>(cx: &'c mut Host, name: &str) -> Result<Out<'c>, String> {
+    cx.note("kind", &[name.into()]);
+    Ok(match name {
+        "nil" => Out::Nil,
+        "bool" => Out::Bool(true),
+        "int" => Out::Int(i64::MIN),
+        "float" => Out::Float(0.5),
+        "bytes" => {
+            cx.scratch = vec![b'a', 0, 0xff];
+            Out::Bytes(&cx.scratch)
+        }
+        "list" => Out::Value(Value::Array(vec![Value::Nil, Value::Bool(false)])),
+        other => return Err(format!("there is no kind '{other}'")),
+    })
+}
+
+/// Gives a string of that many `x`.
+#[kemi_export(module = "probe")]
+fn big(cx: &mut Host, n: u32) -> String {
+    cx.note("big", &[n.into()]);
+    "x".repeat(n as usize)
+}
+
+/// Gives the bytes that hexadecimal digits stand for.
+#[kemi_export(module = "probe")]
+fn unhex(cx: &mut Host, digits: &str) -> Result<ByteString, String> {
+    cx.note("unhex", &[digits.into()]);
+    let bytes = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).map_err(|error| error.to_string())?;
+        u8::from_str_radix(pair, 16).map_err(|error| format!("'{pair}': {error}"))
+    });
+    Ok(bytes.collect::<Result<Vec<u8>, String>>()?.into())
+}
+
+/// Gives hexadecimal digits for bytes.
+#[kemi_export(module = "probe")]
+fn hex(cx: &mut Host, s: &[u8]) -> String {
+    let digits: String = s.iter().map(|byte| format!("{byte:02x}")).collect();
+    cx.note("hex", &[digits.as_str().into()]);
+    digits
+}
+
+/// Works without the context, also while the script is being loaded.
+#[kemi_export(module = "probe", context = Host)]
+fn double(n: i64) -> i64 {
+    n.wrapping_mul(2)
+}
+
+/// Fails.
+#[kemi_export(module = "probe")]
+fn fail(cx: &mut Host, message: &str) -> Result<i64, String> {
+    cx.note("fail", &[message.into()]);
+    Err(message.to_owned())
+}
+
+/// Panics.
+#[kemi_export(module = "probe")]
+fn panic(cx: &mut Host, message: &str) -> i64 {
+    cx.note("panic", &[message.into()]);
+    // Unwinds as `panic!` does, but without the report on standard error, which would look like a failed test.
+    std::panic::resume_unwind(Box::new(message.to_owned()))
+}
+
+/// Ends the callback: "exit" or "drop".
+#[kemi_export(module = "probe")]
+fn leave(cx: &mut Host, how: &str) -> Result<(), Box<Fault>> {
+    cx.note("leave", &[how.into()]);
+    Err(match how {
+        "exit" => Control::Exit.into_fault(),
+        "drop" => Control::Drop.into_fault(),
+        other => format!("cannot leave by '{other}'").into_fault(),
+    })
+}
+
+/// Calls a function of the script and says how it ended.
+#[kemi_export(module = "probe")]
+fn invoke(cx: &mut Host, script: &Script<'_>, name: &str, argument: Option<Value>) -> Result<String, ScriptError> {
+    cx.note("invoke", &[vec![name.into()], argument.iter().cloned().collect()].concat());
+    let args: Vec<Arg<'_>> = argument.iter().map(Arg::from).collect();
+    cx.nested(script, name, &args)
+}
+
+/// Calls a function of the script and gives back the code of its error.
+#[kemi_export(module = "probe")]
+fn attempt(cx: &mut Host, script: &Script<'_>, name: &str) -> String {
+    cx.note("attempt", &[name.into()]);
+    cx.nested(script, name, &[]).unwrap_or_else(|error| format!("error {}", error.code))
+}
+
+/// Chooses a function of the script for [`fire`].
+#[kemi_export(module = "probe")]
+fn choose(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<bool, ScriptError> {
+    cx.note("choose", &[name.into()]);
+    cx.chosen = Some(script.callback(cx.named, name)?);
+    Ok(true)
+}
+
+/// Calls the chosen function.
+#[kemi_export(module = "probe")]
+fn fire(cx: &mut Host, script: &Script<'_>) -> Result<bool, Box<Fault>> {
+    cx.note("fire", &[]);
+    let Some(callback) = cx.chosen else { return Err("no function is chosen".into_fault()) };
+    script.call(callback, cx, &[])?;
+    Ok(true)
+}
+
+/// Tells where in the script it was called from.
+#[kemi_export(module = "probe")]
+fn place(cx: &mut Host, script: &Script<'_>) -> Option<i64> {
+    cx.note("place", &[]);
+    script.place().map(|place| place.line.into())
+}
+
+/// Still works.
+#[kemi_export(module = "probe", deprecated(since = "1.0", use = "probe.int"))]
+fn old(cx: &mut Host, n: i64) -> i64 {
+    cx.note("old", &[n.into()]);
+    n
+}
+
+/// May be called in the route `request` only.
+#[kemi_export(module = "only", callbacks(request))]
+fn request(cx: &mut Host) -> bool {
+    cx.note("only.request", &[]);
+    true
+}
+
+/// In a module that scenarios leave out unless they name it.
+#[kemi_export(module = "nathelper")]
+fn fix_contact(cx: &mut Host) -> i64 {
+    cx.note("nathelper.fix_contact", &[]);
+    1
+}

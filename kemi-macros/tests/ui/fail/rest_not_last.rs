@@ -1,0 +1,10 @@
+use kemi_macros::kemi_export;
+
+struct Cx;
+
+use kemi_core::Rest;
+
+#[kemi_export(module = "m")]
+fn f(_cx: &mut Cx, _all: Rest<'_>, _b: i64) {}
+
+fn main() {}
