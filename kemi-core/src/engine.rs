@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::callback::CallbackId;
 use crate::error::{Place, ScriptError};
+use crate::lexis::Lexis;
 use crate::policy::Coercions;
 use crate::runtime::Runtime;
 use crate::source::Source;
@@ -34,12 +35,44 @@ pub trait Engine: Send + Sync + fmt::Debug {
         Coercions::default()
     }
 
+    /// Returns how the language writes comments and strings, so that the functions a script names can be checked before
+    /// it runs; `None` leaves that out.
+    fn lexis(&self) -> Option<Lexis> {
+        None
+    }
+
     /// Creates an interpreter on the calling thread, binds the registry's exports into it and runs the sources' top
     /// level in order.
     ///
     /// # Errors
     /// A file that cannot be read, a syntax error, or an error of the top level; nothing is left behind then.
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError>;
+}
+
+impl Engine for &'static dyn Engine {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        (**self).aliases()
+    }
+
+    fn language(&self) -> String {
+        (**self).language()
+    }
+
+    fn coercions(&self) -> Coercions {
+        (**self).coercions()
+    }
+
+    fn lexis(&self) -> Option<Lexis> {
+        (**self).lexis()
+    }
+
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+        (**self).load(runtime, sources)
+    }
 }
 
 /// A loaded script. It stays on the thread that made it.

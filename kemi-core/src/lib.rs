@@ -20,8 +20,10 @@ mod engine;
 mod error;
 mod export;
 mod instance;
+mod lexis;
 mod limits;
 mod policy;
+mod program;
 mod registry;
 mod runtime;
 mod settings;
@@ -40,8 +42,10 @@ pub use export::{
     Shape, Thunk, Typed,
 };
 pub use instance::Instance;
+pub use lexis::{Lexis, References, check_references};
 pub use limits::{Interrupt, Limit, Limits};
 pub use policy::{Coercions, Policy};
+pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
 pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
 pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};
 pub use settings::{LoadError, Settings};

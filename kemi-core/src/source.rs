@@ -9,6 +9,13 @@ use crate::error::ScriptError;
 pub enum Source {
     /// A file; its folder is where the language's own module loading looks.
     File(PathBuf),
+    /// A file with what it held when it was read; everything else is as for a file.
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What it held.
+        bytes: std::sync::Arc<[u8]>,
+    },
     /// A text, with the name that errors show.
     Text {
         /// What stands for the file name in errors.
@@ -28,7 +35,7 @@ impl Source {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Source::File(path) => path.display().to_string(),
+            Source::File(path) | Source::Snapshot { path, .. } => path.display().to_string(),
             Source::Text { name, .. } => name.clone(),
         }
     }
@@ -37,7 +44,7 @@ impl Source {
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         match self {
-            Source::File(path) => {
+            Source::File(path) | Source::Snapshot { path, .. } => {
                 let parent = path.parent()?;
                 Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() })
             }
@@ -52,7 +59,19 @@ impl Source {
     pub fn read(&self) -> Result<Vec<u8>, ScriptError> {
         match self {
             Source::File(path) => std::fs::read(path).map_err(|error| ScriptError::unreadable(path, &error)),
+            Source::Snapshot { bytes, .. } => Ok(bytes.to_vec()),
             Source::Text { text, .. } => Ok(text.clone().into_bytes()),
+        }
+    }
+
+    /// Reads a file once and for all, so that all workers load the same.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn snapshot(&self) -> Result<Source, ScriptError> {
+        match self {
+            Source::File(path) => Ok(Source::Snapshot { path: path.clone(), bytes: self.read()?.into() }),
+            other => Ok(other.clone()),
         }
     }
 }
