@@ -10,14 +10,22 @@
 /// assert_eq!(kemi_core::nearest("relay", ["get", "sets"]), None);
 /// ```
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = name.chars().count() / 3 + usize::from(name.chars().count() < 6);
+    let length = name.chars().count();
+    // Nothing of that length is a slip, and the distance costs the product of the lengths.
+    if length > MAX_LENGTH {
+        return None;
+    }
+    let limit = length / 3 + usize::from(length < 6);
     candidates
         .into_iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|&(d, _)| d <= limit)
         .min_by_key(|&(d, candidate)| (d, candidate))
         .map(|(_, candidate)| candidate)
 }
+
+const MAX_LENGTH: usize = 64;
 
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
@@ -50,5 +58,8 @@ mod tests {
         assert_eq!(nearest("PV", ["pv", "hdr"]), Some("pv"));
         assert_eq!(nearest("xyz", ["pv", "hdr"]), None);
         assert_eq!(nearest("", ["pv"]), None);
+        assert_eq!(nearest("prot", ["part", "port"]), Some("port"));
+        assert_eq!(nearest("fr_timr", ["fr_inv_timer", "fr_timer"]), Some("fr_timer"));
+        assert_eq!(nearest(&"x".repeat(100_000), ["x"]), None);
     }
 }

@@ -65,7 +65,6 @@ pub use parser::{parse_bytes, parse_file, parse_str, parse_with};
 pub use place::Place;
 pub use schema::{Kind, Module, Param, Schema};
 pub use settings::Settings;
-pub use suggest::nearest;
 
 #[cfg(test)]
 mod tests;
