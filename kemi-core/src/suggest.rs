@@ -3,7 +3,7 @@
 /// Returns the candidate nearest to a name, if one is near enough to be what was meant.
 ///
 /// Distance is Damerau–Levenshtein in its optimal string alignment form, without regard to case; up to a third of the
-/// name's length counts as near.
+/// name's length counts as near, and one slip always.
 ///
 /// ```
 /// assert_eq!(kemi_core::nearest("gte", ["get", "sets"]), Some("get"));
@@ -12,10 +12,10 @@
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
     // Nothing of that length is a slip, and the distance costs the product of the lengths.
-    if length > MAX_LENGTH {
+    if length == 0 || length > MAX_LENGTH {
         return None;
     }
-    let limit = length / 3 + usize::from(length < 6);
+    let limit = (length / 3).max(1);
     candidates
         .into_iter()
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
