@@ -116,7 +116,7 @@ impl Inner {
         let source = match source {
             // Only a file can say in its first lines how it is encoded.
             Source::Text { text, .. } => PyString::new(py, text).into_any(),
-            Source::File(_) => PyBytes::new(py, bytes).into_any(),
+            Source::File(_) | Source::Snapshot { .. } => PyBytes::new(py, bytes).into_any(),
         };
         self.space.bind(py).call_method1("run", (stem(&name), name, source))
     }

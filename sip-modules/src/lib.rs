@@ -6,7 +6,7 @@
 //! the global part of `kamailio.cfg`.
 //!
 //! Nothing here knows a script language: a host builds a [`Registry`](kemi_core::Registry) of [`proxy::Cx`], binds a
-//! [`proxy::Server`] and gives it a function that loads an [`Instance`](kemi_core::Instance) on each worker's thread.
+//! [`proxy::Server`] and gives it a [`Program`](kemi_core::Program), which each worker loads on its own thread.
 
 pub mod config;
 pub mod location;

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use kemi::{Engine, Instance, LoadError, Registry, Source};
+use kemi::{Engine, Program, Registry, Source};
 use sip_modules::config::{self, Address, Defines, Protocol};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
 
@@ -36,10 +37,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         return print(&format!("{:#}\n", registry.dump()));
     }
 
-    let script = Script::choose(cli, &configuration)?;
+    let (engine, sources) = choose(cli, &configuration)?;
+    let language = engine.language();
+    let program = Program::open(engine, &registry, &sources)?;
     if cli.check {
-        script.load(&registry)?;
-        eprintln!("sip-proxy: the configuration and the script are sound ({})", script.engine().language());
+        eprintln!("sip-proxy: the configuration and the script are sound ({language})");
         return Ok(());
     }
     let listen = match cli.listen.as_slice() {
@@ -58,15 +60,11 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     })?;
     stop_on_signal(&server)?;
     let addresses = server.addresses();
-    let language = script.engine().language();
-    server.run(
-        || script.load(&registry),
-        || {
-            for address in &addresses {
-                tracing::info!("listening on udp:{address}, routing by {language}");
-            }
-        },
-    )?;
+    server.run(&program, || {
+        for address in &addresses {
+            tracing::info!("listening on udp:{address}, routing by {language}");
+        }
+    })?;
     Ok(())
 }
 
@@ -126,48 +124,25 @@ fn start_log(level: i64) {
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 }
 
-/// The routing script: an engine and what it loads.
-enum Script {
-    Linked(&'static dyn Engine, Vec<Source>),
-    Compiled(kemi::Compiled<Cx>),
-}
-
-impl Script {
-    /// Takes the engine and the files from the command line, else from the configuration; the built-in script if
-    /// neither names one.
-    fn choose(cli: &Cli, configuration: &Configuration) -> Result<Script, Box<dyn Error>> {
-        let name = cli.cfgengine.as_deref().or(configuration.engine.as_deref());
-        let name = name.ok_or("the configuration names no engine: add `cfgengine \"lua\"` or use --cfgengine")?;
-        if name == route::ENGINE {
-            return Ok(Script::Compiled(route::engine()));
-        }
-        let engine = kemi::find_engine(name)?;
-        let files = if cli.script.is_empty() { &configuration.scripts } else { &cli.script };
-        if !files.is_empty() {
-            return Ok(Script::Linked(engine, files.iter().cloned().map(Source::File).collect()));
-        }
-        if cli.file.is_some() {
-            let module = engine.aliases().iter().find(|alias| alias.starts_with("app_")).unwrap_or(&"app_…");
-            let example = format!("modparam(\"{module}\", \"load\", \"route\")");
-            return Err(format!("no script to load: add `{example}` after its loadmodule, or use --script").into());
-        }
-        let (name, text) = defaults::script(engine.name())
-            .ok_or_else(|| format!("there is no built-in script for '{}': use --script", engine.name()))?;
-        Ok(Script::Linked(engine, vec![Source::text(name, text)]))
+/// Takes the engine and the files from the command line, else from the configuration; the built-in script if neither
+/// names one.
+fn choose(cli: &Cli, configuration: &Configuration) -> Result<(Arc<dyn Engine>, Vec<Source>), Box<dyn Error>> {
+    let name = cli.cfgengine.as_deref().or(configuration.engine.as_deref());
+    let name = name.ok_or("the configuration names no engine: add `cfgengine \"lua\"` or use --cfgengine")?;
+    if name == route::ENGINE {
+        return Ok((Arc::new(route::engine()), Vec::new()));
     }
-
-    fn engine(&self) -> &dyn Engine {
-        match self {
-            Script::Linked(engine, _) => *engine,
-            Script::Compiled(engine) => engine,
-        }
+    let engine = kemi::find_engine(name)?;
+    let files = if cli.script.is_empty() { &configuration.scripts } else { &cli.script };
+    if !files.is_empty() {
+        return Ok((Arc::new(engine), files.iter().cloned().map(Source::File).collect()));
     }
-
-    fn load(&self, registry: &Registry<Cx>) -> Result<Instance<Cx>, LoadError> {
-        let sources = match self {
-            Script::Linked(_, sources) => sources.as_slice(),
-            Script::Compiled(_) => &[],
-        };
-        Ok(Instance::load(self.engine(), registry, sources)?)
+    if cli.file.is_some() {
+        let module = engine.aliases().iter().find(|alias| alias.starts_with("app_")).unwrap_or(&"app_…");
+        let example = format!("modparam(\"{module}\", \"load\", \"route\")");
+        return Err(format!("no script to load: add `{example}` after its loadmodule, or use --script").into());
     }
+    let (name, text) = defaults::script(engine.name())
+        .ok_or_else(|| format!("there is no built-in script for '{}': use --script", engine.name()))?;
+    Ok((Arc::new(engine), vec![Source::text(name, text)]))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use kemi_core::{Instance, LoadError, Registry};
+use kemi_core::{Program, Registry, ScriptError};
 
 use crate::proxy::worker::Worker;
 use crate::proxy::{Cx, Identity, Listener, Outbox, ProxySettings, Routes, Shared};
@@ -48,7 +48,7 @@ pub enum ServerError {
     Transport(#[from] TransportError),
     /// A worker could not load the script.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Script(#[from] ScriptError),
     /// The system gave no thread.
     #[error("cannot start a worker: {0}")]
     Thread(std::io::Error),
@@ -115,28 +115,28 @@ impl Server {
 
     /// Runs the workers until they are stopped.
     ///
-    /// `load` is called on each worker's thread and gives it its script. `ready` is called once when all have it and
-    /// receive.
+    /// Each worker loads the program on its own thread, and takes new versions of it up between two messages. `ready` is
+    /// called once when all have it and receive.
     ///
     /// # Errors
     /// The first worker's reason if one cannot start; the others are stopped.
-    pub fn run<L>(self, load: L, ready: impl FnOnce()) -> Result<(), ServerError>
-    where
-        L: Fn() -> Result<Instance<Cx>, LoadError> + Sync,
-    {
+    pub fn run(self, program: &Arc<Program<Cx>>, ready: impl FnOnce()) -> Result<(), ServerError> {
         let stopper = self.stopper();
         thread::scope(|scope| {
-            let (started, starts) = mpsc::channel::<Result<(), LoadError>>();
+            let (started, starts) = mpsc::channel::<Result<(), ScriptError>>();
             let mut threads = Vec::new();
             let mut wakers = self.wakers.iter();
             for (worker, sockets) in self.sockets.iter().enumerate() {
                 for (listener, socket) in sockets.iter().enumerate() {
                     let Some(waker) = wakers.next() else { continue };
-                    let (started, load, shared) = (started.clone(), &load, self.shared.clone());
+                    let (started, shared) = (started.clone(), self.shared.clone());
                     let (sockets, socket, waker, stop) =
                         (sockets.clone(), socket.clone(), waker.clone(), self.stop.clone());
+                    let name = format!("{worker}.{listener}");
+                    let builder = thread::Builder::new().name(format!("worker {name}")).stack_size(STACK);
                     let work = move || {
-                        let script = match load() {
+                        let wake = waker.clone();
+                        let script = match program.worker(&name, Some(Box::new(move || wake.wake()))) {
                             Ok(script) => script,
                             Err(error) => {
                                 let _ = started.send(Err(error));
@@ -146,9 +146,8 @@ impl Server {
                         let cx = Cx::new(shared, Outbox::new(sockets));
                         let _ = started.send(Ok(()));
                         drop(started);
-                        Worker { cx, socket, listener, waker, stop }.run(&script);
+                        Worker { cx, socket, listener, waker, stop }.run(script);
                     };
-                    let builder = thread::Builder::new().name(format!("worker {worker}.{listener}")).stack_size(STACK);
                     match builder.spawn_scoped(scope, work) {
                         Ok(thread) => threads.push(thread),
                         Err(error) => {

@@ -29,15 +29,19 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Works until it is told to stop.
-    pub(super) fn run(&mut self, script: &Instance<Cx>) {
+    pub(super) fn run(&mut self, mut script: kemi_core::Worker<Cx>) {
         let mut batch = RecvBatch::new();
         let mut spare = Arc::new(Message::new());
-        let reply_route = self.cx.shared.routes.reply.filter(|&callback| script.has(callback));
+        let mut reply_route = self.reply_route(script.instance());
         while !self.stop.load(Ordering::Acquire) {
             let sleep = self.until_next_timer().min(LONGEST_SLEEP);
             if let Err(error) = self.socket.recv_batch(&mut batch, Some(sleep), Some(&self.waker)) {
                 tracing::error!("{error}");
             }
+            if script.refresh() {
+                reply_route = self.reply_route(script.instance());
+            }
+            let script = script.instance();
             for datagram in batch.iter() {
                 if datagram.truncated {
                     tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
@@ -66,6 +70,11 @@ impl Worker {
             self.cx.msg = MessageState::default();
         }
         self.cx.out.flush();
+    }
+
+    /// The core's reply route, if the script has one.
+    fn reply_route(&self, script: &Instance<Cx>) -> Option<kemi_core::CallbackId> {
+        self.cx.shared.routes.reply.filter(|&callback| script.has(callback))
     }
 
     fn until_next_timer(&self) -> Duration {
