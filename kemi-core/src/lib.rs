@@ -18,6 +18,7 @@ mod control;
 mod convert;
 mod engine;
 mod error;
+mod error_log;
 mod export;
 mod instance;
 mod lexis;
@@ -37,6 +38,7 @@ pub use compiled::{Compiled, CompiledFn};
 pub use convert::{FromArg, IntoRet, IntoValue, Mismatch, Rest};
 pub use engine::{Engine, Interpreter, UnknownEngine, engines, find_engine};
 pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
+pub use error_log::ErrorLog;
 pub use export::{
     Call, ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Out, Param, RawArg, RawBytes, RawOut, RawRet, Ret,
     Shape, Thunk, Typed,

@@ -154,12 +154,18 @@ impl Runtime {
 
     /// Notes that the running top-level call has exceeded a limit: it ends like by an exit that nothing can catch, and
     /// so do the callbacks it is nested in.
+    ///
+    /// Only the first limit counts; a later call adds the place if the first one did not know it.
     #[cold]
     pub fn exhaust(&self, limit: Limit, place: Option<Place>) {
         if self.exhausted.get().is_none() {
             self.exhausted.set(Some(limit));
-            *self.exhausted_at.borrow_mut() = place;
         }
+        let mut exhausted_at = self.exhausted_at.borrow_mut();
+        if exhausted_at.is_none() {
+            *exhausted_at = place;
+        }
+        drop(exhausted_at);
         self.end(Control::Exit);
     }
 

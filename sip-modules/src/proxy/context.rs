@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use kemi_core::{CallbackId, Value};
+use kemi_core::{CallbackId, ScriptError, Value};
 
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
@@ -45,6 +45,15 @@ impl Cx {
             scratch: Vec::new(),
             buffer: Vec::new(),
         }
+    }
+}
+
+impl Cx {
+    /// Writes an error of the script to the log, with the message it was working on.
+    pub(crate) fn report(&self, error: &ScriptError) {
+        let call_id = self.msg.message.call_id().unwrap_or_default().escape_ascii();
+        let method = self.msg.method().escape_ascii();
+        self.shared.errors.report(error, format_args!("{method}, Call-ID {call_id}"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use kemi_core::Registry;
+use kemi_core::{ErrorLog, Registry};
 
 use crate::location::Location;
 use crate::message::Message;
@@ -28,6 +28,8 @@ pub struct Shared {
     pub transactions: TransactionTable<Call>,
     /// All registered contacts.
     pub location: Location,
+    /// Where errors of the script go.
+    pub errors: ErrorLog,
     /// The preprocessor's definitions, for `kx.ifdef`.
     pub defines: BTreeMap<String, String>,
     /// Requests whose route runs right now, for `tmx.t_precheck_trans`.
@@ -56,6 +58,7 @@ impl Shared {
             routes,
             transactions: TransactionTable::new(),
             location: Location::new(),
+            errors: ErrorLog::new(),
             defines,
             in_progress: Mutex::default(),
             hasher,

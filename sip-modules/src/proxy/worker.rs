@@ -1,5 +1,6 @@
 //! One worker thread: receive a batch, route each message, look at the timers, send a batch.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,13 +57,15 @@ impl Worker {
                     }
                 }
                 self.cx.msg = MessageState::new(Arc::clone(&spare), datagram.source, self.listener);
-                if spare.is_request() {
-                    self.request(script);
-                } else {
-                    self.reply(script, reply_route);
-                }
+                self.guarded(|worker| {
+                    if worker.cx.msg.message.is_request() {
+                        worker.request(script);
+                    } else {
+                        worker.reply(script, reply_route);
+                    }
+                });
             }
-            tm::on_timers(&mut self.cx, script);
+            self.guarded(|worker| tm::on_timers(&mut worker.cx, script));
             let now = self.cx.shared.unix_now();
             self.cx.shared.location.expire(now, EXPIRE_BUDGET);
             self.cx.out.flush();
@@ -70,6 +73,18 @@ impl Worker {
             self.cx.msg = MessageState::default();
         }
         self.cx.out.flush();
+    }
+
+    /// Does one piece of work; a panic in it costs that piece, not the worker.
+    ///
+    /// Native functions are guarded on their own. This is for a mistake in the proxy itself, which one message must not
+    /// turn into an outage.
+    fn guarded(&mut self, work: impl FnOnce(&mut Worker)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            let call_id = self.cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string();
+            tracing::error!(%call_id, "the worker panicked and dropped this message; this is a bug in the proxy");
+            self.cx.msg = MessageState::default();
+        }
     }
 
     /// The core's reply route, if the script has one.
@@ -100,7 +115,7 @@ impl Worker {
         let failed = match script.call(callback, &mut self.cx, &[]) {
             Ok(_) => false,
             Err(error) => {
-                self.log(&error);
+                self.cx.report(&error);
                 true
             }
         };
@@ -118,16 +133,10 @@ impl Worker {
                 Ok(Outcome::Drop) => return,
                 Ok(_) if self.cx.msg.drop => return,
                 Ok(_) => {}
-                Err(error) => self.log(&error),
+                Err(error) => self.cx.report(&error),
             }
         }
         tm::on_reply(&mut self.cx, script);
-    }
-
-    fn log(&self, error: &kemi_core::ScriptError) {
-        let call_id = self.cx.msg.message.call_id().unwrap_or_default().escape_ascii();
-        let method = self.cx.msg.method().escape_ascii();
-        tracing::error!(target: "script", %call_id, %method, "{error:#}");
     }
 }
 

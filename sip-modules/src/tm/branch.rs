@@ -86,7 +86,7 @@ fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn
             Ok(_) if cx.msg.drop => return Ok(false),
             Ok(_) => {}
             // The branch goes out as it is: a mistake in an optional callback must not cost the call.
-            Err(error) => tracing::error!(target: "script", call_id = %call_id(cx), "{error:#}"),
+            Err(error) => cx.report(&error),
         }
     }
 

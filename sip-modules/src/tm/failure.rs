@@ -24,7 +24,7 @@ pub(super) fn run(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &d
         && let Err(error) = caller.call(callback, cx, &[])
     {
         // The machine sends the best reply, as if the route had done nothing.
-        tracing::error!(target: "script", call_id = %call_id(cx), "{error:#}");
+        cx.report(&error);
     }
     let inside = std::mem::replace(&mut cx.msg, outside);
     let mut call = handle.lock();
@@ -36,8 +36,4 @@ pub(super) fn run(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &d
     if let Err(error) = call.machine.failure_done(FailureOutcome::Default, now, actions) {
         tracing::debug!("{error}");
     }
-}
-
-fn call_id(cx: &Cx) -> String {
-    cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string()
 }

@@ -103,7 +103,7 @@ fn run_reply_route(
     let Some(callback) = callback else { return false };
     let outcome = caller.call(callback, cx, &[]);
     if let Err(error) = &outcome {
-        tracing::error!(target: "script", call_id = %super::request::call_id(cx), "{error:#}");
+        cx.report(error);
     }
     let mut call = handle.lock();
     call.flags = cx.msg.flags;
