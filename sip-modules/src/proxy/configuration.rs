@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use kemi_core::Policy;
+use kemi_core::{Limits, Policy};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
 use crate::location::SaveRules;
@@ -42,6 +42,8 @@ pub struct Configuration {
     pub route_names: RouteNames,
     /// What happens on a bad argument.
     pub policy: Policy,
+    /// What one callback may use.
+    pub limits: Limits,
     /// The values that modules read.
     pub settings: ProxySettings,
     /// `debug`: Kamailio's log level, -5 to 5.
@@ -85,6 +87,31 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
             Param::choice("kemi.policy", &["strict", "compat"])
                 .default_str("strict")
                 .doc("A bad argument raises an error in the script, or is coerced or logged as in Kamailio."),
+        )
+        .global(
+            Param::int("kemi.max_instructions", 0, i64::MAX)
+                .default_int(0)
+                .doc("Interpreter instructions and native costs of one callback; 0 for no limit."),
+        )
+        .global(
+            Param::int("kemi.max_time_ms", 0, MAX_TIMER)
+                .default_int(1000)
+                .doc("Milliseconds that one callback may run; 0 for no limit."),
+        )
+        .global(
+            Param::int("kemi.max_load_time_ms", 0, MAX_TIMER)
+                .default_int(10_000)
+                .doc("Milliseconds that loading the script may take; 0 for no limit."),
+        )
+        .global(
+            Param::int("kemi.max_memory", 0, i64::MAX)
+                .default_int(256 << 20)
+                .doc("Bytes that one worker's interpreter may hold; 0 for no limit."),
+        )
+        .global(
+            Param::int("kemi.max_depth", 0, 100_000)
+                .default_int(200)
+                .doc("How deep script functions may call each other; 0 for no limit."),
         )
         .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
         .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
@@ -190,6 +217,7 @@ impl Configuration {
                 reply: callback(&settings, "kemi.reply_route_callback"),
             },
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
+            limits: limits(&settings),
             settings: proxy_settings(&settings),
             debug: settings.int("debug").unwrap_or_default(),
             defines: {
@@ -256,6 +284,18 @@ fn modules(settings: &Settings) -> BTreeSet<String> {
     let loaded = MODULES.iter().filter(|(file, name, _)| !name.is_empty() && settings.is_loaded(file));
     let always = ["", "pv", "hdr"];
     loaded.map(|(_, name, _)| *name).chain(always).map(str::to_owned).collect()
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let default = Limits::default();
+    let number = |name: &str| settings.int(name).and_then(|n| u64::try_from(n).ok());
+    Limits {
+        max_instructions: number("kemi.max_instructions").unwrap_or(default.max_instructions),
+        max_time_ms: number("kemi.max_time_ms").unwrap_or(default.max_time_ms),
+        max_memory: number("kemi.max_memory").unwrap_or(default.max_memory),
+        max_depth: number("kemi.max_depth").and_then(|n| u32::try_from(n).ok()).unwrap_or(default.max_depth),
+        max_load_time_ms: number("kemi.max_load_time_ms").unwrap_or(default.max_load_time_ms),
+    }
 }
 
 fn proxy_settings(settings: &Settings) -> ProxySettings {
@@ -344,6 +384,7 @@ mod tests {
 
     #[test]
     fn what_this_proxy_cannot_do_is_refused_with_its_place() {
+        assert_eq!(check("kemi.max_time_ms=50").unwrap().limits, Limits { max_time_ms: 50, ..Limits::default() });
         for (text, expected) in [
             ("\nlisten=tcp:127.0.0.1:5060", "p.cfg:2: cannot listen on tcp:127.0.0.1:5060: this proxy speaks UDP only"),
             ("listen=udp:0.0.0.0:5060", "p.cfg:1: cannot listen on"),
