@@ -7,6 +7,7 @@ use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
 
 use crate::bind::define;
 use crate::core::Core;
+use crate::trampoline::ending;
 use crate::value;
 
 /// Defines `console` and `print`.
@@ -18,7 +19,12 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
             let function = NativeFunction::from_copy_closure(move |_, args, context| {
                 if tracing::enabled!(target: "script", tracing::Level::$level) {
                     // SAFETY: function objects of this context run only while the core that owns it is alive.
-                    let (place, text) = line(unsafe { &*core }, args, context);
+                    let core = unsafe { &*core };
+                    let (place, text) = line(core, args, context);
+                    // A getter of what was to be written may have ended the callback.
+                    if core.runtime().ending().is_some() {
+                        return Err(ending());
+                    }
                     tracing::event!(target: "script", tracing::Level::$level, place, "{text}");
                 }
                 Ok(JsValue::undefined())
@@ -40,6 +46,9 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
 
 fn line(core: &Core, args: &[JsValue], context: &mut Context) -> (String, String) {
     let place = core.place_in(context).map_or_else(String::new, |place| place.to_string());
-    let words: Vec<String> = args.iter().map(|arg| value::describe(arg, context)).collect();
-    (place, words.join(" "))
+    let describe =
+        |context: &mut Context| args.iter().map(|arg| value::describe(arg, context)).collect::<Vec<String>>().join(" ");
+    // Errors of getters are no errors of the script here.
+    let text = core.sealed(context, describe);
+    (place, text.unwrap_or_else(|error| error.to_string()))
 }

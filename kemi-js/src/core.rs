@@ -27,6 +27,9 @@ use crate::{bind, console, fault, source, text};
 /// this many levels of the worst built-in fit into 1.5 MiB: a thread with Rust's default of 2 MiB is safe.
 const RECURSION: usize = 512;
 
+/// How deep Boa takes a frame of [`Core::sealed`] to be: itself, and the call from Rust that makes it.
+const SEAL: usize = 2;
+
 /// How many values the interpreter's stack may hold.
 const STACK: usize = 64 * 1024;
 
@@ -43,8 +46,8 @@ pub(crate) struct Core {
     jobs: Rc<Jobs>,
     modules: Modules,
     handles: RefCell<Handles>,
-    task: RefCell<Option<Task>>,
-    done: RefCell<Option<Result<Value, ScriptError>>>,
+    /// What the next frame of `sealed` is to run.
+    job: Cell<Option<Job>>,
     /// The last unknown name that was looked up.
     unknown: RefCell<String>,
     texts: RefCell<Texts>,
@@ -63,11 +66,8 @@ struct Handles {
     builtin: Vec<String>,
 }
 
-/// What is run from outside of any script.
-enum Task {
-    Call { function: JsObject, args: Vec<JsValue> },
-    Script(Script),
-}
+/// Points to what `sealed` runs, which lives until that returns.
+type Job = NonNull<dyn FnMut(&mut Context)>;
 
 impl Core {
     /// Creates an interpreter with everything bound, and no script yet.
@@ -89,8 +89,7 @@ impl Core {
             jobs,
             modules: Modules::new(sources),
             handles: RefCell::default(),
-            task: RefCell::default(),
-            done: RefCell::default(),
+            job: Cell::default(),
             unknown: RefCell::default(),
             texts: RefCell::default(),
         });
@@ -116,7 +115,7 @@ impl Core {
             self.guarded(|context| {
                 let script = self.compile(code, code, &name, context)?;
                 self.handles.borrow_mut().candidates.extend(source::lexical_names(code));
-                self.outermost(Task::Script(script), context)
+                self.outermost(context, |context| script.evaluate(context).map(|_| JsValue::undefined()))
             })?;
         }
         Ok(())
@@ -149,12 +148,15 @@ impl Core {
         let core = Rc::as_ptr(self);
         let enter = NativeFunction::from_copy_closure(move |_, _, context| {
             // SAFETY: function objects of this context run only while the core that owns it is alive.
-            unsafe { &*core }.perform_task(context);
+            if let Some(mut job) = unsafe { &*core }.job.take() {
+                // SAFETY: `sealed` keeps the job while this runs, and taking it out made this its only use.
+                let job = unsafe { job.as_mut() };
+                job(context);
+            }
             Ok(JsValue::undefined())
         });
         let enter = enter.to_js_function(context.realm());
-        // Boa leaves the stack of the outermost function as it is when an exit ends it. This function is around all
-        // others, returns normally, and so clears the stack.
+        // What `sealed` is about: this function returns normally, whatever it runs.
         let source = boa_engine::Source::from_bytes("(enter => function () { enter(); })").with_path(Path::new(OWN));
         let make = Script::parse(source, None, context)?.evaluate(context)?;
         let around = make.as_object().map(|make| make.call(&JsValue::undefined(), &[enter.into()], context));
@@ -173,30 +175,57 @@ impl Core {
         Ok(())
     }
 
-    /// Runs a task from outside of any script, then the job queue.
-    fn outermost(&self, task: Task, context: &mut Context) -> Result<Value, ScriptError> {
+    /// Runs something in a frame of its own, whose end puts the interpreter's stack back as it was.
+    ///
+    /// When an exit, a limit or an error ends a function that Rust has called, Boa may leave values of it on the stack.
+    /// That is harmless while the error goes on to the script, but whoever takes it for something else and lets the
+    /// script go on must have run the function in here: the script may be in the middle of a call, whose callee and
+    /// arguments Boa then looks for in the wrong place.
+    pub(crate) fn sealed<R>(
+        &self,
+        context: &mut Context,
+        run: impl FnOnce(&mut Context) -> R,
+    ) -> Result<R, ScriptError> {
         let Some(enter) = self.handles.borrow().enter.clone() else {
             return Err(busy());
         };
-        *self.task.borrow_mut() = Some(task);
-        let result = enter.call(&JsValue::undefined(), &[], context);
-        self.task.borrow_mut().take();
-        match (self.done.borrow_mut().take(), result) {
-            (Some(done), _) => done,
+        let limits = context.runtime_limits();
+        let (mut run, mut done) = (Some(run), None);
+        let mut job = |context: &mut Context| {
+            // The frame itself does not count: what it runs may be as deep as it could be without.
+            let mut inside = limits;
+            inside.set_recursion_limit(limits.recursion_limit().saturating_add(SEAL));
+            context.set_runtime_limits(inside);
+            done = run.take().map(|run| run(context));
+        };
+        let job: NonNull<dyn FnMut(&mut Context) + '_> = NonNull::from(&mut job);
+        // SAFETY: only the life time differs; the slot is emptied below, before what the job borrows goes.
+        let job = unsafe { std::mem::transmute::<NonNull<dyn FnMut(&mut Context) + '_>, Job>(job) };
+        let result = {
+            let _back = Back { slot: &self.job, value: None };
+            self.job.set(Some(job));
+            // A limit that stops the frame itself would leave it on the stack.
+            context.set_runtime_limits(with_room(limits));
+            enter.call(&JsValue::undefined(), &[], context)
+        };
+        context.set_runtime_limits(limits);
+        match (done, result) {
+            (Some(done), _) => Ok(done),
             (None, Err(error)) => Err(fault::script_error(self, error, context)),
             (None, Ok(_)) => Err(busy()),
         }
     }
 
-    fn perform_task(&self, context: &mut Context) {
-        let Some(task) = self.task.borrow_mut().take() else { return };
+    /// Runs code of the script from outside of any script, then the job queue.
+    fn outermost(
+        &self,
+        context: &mut Context,
+        run: impl FnOnce(&mut Context) -> JsResult<JsValue>,
+    ) -> Result<Value, ScriptError> {
         let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
-        let result = match task {
-            Task::Call { function, args } => function.call(&JsValue::undefined(), &args, context),
-            Task::Script(script) => script.evaluate(context).map(|_| JsValue::undefined()),
-        };
+        let result = run(context);
         self.jobs.run(self, context);
-        *self.done.borrow_mut() = Some(self.finish(result, context));
+        self.finish(result, context)
     }
 
     /// Turns how a function ended into the callback's result.
@@ -281,9 +310,13 @@ impl Core {
     pub(crate) fn place_in(&self, context: &mut Context) -> Option<Place> {
         let stack_of_error = self.handles.borrow().stack_of_error.clone()?;
         let error = context.intrinsics().constructors().error().constructor();
-        let error = error.construct(&[], None, context).ok()?;
-        let stack = stack_of_error.call(&error.into(), &[], context).ok()?;
-        let stack = text::lossy(&stack.as_string()?);
+        // As in `sealed`. No code of the script runs here, so nothing else can fail.
+        let limits = context.runtime_limits();
+        context.set_runtime_limits(with_room(limits));
+        let error = error.construct(&[], None, context);
+        let stack = error.and_then(|error| stack_of_error.call(&error.into(), &[], context));
+        context.set_runtime_limits(limits);
+        let stack = text::lossy(&stack.ok()?.as_string()?);
         fault::Trace::read(&stack).place()
     }
 
@@ -319,9 +352,9 @@ impl Core {
     }
 
     fn guarded<R>(&self, run: impl FnOnce(&mut Context) -> Result<R, ScriptError>) -> Result<R, ScriptError> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.lend(run)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.lend(|context| self.sealed(context, run))));
         match result {
-            Ok(Some(result)) => result,
+            Ok(Some(result)) => result.flatten(),
             Ok(None) => Err(busy()),
             Err(payload) => {
                 let text = payload.downcast_ref::<&str>().copied();
@@ -340,11 +373,11 @@ impl Interpreter for Core {
     }
 
     fn functions(&self) -> Vec<String> {
-        let names = self.lend(|context| {
+        let names = self.guarded(|context| {
             let handles = self.handles.borrow();
             let global = global_names(context).unwrap_or_default();
             let own = global.into_iter().filter(|name| !handles.builtin.contains(name));
-            own.chain(handles.candidates.iter().cloned()).collect::<Vec<String>>()
+            Ok(own.chain(handles.candidates.iter().cloned()).collect::<Vec<String>>())
         });
         let mut names = names.unwrap_or_default();
         names.retain(|name| self.resolve(name));
@@ -359,7 +392,7 @@ impl Interpreter for Core {
             let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
             let args = args.map_err(|error| fault::script_error(self, error, context))?;
             if self.depth.get() == 0 {
-                return self.outermost(Task::Call { function, args }, context);
+                return self.outermost(context, |context| function.call(&JsValue::undefined(), &args, context));
             }
             let result = function.call(&JsValue::undefined(), &args, context);
             self.finish(result, context)
@@ -434,6 +467,15 @@ fn limits() -> RuntimeLimits {
     let mut limits = RuntimeLimits::default();
     limits.set_recursion_limit(RECURSION);
     limits.set_stack_size_limit(STACK);
+    limits
+}
+
+/// Raises the limits by what the interpreter needs for a step of its own.
+fn with_room(mut limits: RuntimeLimits) -> RuntimeLimits {
+    const FRAMES: usize = 4;
+    const VALUES: usize = 64;
+    limits.set_recursion_limit(limits.recursion_limit().saturating_add(FRAMES));
+    limits.set_stack_size_limit(limits.stack_size_limit().saturating_add(VALUES));
     limits
 }
 

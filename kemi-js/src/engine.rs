@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Runtime, ScriptError, Source, announce_engine};
+use kemi_core::{Coercions, Engine, Interpreter, Lexis, Runtime, ScriptError, Source, announce_engine};
 
 use crate::core::{Core, Owner};
 
@@ -26,6 +26,11 @@ impl Engine for JavaScript {
 
     fn language(&self) -> String {
         "JavaScript (Boa 0.22)".to_owned()
+    }
+
+    fn lexis(&self) -> Option<Lexis> {
+        let blocks = &[("/*", "*/"), ("`", "`")];
+        Some(Lexis { line_comment: "//", blocks, quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

@@ -51,10 +51,13 @@ pub(crate) fn script_error(core: &Core, error: JsError, context: &mut Context) -
 /// Describes a script that does not parse.
 pub(crate) fn syntax_error(error: &JsError, name: &str, code: &str) -> ScriptError {
     let text = error.as_native().map_or_else(|| error.to_string(), |native| native.message().to_owned());
+    let last = u32::try_from(code.lines().count().max(1)).unwrap_or(u32::MAX);
     let (message, line) = match position(&text) {
-        Some((message, line, column)) => (format!("{message} (column {column})"), line),
+        Some((message, line, column)) if line <= last => (format!("{message} (column {column})"), line),
+        // What is put around a module goes on after its end.
+        Some((message, ..)) => (message.to_owned(), last),
         // Only the end of the text has no position.
-        None => (text, u32::try_from(code.lines().count().max(1)).unwrap_or(u32::MAX)),
+        None => (text, last),
     };
     let error = ScriptError::new(ErrorCode::Syntax, message).at(name, line);
     let first = code.lines().nth(line.saturating_sub(1) as usize).and_then(|line| line.split_whitespace().next());
@@ -88,10 +91,11 @@ impl Trace {
                 _ => (None, None),
             };
             if place.as_ref().is_some_and(|place| place.file == OWN) {
-                // What called the interpreter's own function is the host, and what that called is its native helper.
-                trace.frames.pop();
-                trace.columns.pop();
-                break;
+                // The interpreter's own function is around each callback, and what it called is its native helper.
+                if trace.frames.pop_if(|helper| helper.place.is_none()).is_some() {
+                    trace.columns.pop();
+                }
+                continue;
             }
             trace.frames.push(Frame { function: function.to_owned(), place });
             trace.columns.push(column);
@@ -250,14 +254,15 @@ mod tests {
     #[test]
     fn frames_are_read_and_own_ones_left_out() {
         let text = "\n    at get (native)\n    at f (dir (1)/a.js:3:7)\n    at <main> (a.js:?:?)\n    at enter (native)\n    \
-                    at around (kemi-js:1:9)\n";
+                    at around (kemi-js:1:9)\n    at call (native)\n    at g (a.js:9:1)\n";
         let trace = Trace::read(text);
         let names: Vec<&str> = trace.frames.iter().map(|frame| frame.function.as_str()).collect();
-        assert_eq!(names, ["get", "f", "<main>"]);
+        assert_eq!(names, ["get", "f", "<main>", "call", "g"]);
         let places: Vec<Option<String>> =
             trace.frames.iter().map(|frame| frame.place.as_ref().map(ToString::to_string)).collect();
-        assert_eq!(places, [None, Some("dir (1)/a.js:3".to_owned()), Some("a.js:1".to_owned())]);
-        assert_eq!(trace.columns, [None, Some(7), None]);
+        let expected = [None, Some("dir (1)/a.js:3"), Some("a.js:1"), None, Some("a.js:9")];
+        assert_eq!(places.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+        assert_eq!(trace.columns, [None, Some(7), None, None, Some(1)]);
         assert_eq!(trace.place().map(|place| place.line), Some(3));
     }
 

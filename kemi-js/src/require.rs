@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
-use kemi_core::{ScriptError, Source};
+use kemi_core::{ErrorCode, ScriptError, Source};
 
 use crate::bind::define;
 use crate::core::Core;
@@ -89,8 +89,10 @@ impl Modules {
         }
         let name = path.display().to_string();
         let read = std::fs::read(path).map_err(|error| ScriptError::unreadable(path, &error));
-        let bytes = read.map_err(|error| failed(&error))?;
-        let code = utf8(&bytes, &name).map_err(|error| failed(&error))?;
+        // SAFETY: function objects of this context run only while the core that owns it is alive.
+        let core = unsafe { &*core };
+        let bytes = read.map_err(|error| failed(core, error))?;
+        let code = utf8(&bytes, &name).map_err(|error| failed(core, error))?;
         if real.extension().is_some_and(|ending| ending == "json") {
             return self.json(code, &name, real, context);
         }
@@ -102,8 +104,7 @@ impl Modules {
         let file = text::to_js(name.as_bytes());
         let dir = text::to_js(folder.display().to_string().as_bytes());
         let wrapped = format!("{HEAD}{code}{TAIL}");
-        // SAFETY: function objects of this context run only while the core that owns it is alive.
-        let script = unsafe { &*core }.compile(&wrapped, code, &name, context).map_err(|error| syntax(&error))?;
+        let script = core.compile(&wrapped, code, &name, context).map_err(|error| failed(core, error))?;
         let function = script.evaluate(context)?;
         let require = own_require(core, folder, context);
 
@@ -177,11 +178,13 @@ fn error(message: String) -> boa_engine::JsError {
     JsNativeError::error().with_message(message).into()
 }
 
-fn failed(cause: &ScriptError) -> boa_engine::JsError {
-    error(cause.message.clone())
-}
-
-fn syntax(cause: &ScriptError) -> boa_engine::JsError {
+/// Makes an error that a script can catch, and that comes out as the given one if the script does not.
+fn failed(core: &Core, cause: ScriptError) -> boa_engine::JsError {
+    let kind = match cause.code {
+        ErrorCode::Syntax => JsNativeError::syntax(),
+        _ => JsNativeError::error(),
+    };
+    // A script that catches it sees nothing but the text.
     let place = cause.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
-    JsNativeError::syntax().with_message(format!("{place}{}", cause.message)).into()
+    kind.with_message(format!("{place}{}", core.runtime().stash(cause))).into()
 }

@@ -87,8 +87,16 @@ fn errors_in_modules_name_their_file_and_line() {
 
     let folder = Folder::new("syntax", &[("main.js", "\nrequire('./bad');"), ("bad.js", "var a;\nvar = 1;")]);
     let error = folder.error();
-    assert!(error.message.contains("bad.js:2"), "{error}");
-    assert_eq!(error.place.as_ref().map(|place| place.line), Some(2), "{error}");
+    assert_eq!(error.code, ErrorCode::Syntax, "{error}");
+    let place = error.place.as_ref().expect("has a place");
+    assert!(place.file.ends_with("script/bad.js"), "{error}");
+    assert_eq!(place.line, 2, "{error}");
+    assert!(!error.message.contains("bad.js"), "the place is not said twice: {error}");
+    assert_eq!(
+        error.traceback.last().and_then(|frame| frame.place.as_ref()).map(|place| place.line),
+        Some(2),
+        "{error:#}"
+    );
 }
 
 #[test]
@@ -123,4 +131,32 @@ fn an_exit_while_a_module_loads_ends_the_callback() {
     let mut loaded = folder.load().expect("loads");
     assert_eq!(loaded.call(&[]).expect("no error"), kemi_core::Outcome::Exit);
     assert!(loaded.host.notes.is_empty());
+}
+
+#[test]
+fn a_module_that_does_not_parse_can_be_caught() {
+    let folder = Folder::new(
+        "caught",
+        &[
+            (
+                "main.js",
+                "function f(again) { try { require('./bad'); } catch (e) {
+                if (again) throw e;
+                return [e instanceof SyntaxError, e.message.includes('bad.js:3: ')]; } }",
+            ),
+            ("bad.js", "\n\n}"),
+        ],
+    );
+    let mut loaded = folder.load().expect("loads");
+    assert_eq!(loaded.value(&[]), Value::Array(vec![Value::Bool(true), Value::Bool(true)]));
+    let error = loaded.call(&[1.into()]).expect_err("is thrown again");
+    assert_eq!((error.code, error.place.as_ref().map(|place| place.line)), (ErrorCode::Syntax, Some(3)));
+}
+
+#[test]
+fn a_module_that_is_not_text_is_a_syntax_error() {
+    let folder = Folder::new("bytes", &[("main.js", "require('./bad');"), ("bad.js", "")]);
+    std::fs::write(folder.0.join("script/bad.js"), b"var a;\n\xFF").expect("can write");
+    let error = folder.error();
+    assert_eq!((error.code, error.place.as_ref().map(|place| place.line)), (ErrorCode::Syntax, Some(2)));
 }

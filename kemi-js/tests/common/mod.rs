@@ -105,6 +105,18 @@ fn call(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, Script
     })
 }
 
+/// As `call`, but an error is a result as well: its code.
+#[kemi_export(module = "t")]
+fn attempt(cx: &mut Host, script: &Script<'_>, name: &str) -> String {
+    let route = script.registry().route("sub").expect("declared below");
+    match script.callback(route, name).and_then(|callback| script.call(callback, cx, &[])) {
+        Ok(Outcome::Value(value)) => value.to_string(),
+        Ok(Outcome::Exit) => "exit".to_owned(),
+        Ok(Outcome::Drop) => "drop".to_owned(),
+        Err(error) => error.code.to_string(),
+    }
+}
+
 #[kemi_export(module = "hidden")]
 fn secret(_cx: &mut Host) -> i64 {
     1
