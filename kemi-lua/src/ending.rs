@@ -1,15 +1,21 @@
-//! Exit and drop: an error that nothing in a script can catch.
+//! Exit, drop and limits: an error that nothing in a script can catch, and the hook that raises it.
 //!
 //! The error is a light userdata, and a hook on every instruction raises it again wherever a script has caught it,
-//! until the callback has come back to the host. Nothing is paid for this before a script ends a callback.
+//! until the callback has come back to the host. Nothing is paid for this before a callback is to end. The same hook
+//! looks at the limits when the watchdog or the allocator has set it; only counting instructions has it set always.
 
 use std::ffi::c_int;
+use std::sync::atomic::Ordering;
 
 use kemi_core::Control;
 use mlua::ffi;
 
 use crate::interpreter::Core;
+use crate::memory;
 use crate::values::State;
+
+/// How many instructions pass from one count to the next, when they are limited.
+const STEP: u64 = 100;
 
 /// The key of the [`Core`] in Lua's registry, for hooks.
 static CORE: u8 = 0;
@@ -55,13 +61,23 @@ pub(crate) unsafe fn end(l: State, core: &Core) -> ! {
 }
 
 /// Sets the hook on the running coroutine and on all that wait for it, up to where the callback began.
-#[cfg_attr(feature = "luajit", expect(unused_mut, reason = "the loop has one round there"))]
 fn arm(core: &Core, l: State) {
     core.armed.set(true);
+    watch_all(core, l);
+}
+
+/// Has the running script looked at before its next instruction, because of its memory. The allocator calls it, so it
+/// touches nothing but the hooks.
+pub(crate) fn alarm(core: &Core) {
+    watch_all(core, core.running.load(Ordering::Relaxed));
+}
+
+#[cfg_attr(feature = "luajit", expect(unused_mut, reason = "the loop has one round there"))]
+fn watch_all(core: &Core, l: State) {
     let mut thread = l;
     loop {
         // SAFETY: the thread runs or waits in `resume`, so it is alive.
-        unsafe { ffi::lua_sethook(thread, Some(raise_again), ffi::LUA_MASKCOUNT, 1) };
+        unsafe { ffi::lua_sethook(thread, Some(look), ffi::LUA_MASKCOUNT, 1) };
         // On LuaJIT all coroutines share one hook.
         if cfg!(feature = "luajit") || thread == core.base.get() {
             return;
@@ -76,27 +92,75 @@ fn arm(core: &Core, l: State) {
     }
 }
 
+/// Has the running state looked at: before its next instruction, or before its next call if it is in a C function that
+/// calls others.
+///
+/// # Safety
+/// The state is alive, and the calling thread is the one that runs it; it may be in the middle of anything.
+pub(crate) unsafe fn set_interrupt_hook(l: State) {
+    // SAFETY: as the caller's; Lua and LuaJIT document that it may be called asynchronously.
+    unsafe { ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT | ffi::LUA_MASKCALL, 1) };
+}
+
 /// Removes the hook at the border of the callback. Other coroutines that had it have died of the error.
 pub(crate) fn disarm(core: &Core, l: State) {
     if core.armed.replace(false) {
         // SAFETY: it is the state that the callback ran on.
-        unsafe { ffi::lua_sethook(l, None, 0, 0) };
+        unsafe { rest(core, l) };
     }
 }
 
-unsafe extern "C-unwind" fn raise_again(l: State, _activation: *mut ffi::lua_Debug) {
-    // SAFETY: hooks have free slots; the core was registered when the state was made and outlives it.
+/// Sets the hook to what it is while nothing is to end: none, or the one that counts. Coroutines inherit it.
+///
+/// # Safety
+/// The state is alive.
+pub(crate) unsafe fn rest(core: &Core, l: State) {
+    let limit = core.runtime.registry().limits().max_instructions;
+    // SAFETY: as the caller's.
+    unsafe {
+        if limit == 0 {
+            ffi::lua_sethook(l, None, 0, 0);
+        } else {
+            let step = c_int::try_from(limit.min(STEP)).unwrap_or(c_int::MAX);
+            ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT, step);
+        }
+    }
+}
+
+/// The hook: ends the callback if it is to end, by now or since longer; else sets itself back.
+unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
+    // SAFETY: hooks have free slots; the core was registered when the state was made and outlives it. This frame owns
+    // nothing when it raises.
     unsafe {
         ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const CORE).cast());
         let core = ffi::lua_touserdata(l, -1).cast_const().cast::<Core>();
-        if (*core).runtime.ending().is_none() {
-            // A coroutine that died of an earlier exit, entered again to close its variables.
-            ffi::lua_sethook(l, None, 0, 0);
-            ffi::lua_settop(l, -2);
-            return;
+        ffi::lua_settop(l, -2);
+        let core = &*core;
+        let counted =
+            (*activation).event == ffi::LUA_HOOKCOUNT && core.runtime.registry().limits().max_instructions != 0;
+        if is_to_end(core, l, counted) {
+            end(l, core);
         }
-        ffi::lua_error(l)
+        rest(core, l);
     }
+}
+
+/// # Safety
+/// The call is protected.
+unsafe fn is_to_end(core: &Core, l: State, counted: bool) -> bool {
+    let outer = core.current.replace(l);
+    if core.runtime.ending().is_none() {
+        // SAFETY: as the caller's.
+        unsafe {
+            if counted {
+                core.runtime.spend(u64::try_from(ffi::lua_gethookcount(l)).unwrap_or(1), core);
+            }
+            memory::look(core, l);
+        }
+    }
+    let ends = core.runtime.poll(core);
+    core.current.set(outer);
+    ends
 }
 
 /// Remembers who resumes a coroutine. Valid while the coroutine runs: it is set before each time.
@@ -140,13 +204,14 @@ pub(crate) unsafe extern "C-unwind" fn guarded(l: State) -> c_int {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
         #[cfg(not(feature = "luajit"))]
-        if ffi::lua_type(l, 1) == ffi::LUA_TTHREAD {
-            set_parent(ffi::lua_tothread(l, 1), l);
-        }
+        let thread = ffi::lua_tothread(l, 1);
         let count = ffi::lua_gettop(l);
         ffi::luaL_checkstack(l, 1, std::ptr::null());
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
         ffi::lua_insert(l, 1);
+        #[cfg(not(feature = "luajit"))]
+        call_running(l, core, count, thread);
+        #[cfg(feature = "luajit")]
         ffi::lua_call(l, count, ffi::LUA_MULTRET);
         if core.runtime.ending().is_some() {
             end(l, core);
@@ -155,36 +220,136 @@ pub(crate) unsafe extern "C-unwind" fn guarded(l: State) -> c_int {
     }
 }
 
-/// `coroutine.wrap`: wraps what the original gives, so that the coroutine knows who resumes it.
+/// Calls the function below the arguments, which resumes or closes a coroutine, if `thread` is one: notes who resumes
+/// it and that it runs.
 ///
 /// # Safety
-/// Called by Lua; the upvalues are the core and the original.
+/// As for `lua_call`; this frame owns nothing.
+#[cfg(not(feature = "luajit"))]
+unsafe fn call_running(l: State, core: &Core, count: c_int, thread: State) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if thread.is_null() || is_active(thread) {
+            // An active coroutine cannot be resumed, and has its parent already.
+            ffi::lua_call(l, count, ffi::LUA_MULTRET);
+            return;
+        }
+        set_parent(thread, l);
+        core.running.store(thread, Ordering::Release);
+        // Even an error must pass here, so that nobody takes a coroutine for the running one that may be freed.
+        let status = ffi::lua_pcall(l, count, ffi::LUA_MULTRET, 0);
+        core.running.store(l, Ordering::Release);
+        if status != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+    }
+}
+
+/// Tells whether a coroutine runs, or waits for one that it has resumed.
+///
+/// # Safety
+/// The state is alive.
+#[cfg(not(feature = "luajit"))]
+unsafe fn is_active(thread: State) -> bool {
+    // SAFETY: the record is only written to; all its fields may be zero.
+    unsafe {
+        let mut record: ffi::lua_Debug = std::mem::MaybeUninit::zeroed().assume_init();
+        ffi::lua_status(thread) == ffi::LUA_OK && ffi::lua_getstack(thread, 0, &raw mut record) != 0
+    }
+}
+
+/// `coroutine.wrap`, made of the guarded `coroutine.resume`, so that the coroutine knows who resumes it.
+///
+/// # Safety
+/// Called by Lua; the upvalues are the core and the original `coroutine.resume`.
+#[cfg(not(feature = "luajit"))]
 pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
-        let count = ffi::lua_gettop(l);
-        ffi::luaL_checkstack(l, 4, std::ptr::null());
-        ffi::lua_pushlightuserdata(l, sentinel(core(l)));
-        ffi::lua_insert(l, 1);
+        ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(1));
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
-        ffi::lua_insert(l, 2);
-        ffi::lua_call(l, count, 1);
-        // The original's closure holds the coroutine; LuaJIT hides it, and does not need it.
-        if ffi::lua_getupvalue(l, 2, 1).is_null() {
-            ffi::lua_pushnil(l);
-        }
+        let thread = ffi::lua_newthread(l);
+        ffi::lua_pushvalue(l, 1);
+        ffi::lua_xmove(l, thread, 1);
         ffi::lua_pushcclosure(l, resume_wrapped, 3);
     }
     1
 }
 
+#[cfg(not(feature = "luajit"))]
 unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
-    // SAFETY: made by `wrap` with the core, the original closure and the coroutine; this frame owns nothing.
+    // SAFETY: made by `wrap` with the core, the original `resume` and the coroutine; this frame owns nothing.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
-        if ffi::lua_type(l, ffi::lua_upvalueindex(3)) == ffi::LUA_TTHREAD {
-            set_parent(ffi::lua_tothread(l, ffi::lua_upvalueindex(3)), l);
+        let core = core(l);
+        if core.stack_is_full() {
+            ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
+        let count = ffi::lua_gettop(l);
+        ffi::luaL_checkstack(l, 2, std::ptr::null());
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
+        ffi::lua_insert(l, 1);
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(3));
+        ffi::lua_insert(l, 2);
+        let thread = ffi::lua_tothread(l, ffi::lua_upvalueindex(3));
+        call_running(l, core, count + 1, thread);
+        if core.runtime.ending().is_some() {
+            end(l, core);
+        }
+        if ffi::lua_toboolean(l, 1) == 0 {
+            let status = ffi::lua_status(thread);
+            if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
+                // It has died of an error: what it has open is closed, which may give another error.
+                ffi::lua_settop(l, 0);
+                ffi::lua_pushcfunction(l, close_wrapped);
+                ffi::lua_pushvalue(l, ffi::lua_upvalueindex(3));
+                call_running(l, core, 1, thread);
+                if core.runtime.ending().is_some() {
+                    end(l, core);
+                }
+            }
+            ffi::lua_error(l);
+        }
+        ffi::lua_gettop(l) - 1
+    }
+}
+
+/// Closes the coroutine at index 1 and gives its error.
+#[cfg(not(feature = "luajit"))]
+unsafe extern "C-unwind" fn close_wrapped(l: State) -> c_int {
+    // SAFETY: called by `resume_wrapped` with a coroutine that has died; this frame owns nothing.
+    unsafe {
+        let thread = ffi::lua_tothread(l, 1);
+        ffi::lua_closethread(thread, l);
+        ffi::lua_xmove(thread, l, 1);
+    }
+    1
+}
+
+/// `coroutine.wrap`: wraps what the original gives, with a limit on the machine stack.
+///
+/// # Safety
+/// Called by Lua; the upvalues are the core and the original.
+#[cfg(feature = "luajit")]
+pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
+    // SAFETY: as this function's contract; this frame owns nothing.
+    unsafe {
+        let count = ffi::lua_gettop(l);
+        ffi::luaL_checkstack(l, 3, std::ptr::null());
+        ffi::lua_pushlightuserdata(l, sentinel(core(l)));
+        ffi::lua_insert(l, 1);
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
+        ffi::lua_insert(l, 2);
+        ffi::lua_call(l, count, 1);
+        ffi::lua_pushcclosure(l, resume_wrapped, 2);
+    }
+    1
+}
+
+#[cfg(feature = "luajit")]
+unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
+    // SAFETY: made by `wrap` with the core and the original closure; this frame owns nothing.
+    unsafe {
         if core(l).stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }

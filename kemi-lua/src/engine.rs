@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Runtime, ScriptError, Source};
+use kemi_core::{Coercions, Engine, Interpreter, Lexis, Runtime, ScriptError, Source};
 
 use crate::interpreter::LuaInterpreter;
 
@@ -23,6 +23,11 @@ impl Engine for Lua {
 
     fn language(&self) -> String {
         if cfg!(feature = "luajit") { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
+    }
+
+    fn lexis(&self) -> Option<Lexis> {
+        let blocks = &[("--[[", "]]"), ("--[=[", "]=]"), ("[[", "]]"), ("[=[", "]=]")];
+        Some(Lexis { line_comment: "--", blocks, quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

@@ -7,13 +7,16 @@ use std::fmt;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kemi_core::{
     Arg, ByteString, CallbackId, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError, Source, Value,
 };
 use mlua::ffi;
 
+use crate::interrupt::{self, Running};
 use crate::libraries::Missing;
+use crate::memory::{self, Memory};
 use crate::trampoline::Bound;
 use crate::values::{self, State};
 use crate::{ending, errors, libraries};
@@ -27,8 +30,15 @@ pub(crate) struct LuaInterpreter {
 pub(crate) struct Core {
     main: State,
     pub(crate) runtime: Rc<Runtime>,
-    /// The state that runs: the main one or a coroutine's.
+    /// The state that called the native function that runs, or that the hook runs on.
     pub(crate) current: Cell<State>,
+    /// The state that runs, at any instant: the signal handler reads it. On LuaJIT it is the callback's, since there
+    /// all states share one hook.
+    pub(crate) running: Running,
+    pub(crate) memory: Memory,
+    /// Whether LuaJIT's compiler is on.
+    #[cfg(feature = "luajit")]
+    pub(crate) compiles: Cell<bool>,
     /// The state that the innermost callback was started on.
     pub(crate) base: Cell<State>,
     /// Whether the hook that ends a callback is set.
@@ -86,17 +96,22 @@ impl LuaInterpreter {
     /// Creates a state with the libraries and the registry's exports.
     ///
     /// # Errors
-    /// [`ErrorCode::Runtime`] when memory runs out.
+    /// [`ErrorCode::Runtime`] when memory runs out, or the time limit cannot be set up.
     pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<LuaInterpreter, ScriptError> {
         // SAFETY: no demands.
         let main = unsafe { ffi::luaL_newstate() };
         if main.is_null() {
             return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
         }
+        let limits = *runtime.registry().limits();
         let core = Rc::new(Core {
             main,
             runtime,
             current: Cell::new(main),
+            running: Running::new(main),
+            memory: Memory::new(limits.max_memory),
+            #[cfg(feature = "luajit")]
+            compiles: Cell::new(true),
             base: Cell::new(main),
             armed: Cell::new(false),
             bottom: Cell::new(0),
@@ -115,6 +130,18 @@ impl LuaInterpreter {
         libraries::set_up(&interpreter.core, main, sources)?;
         let own = interpreter.core.global_functions();
         interpreter.core.own.borrow_mut().extend(own);
+        // SAFETY: nothing runs in the state yet.
+        unsafe {
+            memory::install(&interpreter.core, main);
+            ending::rest(&interpreter.core, main);
+        }
+        if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 {
+            let interrupt = interrupt::for_this_thread().map_err(|error| {
+                let message = format!("cannot limit the script's time: no handler for the signal SIGURG: {error}");
+                ScriptError::new(ErrorCode::Runtime, message)
+            })?;
+            interpreter.core.runtime.on_interrupt(Some(interrupt));
+        }
         Ok(interpreter)
     }
 
@@ -124,6 +151,11 @@ impl LuaInterpreter {
     /// What a file's reading, its syntax or its top level gives.
     pub(crate) fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
         let (core, l) = (&*self.core, self.core.main);
+        #[cfg(feature = "luajit")]
+        // SAFETY: nothing runs in the state yet.
+        unsafe {
+            crate::compiler::set_for_loading(core, l);
+        }
         let names: Vec<String> = sources.iter().map(Source::name).collect();
         for (source, name) in sources.iter().zip(&names) {
             let text = source.read()?;
@@ -141,8 +173,12 @@ impl LuaInterpreter {
             });
             result = run.map(|_returned| ());
         }
-        // SAFETY: only the chunks are on the stack.
-        unsafe { ffi::lua_settop(l, 0) };
+        // SAFETY: only the chunks are on the stack, and nothing runs any more.
+        unsafe {
+            ffi::lua_settop(l, 0);
+            #[cfg(feature = "luajit")]
+            crate::compiler::set_for_calls(core, l);
+        }
         if core.runtime.ending().is_some() { Ok(()) } else { result }
     }
 }
@@ -151,7 +187,10 @@ impl Drop for LuaInterpreter {
     fn drop(&mut self) {
         // Finalizers may call native functions once more, so the core must still be whole.
         // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
-        unsafe { ffi::lua_close(self.core.main) };
+        unsafe {
+            memory::remove(&self.core, self.core.main);
+            ffi::lua_close(self.core.main);
+        }
     }
 }
 
@@ -207,7 +246,7 @@ impl Interpreter for Core {
     }
 
     fn place(&self) -> Option<Place> {
-        errors::place(self.current.get())
+        self.current_place()
     }
 }
 
@@ -229,11 +268,18 @@ impl Core {
             top: unsafe { ffi::lua_gettop(l) },
             base: self.base.replace(l),
             current: self.current.replace(l),
+            running: self.running.load(Ordering::Relaxed),
+            innermost: interrupt::set_innermost((&raw const self.running).cast_mut()),
             bottom: self.bottom.get(),
             kept: self.kept.borrow().len(),
         };
+        self.running.store(l, Ordering::Release);
         if border.bottom == 0 {
             self.bottom.set((&raw const marker).addr());
+            if self.runtime.registry().limits().max_instructions != 0 {
+                // SAFETY: the state is alive.
+                unsafe { ending::rest(self, l) };
+            }
         }
         let request = Request { args };
         // SAFETY: the room is there. Without strings and tables nothing that is pushed allocates; with them the
@@ -252,6 +298,10 @@ impl Core {
                 ffi::lua_pcall(l, 2, 1, border.top + 1)
             }
         };
+        if status != ffi::LUA_OK {
+            let place = self.caught.borrow().iter().find_map(|frame| frame.place.clone());
+            memory::note_refused(self, place);
+        }
         let result = if self.runtime.ending().is_some() {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
@@ -273,6 +323,24 @@ impl Core {
     pub(crate) fn callback_at(&self, pointer: usize) -> Option<String> {
         let handles = self.handles.try_borrow().ok()?;
         handles.iter().flatten().find(|handle| handle.pointer == pointer).map(|handle| handle.name.to_string())
+    }
+
+    /// Returns the place in the state that runs.
+    pub(crate) fn running_place(&self) -> Option<Place> {
+        errors::place(self.running.load(Ordering::Relaxed))
+    }
+
+    /// Returns the place in the state that called a native function or the hook.
+    pub(crate) fn current_place(&self) -> Option<Place> {
+        errors::place(self.current.get())
+    }
+
+    /// Returns whether the running state's frames can be read wherever it allocates; compiled code keeps none.
+    pub(crate) fn frames_are_readable(&self) -> bool {
+        #[cfg(feature = "luajit")]
+        return !self.compiles.get();
+        #[cfg(not(feature = "luajit"))]
+        true
     }
 
     /// Returns whether nested C functions have used up their share of the machine stack.
@@ -389,6 +457,8 @@ struct Border<'a> {
     top: c_int,
     base: State,
     current: State,
+    running: State,
+    innermost: *mut Running,
     bottom: usize,
     kept: usize,
 }
@@ -398,10 +468,19 @@ impl Drop for Border<'_> {
         ending::disarm(self.core, self.l);
         // SAFETY: the top was this before; nothing on the stack has a close metamethod pending.
         unsafe { ffi::lua_settop(self.l, self.top) };
+        if self.bottom == 0 {
+            memory::settle(self.core, self.l);
+        }
+        interrupt::set_innermost(self.innermost);
+        self.core.running.store(self.running, Ordering::Release);
         self.core.base.set(self.base);
         self.core.current.set(self.current);
         self.core.bottom.set(self.bottom);
         self.core.kept.borrow_mut().truncate(self.kept);
+        if self.core.memory.is_to_be_looked_at() {
+            // The hook went with the callback.
+            ending::alarm(self.core);
+        }
     }
 }
 

@@ -9,15 +9,20 @@
 //! - `require` looks in the folders of the scripts first; C libraries cannot be loaded. Of `debug` there are
 //!   `traceback` and `getinfo`; `os.setlocale` (it would change the whole process) and binary chunks are left out.
 //! - `print` and `warn` write to `tracing` under the target `script`.
-//! - On LuaJIT the compiler is on, the `ffi` library is not there, and numbers are doubles.
+//! - On LuaJIT the compiler is on only where no limit needs it off (see below), the `ffi` library is not there, and numbers are doubles.
 //!
 #![doc = include_str!("../docs/values.md")]
+#![doc = include_str!("../docs/limits.md")]
 
+#[cfg(feature = "luajit")]
+mod compiler;
 mod ending;
 mod engine;
 mod errors;
 mod interpreter;
+mod interrupt;
 mod libraries;
+mod memory;
 mod prune;
 mod trampoline;
 mod values;

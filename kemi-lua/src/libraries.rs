@@ -11,7 +11,7 @@ use mlua::ffi;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
 use crate::values::{self, State, push_bytes};
-use crate::{ending, errors, prune};
+use crate::{ending, errors, memory, prune};
 
 /// What the fallback for unknown names points to.
 pub(crate) struct Missing {
@@ -70,7 +70,11 @@ pub(crate) fn compile(core: &Core, l: State, text: &[u8], name: &str) -> Result<
         }
         let text = without_first_comment(text);
         let status = ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), chunk.as_ptr().cast(), c"t".as_ptr());
-        if status == ffi::LUA_OK { Ok(()) } else { Err(errors::syntax(core, l, name)) }
+        if status == ffi::LUA_OK {
+            return Ok(());
+        }
+        memory::note_refused(core, None);
+        Err(errors::syntax(core, l, name))
     }
 }
 

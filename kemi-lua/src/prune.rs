@@ -48,8 +48,10 @@ function loadfile(name, mode, ...)
 end
 
 if jit then
-    string.gsub = guard(string.gsub)
-    table.sort = guard(table.sort)
+    -- All that call back from C: nothing else limits the machine stack they take.
+    string.gsub, string.format = guard(string.gsub), guard(string.format)
+    table.sort, table.foreach, table.foreachi = guard(table.sort), guard(table.foreach), guard(table.foreachi)
+    dofile, require = guard(dofile), guard(require)
     jit.attach, jit.opt, jit.util = nil, nil, nil
     package.loaded.ffi = nil
     for _, name in ipairs { "jit.opt", "jit.util", "jit.profile" } do
@@ -78,13 +80,17 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
 
         ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
         ffi::lua_getglobal(l, c"coroutine".as_ptr());
-        ffi::lua_getfield(l, -1, c"wrap".as_ptr());
+        // 5.4's `wrap` is made anew, of `resume`.
+        let original = if cfg!(feature = "luajit") { c"wrap" } else { c"resume" };
+        ffi::lua_getfield(l, -1, original.as_ptr());
         ffi::lua_remove(l, -2);
         ffi::lua_pushcclosure(l, ending::wrap, 2);
 
         push_function(l, ending::guard_handler, core);
         push_function(l, ending::os_exit, core);
         run_own(l, CHUNK, base, 0);
+        #[cfg(feature = "luajit")]
+        crate::compiler::guard_switch(l, core);
     }
 }
 

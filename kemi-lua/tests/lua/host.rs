@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, Control, ErrorCode, Instance, Out, Outcome, Policy, Registry, Rest, Script,
-    ScriptError, Source, Value,
+    Arg, ByteString, CallbackId, Callbacks, Control, ErrorCode, Instance, Limits, Out, Outcome, Policy, Registry, Rest,
+    Script, ScriptError, Source, Value,
 };
 use kemi_lua::Lua;
 use kemi_macros::kemi_export;
@@ -164,11 +164,16 @@ fn secret(_cx: &mut Host) -> i64 {
 
 /// Builds a registry with the modules `t` and the root.
 pub(crate) fn registry(policy: Policy) -> (Registry<Host>, CallbackId) {
+    // Time enough on a busy machine.
+    limited_registry(policy, Limits { max_time_ms: 30_000, max_load_time_ms: 30_000, ..Limits::default() })
+}
+
+fn limited_registry(policy: Policy, limits: Limits) -> (Registry<Host>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let main = callbacks.optional("main", "main", &["value"]);
     callbacks.optional("event", "on_event", &[]);
     callbacks.named("named", &["name"]);
-    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy);
+    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
     (builder.enable_hint("write: enable {module}").build().expect("the exports are sound"), main)
 }
 
@@ -196,6 +201,13 @@ impl Loaded {
 pub(crate) fn try_load(policy: Policy, sources: &[Source]) -> Result<Loaded, ScriptError> {
     let (registry, main) = registry(policy);
     let instance = Instance::load(&Lua, &registry, sources)?;
+    Ok(Loaded { instance, host: Host::default(), main })
+}
+
+/// Loads a script with limits.
+pub(crate) fn try_load_limited(limits: Limits, script: &str) -> Result<Loaded, ScriptError> {
+    let (registry, main) = limited_registry(Policy::Strict, limits);
+    let instance = Instance::load(&Lua, &registry, &[Source::text("test.lua", script)])?;
     Ok(Loaded { instance, host: Host::default(), main })
 }
 
