@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 /// A SIP proxy whose routing is a script in Lua, Rhai, Python or JavaScript.
 ///
@@ -50,6 +50,14 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Vec<PathBuf>,
 
+    /// Reload the script when one of its files has changed
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    /// Unix socket where JSON-RPC is answered, or asked by `rpc`; instead of the configuration's `rpc.socket`
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) rpc: Option<PathBuf>,
+
     /// Print what scripts can call and end
     #[arg(long, value_name = "FORMAT")]
     pub(crate) api: Option<ApiFormat>,
@@ -57,6 +65,24 @@ pub(crate) struct Cli {
     /// Print every setting that a configuration may hold and end
     #[arg(long)]
     pub(crate) settings: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do other than routing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask a running proxy, on the socket that --rpc or the configuration's `rpc.socket` names
+    ///
+    /// `sip-proxy --rpc PATH rpc system.listMethods` shows what can be asked.
+    Rpc {
+        /// The method, as in app_lua.reload
+        method: String,
+        /// Its parameters: JSON, or else a string
+        #[arg(value_name = "PARAM", allow_negative_numbers = true)]
+        params: Vec<String>,
+    },
 }
 
 /// How to print the API.

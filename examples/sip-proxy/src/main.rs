@@ -3,10 +3,13 @@
 //! Everything it does lives in the library crates; here the command line and the configuration are read, the registry is
 //! built, the engine is chosen by `cfgengine`, and the workers are started.
 
+mod ask;
 mod cli;
 mod defaults;
 mod route;
 mod start;
+mod triggers;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -8,15 +8,25 @@ use std::sync::Arc;
 use kemi::{Engine, Program, Registry, Source};
 use sip_modules::config::{self, Address, Defines, Protocol};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
+use sip_modules::rpc::{RpcServer, proxy_methods};
 
-use crate::cli::Cli;
-use crate::{defaults, route};
+use crate::cli::{Cli, Command};
+use crate::triggers::Triggers;
+use crate::watch::Watch;
+use crate::{ask, defaults, route};
+
+/// What is asked of the system for each socket; it may give less. A worker that is busy for some milliseconds then loses
+/// nothing.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Does what the command line asks for.
 pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let engines = engine_names();
     if cli.settings {
         return print(&schema(&engines).help());
+    }
+    if let Some(Command::Rpc { method, params }) = &cli.command {
+        return print(&ask::ask(&ask::socket(cli, &engines)?, method, params)?);
     }
     let configuration = read(cli, &engines)?;
     start_log(configuration.debug + i64::from(cli.debug));
@@ -28,6 +38,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let mut registry = Registry::<Cx>::builder()
         .callbacks(callbacks)
         .policy(configuration.policy)
+        .limits(configuration.limits)
         .enable_hint("add `loadmodule \"{module}.so\"` to the configuration");
     for module in &configuration.modules {
         registry = registry.module(module);
@@ -39,6 +50,8 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
 
     let (engine, sources) = choose(cli, &configuration)?;
     let language = engine.language();
+    // Before the files are read: a change from here on is noticed.
+    let watch = if cli.watch { Some(Watch::new(&sources)?) } else { None };
     let program = Program::open(engine, &registry, &sources)?;
     if cli.check {
         eprintln!("sip-proxy: the configuration and the script are sound ({language})");
@@ -51,27 +64,30 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(Setup {
         listen,
         workers: cli.workers.map_or(configuration.workers, usize::from),
-        receive_buffer: None,
+        receive_buffer: Some(RECEIVE_BUFFER),
         aliases: configuration.aliases,
         settings: configuration.settings,
         registry: registry.clone(),
         routes,
         defines: configuration.defines,
     })?;
-    stop_on_signal(&server)?;
+    let _rpc = match cli.rpc.as_ref().or(configuration.rpc_socket.as_ref()) {
+        Some(path) => {
+            let version = concat!("sip-proxy ", env!("CARGO_PKG_VERSION"));
+            let methods = proxy_methods(version, server.shared(), &program, &engines);
+            let rpc = RpcServer::start(path, methods)?;
+            tracing::info!("answering JSON-RPC on {}", path.display());
+            Some(rpc)
+        }
+        None => None,
+    };
+    let _triggers = Triggers::start(server.stopper(), &program, watch)?;
     let addresses = server.addresses();
     server.run(&program, || {
         for address in &addresses {
             tracing::info!("listening on udp:{address}, routing by {language}");
         }
     })?;
-    Ok(())
-}
-
-/// Ends the workers on SIGINT and SIGTERM.
-fn stop_on_signal(server: &Server) -> Result<(), Box<dyn Error>> {
-    let stopper = server.stopper();
-    ctrlc::set_handler(move || stopper.stop())?;
     Ok(())
 }
 
@@ -91,7 +107,8 @@ fn engine_names() -> Vec<EngineNames> {
     linked.chain([EngineNames { name: route::ENGINE.to_owned(), aliases: Vec::new() }]).collect()
 }
 
-fn read(cli: &Cli, engines: &[EngineNames]) -> Result<Configuration, Box<dyn Error>> {
+/// Reads the configuration that the command line names, or the one built in.
+pub(crate) fn read(cli: &Cli, engines: &[EngineNames]) -> Result<Configuration, Box<dyn Error>> {
     let mut defines = Defines::new();
     for define in &cli.defines {
         defines.add(define)?;
@@ -124,9 +141,12 @@ fn start_log(level: i64) {
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 }
 
+/// An engine and the files for it.
+type Chosen = (Arc<dyn Engine>, Vec<Source>);
+
 /// Takes the engine and the files from the command line, else from the configuration; the built-in script if neither
 /// names one.
-fn choose(cli: &Cli, configuration: &Configuration) -> Result<(Arc<dyn Engine>, Vec<Source>), Box<dyn Error>> {
+fn choose(cli: &Cli, configuration: &Configuration) -> Result<Chosen, Box<dyn Error>> {
     let name = cli.cfgengine.as_deref().or(configuration.engine.as_deref());
     let name = name.ok_or("the configuration names no engine: add `cfgengine \"lua\"` or use --cfgengine")?;
     if name == route::ENGINE {

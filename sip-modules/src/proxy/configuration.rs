@@ -44,6 +44,8 @@ pub struct Configuration {
     pub policy: Policy,
     /// What one callback may use.
     pub limits: Limits,
+    /// `rpc.socket`: where JSON-RPC is answered.
+    pub rpc_socket: Option<PathBuf>,
     /// The values that modules read.
     pub settings: ProxySettings,
     /// `debug`: Kamailio's log level, -5 to 5.
@@ -113,6 +115,7 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
                 .default_int(200)
                 .doc("How deep script functions may call each other; 0 for no limit."),
         )
+        .global(Param::str("rpc.socket").doc("The unix socket that answers JSON-RPC; none if it is empty or not set."))
         .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
         .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
         .global(Param::choice("kemi.onsend_route_callback", &["none", ""]).doc("There is no such route here."))
@@ -218,6 +221,7 @@ impl Configuration {
             },
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
             limits: limits(&settings),
+            rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
             settings: proxy_settings(&settings),
             debug: settings.int("debug").unwrap_or_default(),
             defines: {
@@ -380,6 +384,14 @@ mod tests {
         assert_eq!(c.settings.transaction.failure_reply_mode, FailureReplyMode::DropEarlier);
         assert!(c.settings.full_lr);
         assert_eq!((c.route_names.reply, c.policy), (None, Policy::Compat));
+    }
+
+    #[test]
+    fn the_rpc_socket_is_a_path_or_absent() {
+        assert_eq!(check("rpc.socket=\"/run/p.sock\"").unwrap().rpc_socket, Some(PathBuf::from("/run/p.sock")));
+        assert_eq!(check("rpc.socket=\"\"").unwrap().rpc_socket, None);
+        assert_eq!(check("").unwrap().rpc_socket, None);
+        assert!(check("rpc.sockt=\"x\"").unwrap_err().contains("did you mean 'rpc.socket'?"));
     }
 
     #[test]

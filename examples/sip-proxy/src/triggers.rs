@@ -1,0 +1,102 @@
+//! What makes a running proxy stop or reload: signals and changed files.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use kemi::Program;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use sip_modules::proxy::{Cx, Stopper};
+use sip_modules::rpc::reload;
+
+use crate::watch::Watch;
+
+/// The stack of the thread that reloads: the script is compiled on it.
+const STACK: usize = 16 << 20;
+
+/// The threads behind the signals; they end when this is dropped.
+pub(crate) struct Triggers {
+    signals: Handle,
+    /// Dropped to end the watch.
+    watching: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Triggers {
+    /// Stops the workers on SIGINT and SIGTERM, reloads on SIGHUP and when a watched file changes.
+    pub(crate) fn start(
+        stopper: Stopper,
+        program: &Arc<Program<Cx>>,
+        watch: Option<Watch>,
+    ) -> Result<Triggers, Box<dyn Error>> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut triggers = Triggers { signals: signals.handle(), watching: None, threads: Vec::new() };
+
+        // A reload takes its time on a thread of its own, so that the proxy can be stopped meanwhile. One that waits is
+        // enough: it will see whatever the next one would.
+        let (reloads, wanted) = sync_channel(1);
+        let reloading = program.clone();
+        triggers
+            .spawn(Builder::new().name("reload".to_owned()).stack_size(STACK), move || work(&reloading, &wanted))?;
+
+        if let Some(watch) = watch {
+            let (watching, end) = channel();
+            let reloads = reloads.clone();
+            triggers.watching = Some(watching);
+            triggers.spawn(Builder::new().name("watch".to_owned()), move || {
+                watch.run(&end, || want(&reloads, "a changed file"));
+            })?;
+        }
+        triggers.spawn(Builder::new().name("signals".to_owned()), move || {
+            for signal in signals.forever() {
+                match signal {
+                    SIGHUP => want(&reloads, "SIGHUP"),
+                    _ => stopper.stop(),
+                }
+            }
+        })?;
+        Ok(triggers)
+    }
+
+    fn spawn(&mut self, builder: Builder, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(builder.spawn(work)?);
+        Ok(())
+    }
+}
+
+impl Drop for Triggers {
+    fn drop(&mut self) {
+        self.signals.close();
+        self.watching = None;
+        for thread in self.threads.drain(..).rev() {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!("the thread '{name}' panicked; this is a bug in the proxy");
+            }
+        }
+    }
+}
+
+fn want(reloads: &SyncSender<&'static str>, trigger: &'static str) {
+    match reloads.try_send(trigger) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => tracing::debug!("reload by {trigger}: one is waiting already"),
+        Err(TrySendError::Disconnected(_)) => {
+            tracing::error!("reload by {trigger}: the thread for it is gone; restart the proxy");
+        }
+    }
+}
+
+/// Reloads whenever it is wanted. How it went is in the log, and nobody else waits for it.
+fn work(program: &Program<Cx>, wanted: &Receiver<&'static str>) {
+    for trigger in wanted {
+        if program.files().is_empty() {
+            tracing::warn!("reload by {trigger}: there is no script, the route is compiled in");
+            continue;
+        }
+        let _ = reload(program, trigger);
+    }
+}

@@ -1,0 +1,573 @@
+//! Reloads: by JSON-RPC, by signal and by a changed file; what is broken changes nothing, and nobody who is being served
+//! notices.
+
+mod support;
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sip_modules::rpc::{ClientError, Params, RpcError, call};
+use support::{Phone, Proxy, Received, unique};
+
+/// How a language writes what these tests need.
+struct Language {
+    engine: &'static str,
+    /// The module that Kamailio has for it.
+    module: &'static str,
+    ending: &'static str,
+    /// A route that answers `VERSION`.
+    route: &'static str,
+    /// A route that answers what the module `helper` says.
+    importing: &'static str,
+    /// The module `helper`, which says `VERSION`.
+    helper: &'static str,
+    /// What cannot be loaded: the error's code, the line, a part of the text, the script.
+    broken: [(&'static str, Option<u64>, &'static str, &'static str); 4],
+}
+
+const LUA: Language = Language {
+    engine: "lua",
+    module: "app_lua",
+    ending: "lua",
+    route: "function ksr_request_route()\n  KSR.sl.sl_send_reply(200, 'VERSION')\nend\n",
+    importing: "local helper = require('helper')\n\
+                function ksr_request_route() KSR.sl.sl_send_reply(200, helper.version()) end\n",
+    helper: "return { version = function() return 'VERSION' end }\n",
+    broken: [
+        ("syntax", Some(2), "", "function ksr_request_route()\n  if then\nend\n"),
+        ("missing-callback", None, "did you mean 'ksr_request_rout'?", "function ksr_request_rout() end\n"),
+        (
+            "unknown-function",
+            Some(2),
+            "did you mean KSR.sl.sl_send_reply?",
+            "function ksr_request_route()\n  KSR.sl.sl_sned_reply(200, 'OK')\nend\n",
+        ),
+        ("runtime", Some(3), "boom", "function ksr_request_route()\nend\nerror('boom')\n"),
+    ],
+};
+
+const RHAI: Language = Language {
+    engine: "rhai",
+    module: "app_rhai",
+    ending: "rhai",
+    route: "fn ksr_request_route() {\n  KSR.sl.sl_send_reply(200, \"VERSION\");\n}\n",
+    importing: "fn ksr_request_route() { import \"helper\" as helper; KSR.sl.sl_send_reply(200, helper::version()); }\n",
+    helper: "fn version() { \"VERSION\" }\n",
+    broken: [
+        ("syntax", Some(2), "", "fn ksr_request_route() {\n  if { }\n}\n"),
+        ("missing-callback", None, "did you mean 'ksr_request_rout'?", "fn ksr_request_rout() { }\n"),
+        (
+            "unknown-function",
+            Some(2),
+            "did you mean KSR.sl.sl_send_reply?",
+            "fn ksr_request_route() {\n  KSR.sl.sl_sned_reply(200, \"OK\");\n}\n",
+        ),
+        ("runtime", Some(3), "boom", "fn ksr_request_route() {\n}\nthrow \"boom\";\n"),
+    ],
+};
+
+const PYTHON: Language = Language {
+    engine: "python",
+    module: "app_python3",
+    ending: "py",
+    route: "import KSR\ndef ksr_request_route():\n    KSR.sl.sl_send_reply(200, 'VERSION')\n",
+    importing: "import KSR\nimport helper\n\
+                def ksr_request_route():\n    KSR.sl.sl_send_reply(200, helper.version())\n",
+    helper: "def version():\n    return 'VERSION'\n",
+    broken: [
+        ("syntax", Some(2), "", "def ksr_request_route():\n    if then\n"),
+        ("missing-callback", None, "did you mean 'ksr_request_rout'?", "def ksr_request_rout():\n    pass\n"),
+        (
+            "unknown-function",
+            Some(2),
+            "did you mean KSR.sl.sl_send_reply?",
+            "def ksr_request_route():\n    KSR.sl.sl_sned_reply(200, 'OK')\n",
+        ),
+        ("runtime", Some(3), "boom", "def ksr_request_route():\n    pass\nraise ValueError('boom')\n"),
+    ],
+};
+
+const JS: Language = Language {
+    engine: "js",
+    module: "app_jsdt",
+    ending: "js",
+    route: "function ksr_request_route() {\n  KSR.sl.sl_send_reply(200, 'VERSION');\n}\n",
+    importing: "const helper = require('./helper');\n\
+                function ksr_request_route() { KSR.sl.sl_send_reply(200, helper.version()); }\n",
+    helper: "exports.version = () => 'VERSION';\n",
+    broken: [
+        ("syntax", Some(2), "", "function ksr_request_route() {\n  if { }\n}\n"),
+        ("missing-callback", None, "did you mean 'ksr_request_rout'?", "function ksr_request_rout() { }\n"),
+        (
+            "unknown-function",
+            Some(2),
+            "did you mean KSR.sl.sl_send_reply?",
+            "function ksr_request_route() {\n  KSR.sl.sl_sned_reply(200, 'OK');\n}\n",
+        ),
+        ("runtime", Some(3), "boom", "function ksr_request_route() {\n}\nthrow new Error('boom');\n"),
+    ],
+};
+
+macro_rules! for_each_language {
+    ($($test:ident)*) => {
+        for_each_language! { @ lua LUA $($test)* }
+        for_each_language! { @ rhai RHAI $($test)* }
+        for_each_language! { @ python PYTHON $($test)* }
+        for_each_language! { @ js JS $($test)* }
+    };
+    (@ $module:ident $language:ident $($test:ident)*) => {
+        mod $module {
+            $(#[test] fn $test() { super::$test(&super::$language); })*
+        }
+    };
+}
+
+for_each_language! {
+    all_workers_take_a_new_version_up
+    a_broken_script_changes_nothing
+    a_signal_reloads
+    a_changed_file_reloads
+    an_imported_module_is_reloaded_along
+    no_request_is_lost_while_reloading
+    a_call_in_progress_survives
+}
+
+/// A folder with a script and a socket, gone with the test.
+struct Folder {
+    path: PathBuf,
+    script: PathBuf,
+}
+
+impl Folder {
+    fn new(language: &Language) -> Folder {
+        let path = std::env::temp_dir().join(format!("sip-reload-{}-{}", std::process::id(), unique()));
+        fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Folder { script: path.join(format!("route.{}", language.ending)), path }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.script, text).expect("the folder can be written");
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path.join("rpc.sock")
+    }
+
+    fn start(&self, language: &Language, more: &[&str]) -> Proxy {
+        let (script, socket) = (text(&self.script), text(&self.socket()));
+        Proxy::start(&[&["--cfgengine", language.engine, "--script", &script, "--rpc", &socket], more].concat())
+    }
+
+    fn call(&self, method: &str) -> Result<Value, RpcError> {
+        match call(&self.socket(), method, &Params::none()) {
+            Ok(result) => Ok(result),
+            Err(ClientError::Rpc(error)) => Err(error),
+            Err(error) => panic!("{method}: {error}"),
+        }
+    }
+
+    fn reload(&self, language: &Language) -> Value {
+        self.call(&format!("{}.reload", language.module)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Waits until the workers run a version.
+    fn expect_version(&self, language: &Language, version: u64) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let status = self.call(&format!("{}.list", language.module)).expect("list has no reason to fail");
+            if workers(&status) == [version, version] {
+                assert_eq!(status["version"], version, "{status}");
+                return;
+            }
+            assert!(Instant::now() < deadline, "no version {version}: {status}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder left in the temporary directory harms nobody.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("the temporary folder's name is text").to_owned()
+}
+
+fn version(template: &str, version: &str) -> String {
+    template.replace("VERSION", version)
+}
+
+fn workers(status: &Value) -> Vec<u64> {
+    let workers = status["workers"].as_array().expect("the status has workers");
+    workers.iter().filter_map(|worker| worker["version"].as_u64()).collect()
+}
+
+fn send_options(phone: &Phone, proxy: &Proxy) {
+    let (id, me, to) = (unique(), phone.address, proxy.address);
+    phone.send(&format!(
+        "OPTIONS sip:{to} SIP/2.0\n\
+         Via: SIP/2.0/UDP {me};branch=z9hG4bKreload{id};rport\n\
+         Max-Forwards: 70\n\
+         From: <sip:me@{me}>;tag=x{id}\n\
+         To: <sip:{to}>\n\
+         Call-ID: reload-{id}\n\
+         CSeq: 1 OPTIONS\n\
+         Content-Length: 0\n\n"
+    ));
+}
+
+fn reason(reply: &Received) -> String {
+    let line = reply.text.lines().next().unwrap_or_default();
+    line.strip_prefix("SIP/2.0 200 ").unwrap_or_else(|| panic!("expected a 200, got {line}")).to_owned()
+}
+
+/// Asks from several ports, so that the kernel has both workers answer.
+fn expect_answers(proxy: &Proxy, expected: &str) {
+    for _ in 0..8 {
+        let phone = Phone::new(proxy);
+        send_options(&phone, proxy);
+        assert_eq!(reason(&phone.receive()), expected);
+    }
+}
+
+fn hang_up(proxy: &Proxy) {
+    let pid = proxy.pid().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill can be run").success());
+}
+
+fn all_workers_take_a_new_version_up(language: &Language) {
+    let folder = Folder::new(language);
+    folder.write(&version(language.route, "V1"));
+    let proxy = folder.start(language, &[]);
+    expect_answers(&proxy, "V1");
+    folder.write(&version(language.route, "V2"));
+    expect_answers(&proxy, "V1");
+
+    let done = folder.reload(language);
+    assert_eq!((&done["old"], &done["new"]), (&json!(1), &json!(2)), "{done}");
+    assert_eq!(workers(&done), [2, 2], "{done}");
+    assert!(done["took_ms"].is_u64(), "{done}");
+    expect_answers(&proxy, "V2");
+
+    let status = folder.call(&format!("{}.list", language.module)).expect("list has no reason to fail");
+    assert_eq!((&status["engine"], &status["version"]), (&json!(language.engine), &json!(2)));
+    assert_eq!(status["files"], json!([text(&folder.script)]));
+    proxy.expect_log("reload by RPC: version 1 -> 2, 2 workers");
+}
+
+fn a_broken_script_changes_nothing(language: &Language) {
+    let folder = Folder::new(language);
+    folder.write(&version(language.route, "V1"));
+    let proxy = folder.start(language, &[]);
+    folder.write(&version(language.route, "V2"));
+    folder.reload(language);
+    let method = format!("{}.reload", language.module);
+    for (number, (code, line, part, script)) in language.broken.into_iter().enumerate() {
+        folder.write(script);
+        let error = folder.call(&method).expect_err(code);
+        let data = error.data.clone().unwrap_or_default();
+        assert_eq!((error.code, &data["code"]), (RpcError::SERVER, &json!(code)), "{error}: {data}");
+        assert_eq!(data["place"]["line"].as_u64(), line, "{error}");
+        assert!(error.message.contains(part), "{error}");
+        if line.is_some() {
+            assert_eq!(data["place"]["file"], json!(text(&folder.script)), "{error}");
+        }
+        folder.expect_version(language, 2);
+        expect_answers(&proxy, "V2");
+        let failures = proxy.log().matches("reload by RPC failed, version 2 goes on").count();
+        assert_eq!(failures, number + 1, "once in the log:\n{}", proxy.log());
+    }
+    fs::remove_file(&folder.script).expect("it is there");
+    let gone = folder.call(&method).expect_err("there is no file");
+    assert!(gone.message.contains(&text(&folder.script)) && gone.message.contains("[unreadable]"), "{gone}");
+    expect_answers(&proxy, "V2");
+
+    folder.write(&version(language.route, "V3"));
+    assert_eq!(folder.reload(language)["new"], 3);
+    expect_answers(&proxy, "V3");
+}
+
+fn a_signal_reloads(language: &Language) {
+    let folder = Folder::new(language);
+    folder.write(&version(language.route, "V1"));
+    let mut proxy = folder.start(language, &[]);
+    folder.write(&version(language.route, "V2"));
+    hang_up(&proxy);
+    proxy.expect_log("reload by SIGHUP: version 1 -> 2, 2 workers");
+    folder.expect_version(language, 2);
+    expect_answers(&proxy, "V2");
+
+    folder.write(language.broken[0].3);
+    hang_up(&proxy);
+    proxy.expect_log("reload by SIGHUP failed, version 2 goes on");
+    expect_answers(&proxy, "V2");
+
+    folder.write(&version(language.route, "V3"));
+    hang_up(&proxy);
+    folder.expect_version(language, 3);
+    expect_answers(&proxy, "V3");
+
+    let idle = UnixStream::connect(folder.socket()).expect("the proxy listens");
+    let pid = proxy.pid().to_string();
+    assert!(Command::new("kill").arg(&pid).status().expect("kill can be run").success());
+    assert!(proxy.wait(), "SIGTERM ends it in good order:\n{}", proxy.log());
+    assert!(!folder.socket().exists(), "the socket goes with it");
+    drop(idle);
+}
+
+fn a_changed_file_reloads(language: &Language) {
+    let folder = Folder::new(language);
+    folder.write(&version(language.route, "V1"));
+    let proxy = folder.start(language, &["--watch"]);
+    folder.write(&version(language.route, "V2"));
+    folder.expect_version(language, 2);
+    expect_answers(&proxy, "V2");
+
+    folder.write(language.broken[0].3);
+    let failed = "reload by a changed file failed, version 2 goes on";
+    proxy.expect_log(failed);
+    // Long enough for two more looks at the file.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(proxy.log().matches(failed).count(), 1, "once for each change:\n{}", proxy.log());
+    expect_answers(&proxy, "V2");
+
+    // Editors write another file and rename it.
+    let other = folder.path.join("other");
+    fs::write(&other, version(language.route, "V3")).expect("the folder can be written");
+    fs::rename(&other, &folder.script).expect("the folder can be written");
+    folder.expect_version(language, 3);
+    expect_answers(&proxy, "V3");
+}
+
+fn an_imported_module_is_reloaded_along(language: &Language) {
+    let folder = Folder::new(language);
+    let helper = folder.path.join(format!("helper.{}", language.ending));
+    let write = |name: &str| fs::write(&helper, version(language.helper, name)).expect("the folder can be written");
+    write("V1");
+    folder.write(language.importing);
+    let proxy = folder.start(language, &[]);
+    expect_answers(&proxy, "V1");
+    for number in 2..5 {
+        write(&format!("V{number}"));
+        folder.reload(language);
+        expect_answers(&proxy, &format!("V{number}"));
+    }
+}
+
+fn no_request_is_lost_while_reloading(language: &Language) {
+    const REQUESTS: usize = 500;
+    const RELOADS: u64 = 20;
+    let folder = Folder::new(language);
+    folder.write(&version(language.route, "V1"));
+    let proxy = folder.start(language, &[]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let phone = Phone::new(&proxy);
+                    let mut answered = 0;
+                    while answered < REQUESTS || !done.load(Ordering::Acquire) {
+                        // Several at a time, so that some wait while a worker changes its script.
+                        for _ in 0..10 {
+                            send_options(&phone, &proxy);
+                        }
+                        for _ in 0..10 {
+                            let answer = reason(&phone.receive());
+                            assert!(answer.starts_with('V'), "{answer}");
+                            answered += 1;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for number in 2..RELOADS + 2 {
+            folder.write(&version(language.route, &format!("V{number}")));
+            let result = folder.reload(language);
+            assert_eq!((&result["new"], workers(&result)), (&json!(number), vec![number, number]), "{result}");
+        }
+        done.store(true, Ordering::Release);
+        for caller in callers {
+            caller.join().expect("no request is lost");
+        }
+    });
+    expect_answers(&proxy, "V21");
+    assert!(!proxy.log().contains("ERROR"), "{}", proxy.log());
+}
+
+fn a_call_in_progress_survives(language: &Language) {
+    let basic = format!("{}/scripts/basic.{}", env!("CARGO_MANIFEST_DIR"), language.ending);
+    let basic = fs::read_to_string(basic).expect("the basic script is there");
+    let write =
+        |folder: &Folder, name: &str| folder.write(&basic.replace("failed with ", &format!("{name} failed with ")));
+    let folder = Folder::new(language);
+    write(&folder, "V1");
+    let proxy = folder.start(language, &[]);
+    let (caller, callee) = (Phone::new(&proxy), Phone::new(&proxy));
+    let uri = format!("sip:callee@{}", callee.address);
+    let ring = || {
+        let call = caller.invite(&uri);
+        let invite = callee.request("INVITE");
+        callee.answer(&invite, 180, "Ringing");
+        caller.reply(180);
+        (call, invite)
+    };
+
+    let (call, invite) = ring();
+    write(&folder, "V2");
+    folder.reload(language);
+    callee.answer(&invite, 180, "Ringing");
+    caller.reply(180);
+    callee.answer(&invite, 200, "OK");
+    let ok = caller.reply(200);
+    folder.reload(language);
+    caller.send(&call.ack(&caller, &ok));
+    callee.request("ACK");
+    folder.reload(language);
+    caller.send(&call.bye(&caller, &ok));
+    let bye = callee.request("BYE");
+    callee.answer(&bye, 200, "OK");
+    caller.reply(200);
+
+    // A failure route that the old script has set is called in the new one.
+    let (call, invite) = ring();
+    write(&folder, "V3");
+    folder.reload(language);
+    callee.answer(&invite, 486, "Busy Here");
+    callee.request("ACK");
+    let busy = caller.reply(486);
+    caller.send(&call.ack_failure(&caller, &busy));
+    proxy.expect_log("V3 failed with 486");
+
+    // Without the function the call fails as it would without a failure route.
+    let (call, invite) = ring();
+    folder.write(&basic.replace("ksr_failure_manage", "ksr_failure_other"));
+    folder.reload(language);
+    callee.answer(&invite, 486, "Busy Here");
+    callee.request("ACK");
+    let busy = caller.reply(486);
+    caller.send(&call.ack_failure(&caller, &busy));
+    assert_eq!(proxy.log().matches("failed with 486").count(), 1, "{}", proxy.log());
+}
+
+fn sip_proxy(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sip-proxy")).args(args).output().expect("the proxy can be run")
+}
+
+/// Runs the client; the output, or what it says on failing.
+fn ask(args: &[&str]) -> Result<Value, String> {
+    let output = sip_proxy(args);
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout).expect("the client prints JSON"));
+    }
+    assert_eq!(output.status.code(), Some(1));
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_client_asks_a_running_proxy() {
+    let folder = Folder::new(&LUA);
+    let (socket, config) = (text(&folder.socket()), text(&folder.path.join("proxy.cfg")));
+    let absent = ask(&["--rpc", &socket, "rpc", "core.version"]).expect_err("nobody listens yet");
+    assert!(absent.contains(&format!("core.version: there is no socket {socket}")), "{absent}");
+    let whom = ask(&["rpc", "core.version"]).expect_err("no socket is named");
+    assert!(whom.contains("--rpc PATH"), "{whom}");
+
+    let listen = "listen=udp:127.0.0.1:5060\ncfgengine \"lua\"\nloadmodule \"sl.so\"\n";
+    fs::write(&config, listen).expect("the folder can be written");
+    let unset = ask(&["-f", &config, "rpc", "core.version"]).expect_err("the configuration names no socket");
+    assert!(unset.contains("rpc.socket"), "{unset}");
+    fs::write(&config, format!("rpc.socket=\"{socket}\"\n{listen}")).expect("the folder can be written");
+    folder.write(&version(LUA.route, "V1"));
+    let proxy = Proxy::start(&["-f", &config, "--script", &text(&folder.script)]);
+
+    // The socket comes from the configuration, or from the flag, before or after the word.
+    let answer = ask(&["-f", &config, "rpc", "core.version"]).expect("it runs");
+    assert_eq!(answer, json!(format!("sip-proxy {}", env!("CARGO_PKG_VERSION"))));
+    let sockets = ask(&["rpc", "--rpc", &socket, "core.sockets"]).expect("it runs");
+    assert_eq!(sockets, json!([{ "proto": "udp", "address": "127.0.0.1", "port": proxy.address.port() }]));
+    let api = ask(&["--rpc", &socket, "rpc", "app_lua.api_list"]).expect("it runs");
+    let exports = api["exports"].as_array().expect("the dump has exports");
+    assert!(exports.iter().any(|export| export["script_name"] == "KSR.sl.sl_send_reply"), "{api}");
+    let methods = ask(&["--rpc", &socket, "rpc", "system.listMethods"]).expect("it runs");
+    let names: Vec<&str> = methods.as_array().into_iter().flatten().filter_map(|m| m["name"].as_str()).collect();
+    let expected = [
+        "app_lua.api_list",
+        "app_lua.list",
+        "app_lua.reload",
+        "core.sockets",
+        "core.uptime",
+        "core.version",
+        "system.listMethods",
+        "tm.stats",
+        "ul.stats",
+    ];
+    assert_eq!(names, expected);
+
+    for (args, expected) in [
+        (&["app_lua.relaod"][..], "there is no method app_lua.relaod; did you mean app_lua.reload?"),
+        (&["app_jsdt.reload"], "app_jsdt.reload: the engine in use is 'lua', whose methods begin with app_lua"),
+        (&["app_lua.reload", "0"], "app_lua.reload takes no parameters, got 1"),
+        (&["core.version", "-1", "text"], "core.version takes no parameters, got 2"),
+    ] {
+        let error = ask(&[&["--rpc", &socket, "rpc"], args].concat()).expect_err("it is a mistake");
+        assert!(error.contains(expected), "{error}");
+    }
+
+    folder.write(LUA.broken[3].3);
+    let error = ask(&["--rpc", &socket, "rpc", "app_lua.reload"]).expect_err("the script throws");
+    assert!(error.starts_with("sip-proxy: app_lua.reload: lua: ") && error.contains("route.lua:3: boom"), "{error}");
+}
+
+#[test]
+fn registrations_and_transactions_are_counted() {
+    let folder = Folder::new(&LUA);
+    let proxy = Proxy::start(&["--cfgengine", "rust", "--rpc", &text(&folder.socket())]);
+    let (caller, callee) = (Phone::new(&proxy), Phone::new(&proxy));
+    callee.register("alice");
+    let contacts = folder.call("ul.stats").expect("it runs");
+    assert_eq!(contacts, json!([{ "table": "location", "records": 1, "contacts": 1, "expired": 0 }]));
+    caller.invite(&format!("sip:alice@{}", proxy.address));
+    callee.request("INVITE");
+    let transactions = folder.call("tm.stats").expect("it runs");
+    assert_eq!((&transactions["created"], &transactions["current"]), (&json!(1), &json!(1)), "{transactions}");
+
+    // A route that is compiled in has nothing to reload.
+    let error = folder.call("app_lua.reload").expect_err("there is no script");
+    assert!(error.message.contains("the engine in use is 'rust', whose route is compiled in"), "{error}");
+    hang_up(&proxy);
+    proxy.expect_log("reload by SIGHUP: there is no script, the route is compiled in");
+}
+
+#[test]
+fn a_second_proxy_does_not_take_the_socket() {
+    let folder = Folder::new(&LUA);
+    let socket = text(&folder.socket());
+    let proxy = Proxy::start(&["--rpc", &socket]);
+    let second = sip_proxy(&["-l", "udp:127.0.0.1:0", "--rpc", &socket]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot listen on {socket}: another process listens there")), "{said}");
+    assert!(folder.call("core.version").is_ok(), "the first one is not disturbed");
+
+    // One that was killed leaves its file behind; the next one takes it.
+    drop(proxy);
+    assert!(folder.socket().exists());
+    let _next = Proxy::start(&["--rpc", &socket]);
+    assert!(folder.call("core.version").is_ok());
+}
+
+#[test]
+fn a_script_that_is_built_in_cannot_be_watched() {
+    let output = sip_proxy(&["-l", "udp:127.0.0.1:0", "--watch"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no file to watch"));
+}

@@ -1,0 +1,91 @@
+//! The methods about the script, under the names that Kamailio gives them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kemi_core::{Program, Reloaded, ScriptError};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::proxy::EngineNames;
+use crate::rpc::{Methods, RpcError};
+
+/// How long a reload waits for workers that are busy; they take the version up when they are free.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Loads a program's script anew, and logs once what came of it.
+///
+/// `trigger` says who wanted it. The script is compiled on the calling thread, which needs the stack for it: 16 MiB.
+///
+/// # Errors
+/// What [`Program::reload`] reports; nothing has changed then.
+pub fn reload<C>(program: &Program<C>, trigger: &str) -> Result<Reloaded, ScriptError> {
+    let result = program.reload(PATIENCE);
+    match &result {
+        Ok(done) => {
+            let behind: Vec<&str> =
+                done.workers.iter().filter(|w| w.version < done.new).map(|worker| worker.name.as_str()).collect();
+            let Reloaded { old, new, took_ms, workers } = done;
+            let count = workers.len();
+            if behind.is_empty() {
+                tracing::info!(target: "kemi", "reload by {trigger}: version {old} -> {new}, {count} workers in {took_ms} ms");
+            } else {
+                let behind = behind.join(", ");
+                tracing::warn!(
+                    target: "kemi",
+                    "reload by {trigger}: version {old} -> {new}, {count} workers in {took_ms} ms, not yet worker {behind}"
+                );
+            }
+        }
+        Err(error) => {
+            let version = program.status().version;
+            tracing::error!(target: "kemi", "reload by {trigger} failed, version {version} goes on: {error:#}");
+        }
+    }
+    result
+}
+
+/// Adds `reload`, `list` and `api_list` under each module name of the program's engine, and says of other engines' names
+/// that they are not in use.
+pub(super) fn add<C: 'static>(
+    mut methods: Methods,
+    program: &Arc<Program<C>>,
+    api: &Arc<Value>,
+    engines: &[EngineNames],
+) -> Methods {
+    let engine = program.engine();
+    let own: Vec<&str> = engine.aliases().iter().copied().filter(|alias| alias.starts_with("app_")).collect();
+    for module in &own {
+        let program_of = || Arc::clone(program);
+        let (name, program) = (format!("{module}.reload"), program_of());
+        methods =
+            methods.add(name.clone(), "Loads the script's files anew, into all workers or none.", move |params| {
+                params.expect_none(&name)?;
+                to_json(&reload(&program, "RPC")?)
+            });
+        let (name, program) = (format!("{module}.list"), program_of());
+        methods =
+            methods.add(name.clone(), "Shows the script's files and the version each worker runs.", move |params| {
+                params.expect_none(&name)?;
+                to_json(&program.status())
+            });
+        let (name, api) = (format!("{module}.api_list"), api.clone());
+        methods = methods.add(name.clone(), "Shows every function that a script can call.", move |params| {
+            params.expect_none(&name)?;
+            Ok(Value::clone(&api))
+        });
+    }
+    let in_use = match own.as_slice() {
+        [] => format!("the engine in use is '{}', whose route is compiled in", engine.name()),
+        [module, ..] => format!("the engine in use is '{}', whose methods begin with {module}", engine.name()),
+    };
+    let all = engines.iter().flat_map(|engine| &engine.aliases);
+    for module in all.filter(|alias| alias.starts_with("app_") && !own.contains(&alias.as_str())) {
+        methods = methods.absent(module.as_str(), in_use.as_str());
+    }
+    methods
+}
+
+fn to_json(value: &impl Serialize) -> Result<Value, RpcError> {
+    serde_json::to_value(value).map_err(|error| RpcError::new(RpcError::INTERNAL, error.to_string()))
+}
