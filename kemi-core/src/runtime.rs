@@ -214,6 +214,9 @@ impl Runtime {
         let result = self.checked(export, args, interpreter);
         if self.exhausted.get().is_some() {
             // A nested callback has used up the budget: the one that called it ends, too.
+            if self.exhausted_at.borrow().is_none() {
+                *self.exhausted_at.borrow_mut() = interpreter.place();
+            }
             return Err(Box::new(Fault::Exit));
         }
         result.or_else(|fault| self.settle(export, fault, interpreter))
