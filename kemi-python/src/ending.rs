@@ -8,57 +8,173 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::fault;
+use crate::interpreter::Inner;
+use crate::memory::Counting;
 use crate::prelude::Prelude;
 
+/// What the trace function is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// It is not set.
+    Off,
+    /// It counts instructions of the byte code for `max_instructions`.
+    Count,
+    /// It ends the callback.
+    End,
+}
+
+/// The modules of Python's own library that release locks, which other threads would wait for, while a callback ends.
+///
+/// Others might wait for something themselves, such as an event loop for the tasks that it cancels.
+const LOCKING: &[&str] = &["importlib._bootstrap", "_frozen_importlib", "logging", "threading", "queue"];
+
+/// How many lines they may run in all.
+const SPARED: u32 = 10_000;
+
 thread_local! {
-    /// Whether the trace function is set on this thread. Python keeps it per thread as well.
-    static ARMED: Cell<bool> = const { Cell::new(false) };
+    /// Why the trace function is set on this thread. Python keeps it per thread as well.
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Off) };
+    /// How many lines of these modules may still run.
+    static LEFT: Cell<u32> = const { Cell::new(0) };
     /// How many calls into scripts run on this thread.
     static CALLS: Cell<u32> = const { Cell::new(0) };
+    /// The instance whose call is innermost; null if there is none. Set by guards only.
+    static CURRENT: Cell<*const Inner> = const { Cell::new(ptr::null()) };
 }
 
 /// Returns whether the script that runs on this thread is being ended.
 pub(crate) fn armed() -> bool {
-    ARMED.get()
+    MODE.get() == Mode::End
 }
 
 /// Raises `SystemExit`, and sees to it that nothing a script does about it gets further than its next line.
 pub(crate) fn raise(py: Python<'_>) {
-    // Without a call of ours around it nobody would take the trace function off again.
-    if CALLS.get() > 0 && !ARMED.replace(true) {
-        set(py);
-    }
+    arm(py);
     PySystemExit::new_err(()).restore(py);
 }
 
-/// Surrounds a call into a script: what ends inside does not end what is outside.
-pub(crate) struct Guard<'py> {
-    py: Python<'py>,
-    outer: bool,
-    pending: Option<PyErr>,
-}
-
-impl<'py> Guard<'py> {
-    pub(crate) fn enter(py: Python<'py>) -> Guard<'py> {
-        let pending = PyErr::take(py);
-        let outer = ARMED.replace(false);
-        if outer {
-            clear(py);
-        }
-        CALLS.set(CALLS.get() + 1);
-        Guard { py, outer, pending }
+/// Ends the running call if an exception was set on this thread for it; Python calls it while it makes that.
+pub(crate) fn strike(py: Python<'_>) {
+    if current(|inner| inner.struck()).unwrap_or(false) {
+        arm(py);
     }
 }
 
-impl Drop for Guard<'_> {
+fn arm(py: Python<'_>) {
+    // Without a call of ours around it nobody would take the trace function off again.
+    if CALLS.get() > 0 && MODE.replace(Mode::End) != Mode::End {
+        LEFT.set(SPARED);
+        set(py);
+    }
+}
+
+fn current<R>(run: impl FnOnce(&Inner) -> R) -> Option<R> {
+    // SAFETY: the guard that has set it borrows the instance, and puts back what was there before it goes.
+    unsafe { CURRENT.get().as_ref() }.map(run)
+}
+
+/// Surrounds a call into a script, or what the engine itself does in Python: what ends inside does not end what is
+/// outside.
+pub(crate) struct Guard<'a, 'py> {
+    py: Python<'py>,
+    inner: Option<&'a Inner>,
+    /// What was innermost before.
+    around: *const Inner,
+    /// Whether exceptions for the one around, and for this one, were held back before.
+    held: (bool, bool),
+    outermost: bool,
+    mode: Mode,
+    pending: Option<PyErr>,
+    memory: Option<Counting>,
+}
+
+impl<'a, 'py> Guard<'a, 'py> {
+    /// Begins a call of an instance, for which its limits hold.
+    pub(crate) fn call(py: Python<'py>, inner: &'a Inner) -> Guard<'a, 'py> {
+        Guard::enter(py, Some(inner))
+    }
+
+    /// Begins work of the engine's own, which no limit ends.
+    pub(crate) fn own(py: Python<'py>) -> Guard<'a, 'py> {
+        Guard::enter(py, None)
+    }
+
+    fn enter(py: Python<'py>, inner: Option<&'a Inner>) -> Guard<'a, 'py> {
+        let pending = PyErr::take(py);
+        let around = CURRENT.get();
+        let same = ptr::eq(around, inner.map_or(ptr::null(), ptr::from_ref));
+        let mut held = (false, false);
+        if !same {
+            held.0 = current(|around| {
+                let held = around.alarm.suspend(true);
+                if around.alarm.was_set() {
+                    drain(py);
+                }
+                held
+            })
+            .unwrap_or(false);
+        }
+        CURRENT.set(inner.map_or(ptr::null(), ptr::from_ref));
+        let outermost = inner.is_some_and(|inner| inner.alarm.begin());
+        if let Some(inner) = inner {
+            held.1 = inner.alarm.suspend(false);
+        }
+        let memory = (!same || outermost).then(|| match inner {
+            Some(inner) => Counting::begin(inner.runtime.registry().limits().max_memory, Some(&inner.alarm)),
+            None => Counting::begin(0, None),
+        });
+        let counts = inner.is_some_and(|inner| inner.runtime.registry().limits().max_instructions != 0);
+        let mode = MODE.get();
+        change(py, if counts { Mode::Count } else { Mode::Off });
+        CALLS.set(CALLS.get() + 1);
+        Guard { py, inner, around, held, outermost, mode, pending, memory }
+    }
+}
+
+impl Drop for Guard<'_, '_> {
     fn drop(&mut self) {
         CALLS.set(CALLS.get() - 1);
-        if ARMED.replace(self.outer) != self.outer {
-            if self.outer { set(self.py) } else { clear(self.py) }
+        self.memory.take();
+        let late = match self.inner {
+            Some(inner) => {
+                inner.alarm.suspend(self.held.1);
+                self.outermost && inner.alarm.end()
+            }
+            None => false,
+        };
+        if late {
+            drain(self.py);
+        }
+        change(self.py, self.mode);
+        CURRENT.set(self.around);
+        if !ptr::eq(self.around, self.inner.map_or(ptr::null(), ptr::from_ref)) {
+            current(|around| around.alarm.suspend(self.held.0));
         }
         if let Some(pending) = self.pending.take() {
             pending.restore(self.py);
         }
+    }
+}
+
+/// Lets an exception that was set on this thread come out, if it has not yet, and drops it.
+///
+/// No new one can be set: the caller has noted that the call is over or suspended.
+fn drain(py: Python<'_>) {
+    let mode = MODE.get();
+    change(py, Mode::Off);
+    // Whatever comes out is what was set.
+    let _ = Prelude::get(py).and_then(|prelude| prelude.call(py, "idle", ()));
+    change(py, mode);
+}
+
+fn change(py: Python<'_>, mode: Mode) {
+    let before = MODE.replace(mode);
+    match (before, mode) {
+        (Mode::Off, Mode::Off) => {}
+        (_, Mode::Off) => clear(py),
+        (Mode::Off, _) => set(py),
+        _ => {}
     }
 }
 
@@ -84,7 +200,7 @@ fn clear(py: Python<'_>) {
 
 unsafe extern "C" fn trace(
     _before: *mut ffi::PyObject,
-    _frame: *mut ffi::PyFrameObject,
+    frame: *mut ffi::PyFrameObject,
     event: c_int,
     arg: *mut ffi::PyObject,
 ) -> c_int {
@@ -93,7 +209,62 @@ unsafe extern "C" fn trace(
     if unwinding {
         return 0;
     }
-    // SAFETY: Python calls the trace function on an attached thread.
+    let goes_on = match MODE.get() {
+        Mode::Off => true,
+        Mode::Count => {
+            if event == ffi::PyTrace_CALL {
+                // SAFETY: Python calls the trace function on an attached thread, with a frame that is alive.
+                unsafe { count_in(frame) };
+            }
+            let ended = event == ffi::PyTrace_OPCODE && current(|inner| inner.runtime.spend(1, inner)).unwrap_or(false);
+            if ended {
+                MODE.set(Mode::End);
+                LEFT.set(SPARED);
+            }
+            !ended
+        }
+        // SAFETY: as above.
+        Mode::End => unsafe { spared(frame) },
+    };
+    if goes_on {
+        return 0;
+    }
+    // SAFETY: as above.
     unsafe { ffi::PyErr_SetNone(ffi::PyExc_SystemExit) };
     -1
+}
+
+/// Makes Python call the trace function for every instruction of a frame: a line that jumps to itself begins only once.
+///
+/// # Safety
+/// The thread is attached, and the frame is alive.
+unsafe fn count_in(frame: *mut ffi::PyFrameObject) {
+    // SAFETY: see above; the attribute is a flag of the frame.
+    unsafe {
+        if ffi::PyObject_SetAttrString(frame.cast(), c"f_trace_opcodes".as_ptr(), ffi::Py_True()) != 0 {
+            ffi::PyErr_Clear();
+        }
+    }
+}
+
+/// Returns whether a frame may go on since it may release a lock.
+///
+/// # Safety
+/// The thread is attached, and the frame is alive.
+unsafe fn spared(frame: *mut ffi::PyFrameObject) -> bool {
+    let left = LEFT.get();
+    if left == 0 {
+        return false;
+    }
+    // SAFETY: see above.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: see above; the frame is borrowed.
+    let frame = unsafe { Bound::from_borrowed_ptr(py, frame.cast()) };
+    let module = frame.getattr("f_globals").and_then(|globals| globals.get_item("__name__"));
+    let known = module.is_ok_and(|name| LOCKING.iter().any(|known| name.eq(known).unwrap_or(false)));
+    if !known || fault::of_script(&frame) {
+        return false;
+    }
+    LEFT.set(left - 1);
+    true
 }

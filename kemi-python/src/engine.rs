@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Runtime, ScriptError, Source};
+use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Lexis, Runtime, ScriptError, Source};
 use pyo3::prelude::*;
 
 use crate::fault;
@@ -33,6 +33,11 @@ impl Engine for PythonEngine {
     fn language(&self) -> String {
         let version = Python::version_str();
         format!("Python {}", version.split_whitespace().next().unwrap_or(version))
+    }
+
+    fn lexis(&self) -> Option<Lexis> {
+        let blocks = &[("\"\"\"", "\"\"\""), ("'''", "'''")];
+        Some(Lexis { line_comment: "#", blocks, quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

@@ -1,5 +1,7 @@
 //! Errors both ways: faults of native functions as exceptions, exceptions as errors for the host.
 
+use std::ffi::c_ulong;
+
 use kemi_core::{ErrorCode, Fault, Frame, Place, Runtime, ScriptError};
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PySyntaxError};
 use pyo3::ffi;
@@ -160,14 +162,29 @@ fn file_of(code: &Bound<'_, PyAny>) -> Option<String> {
 }
 
 /// Tells frames of scripts and their modules from those of Python's library.
-fn of_script(frame: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn of_script(frame: &Bound<'_, PyAny>) -> bool {
     frame.getattr("f_builtins").and_then(|builtins| builtins.contains(MARK)).unwrap_or(false)
 }
 
 /// Returns the line that the script on this thread is at.
 pub(crate) fn place(py: Python<'_>) -> Option<Place> {
     // SAFETY: the thread is attached; the result is a borrowed frame or null.
-    let mut next = unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) };
+    innermost(unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) })
+}
+
+/// Returns the line that the script on another thread is at.
+pub(crate) fn place_on(py: Python<'_>, thread: c_ulong) -> Option<Place> {
+    let frames = py.import("sys").and_then(|sys| sys.call_method0("_current_frames")).ok()?;
+    innermost(frames.get_item(thread).ok())
+}
+
+/// Returns where an exception came through a script last.
+pub(crate) fn place_of(py: Python<'_>, raised: &PyErr) -> Option<Place> {
+    Trace::of(py, raised).place
+}
+
+/// Finds the innermost frame of a script from a frame on outwards.
+fn innermost(mut next: Option<Bound<'_, PyAny>>) -> Option<Place> {
     let mut second_best = None;
     while let Some(object) = next {
         if of_script(&object) {

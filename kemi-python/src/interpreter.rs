@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kemi_core::{
-    Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value, nearest,
+    Arg, CallbackId, Control, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source, Value, nearest,
 };
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCFunction, PyDict, PyString, PyTuple, PyType};
 
+use crate::alarm::{self, Alarm};
 use crate::bind::{self, Link};
 use crate::ending::Guard;
 use crate::prelude::Prelude;
-use crate::{fault, value};
+use crate::{fault, memory, value};
 
 /// The owner of a loaded script; unloads it.
 pub(crate) struct Loaded(ManuallyDrop<Rc<Inner>>);
@@ -24,6 +25,7 @@ pub(crate) struct Loaded(ManuallyDrop<Rc<Inner>>);
 /// The state of a loaded script, which native calls share while they run.
 pub(crate) struct Inner {
     pub(crate) runtime: Rc<Runtime>,
+    pub(crate) alarm: Arc<Alarm>,
     link: Arc<Link>,
     /// The `Space` of `prelude.py`.
     space: Py<PyAny>,
@@ -60,8 +62,19 @@ impl Loaded {
         let globals = space.getattr("globals")?.cast_into::<PyDict>().map_err(PyErr::from)?.unbind();
         let message = space.getattr("message")?.unbind();
         let space = space.unbind();
+        let alarm = Alarm::new();
+        let limits = runtime.registry().limits();
+        if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0 {
+            alarm::start();
+        }
+        if limits.max_memory != 0 {
+            memory::install(py);
+        }
+        let late = alarm.clone();
+        runtime.on_interrupt(Some(Box::new(move || late.late())));
         let inner = Rc::new(Inner {
             runtime,
+            alarm,
             link,
             space,
             globals,
@@ -98,7 +111,7 @@ impl Drop for Loaded {
         self.0.link.cut();
         Python::attach(|py| {
             let closed = {
-                let _guard = Guard::enter(py);
+                let _guard = Guard::own(py);
                 self.0.space.bind(py).call_method0("close")
             };
             if let Err(error) = closed {
@@ -127,8 +140,10 @@ impl Inner {
         py: Python<'py>,
         run: impl FnOnce(&Inner, Python<'py>) -> PyResult<Bound<'py, PyAny>>,
     ) -> Result<Option<Bound<'py, PyAny>>, ScriptError> {
-        let _guard = Guard::enter(py);
-        let raised = match run(self, py) {
+        let _guard = Guard::call(py, self);
+        let result = run(self, py);
+        self.check_memory(py, &result, None);
+        let raised = match result {
             Ok(_) if self.runtime.ending().is_some() => {
                 self.ended.set(true);
                 return Ok(None);
@@ -218,6 +233,38 @@ impl Inner {
         function.call1(PyTuple::new(py, args)?)
     }
 
+    /// Ends the running call if an exception was set for it; called while Python makes that.
+    pub(crate) fn struck(&self) -> bool {
+        if self.alarm.was_set() {
+            let place = self.alarm.take_place();
+            if self.alarm.was_refused() {
+                self.out_of_memory(|| place);
+            } else if self.runtime.exhausted().is_none() {
+                self.runtime.exhaust(Limit::Time, place);
+            }
+        }
+        self.runtime.ending().is_some()
+    }
+
+    /// Ends the running call, to which memory was refused.
+    #[cold]
+    pub(crate) fn out_of_memory(&self, place: impl FnOnce() -> Option<Place>) {
+        memory::lift();
+        if self.runtime.exhausted().is_none() {
+            self.runtime.exhaust(Limit::Memory, place());
+        }
+    }
+
+    /// Ends the call that has just returned if memory was refused to it, whatever it made of that.
+    fn check_memory<T>(&self, py: Python<'_>, result: &PyResult<T>, function: Option<&Bound<'_, PyAny>>) {
+        if self.alarm.was_refused() {
+            self.out_of_memory(|| {
+                let raised = result.as_ref().err().and_then(|raised| fault::place_of(py, raised));
+                raised.or_else(|| function.and_then(place_of))
+            });
+        }
+    }
+
     fn finish(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Result<Value, ScriptError> {
         match result {
             _ if self.runtime.ending().is_some() => Ok(Value::Nil),
@@ -240,14 +287,14 @@ impl Inner {
 impl Interpreter for Inner {
     fn resolve(&self, name: &str) -> bool {
         Python::attach(|py| {
-            let _guard = Guard::enter(py);
+            let _guard = Guard::own(py);
             self.find(py, name).is_some()
         })
     }
 
     fn functions(&self) -> Vec<String> {
         Python::attach(|py| {
-            let _guard = Guard::enter(py);
+            let _guard = Guard::own(py);
             let names = match self.object.get() {
                 Some(object) => object.bind(py).dir().map(|names| names.into_any()),
                 None => Ok(self.globals.bind(py).keys().into_any()),
@@ -262,9 +309,10 @@ impl Interpreter for Inner {
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
         Python::attach(|py| {
-            let _guard = Guard::enter(py);
+            let _guard = Guard::call(py, self);
             let function = self.handle(py, callback)?;
             let result = self.invoke(py, &function, args);
+            self.check_memory(py, &result, Some(&function));
             self.finish(py, result)
         })
     }

@@ -4,14 +4,17 @@
 //!
 #![doc = include_str!("../docs/scripts.md")]
 #![doc = include_str!("../docs/values.md")]
+#![doc = include_str!("../docs/limits.md")]
 #![doc = include_str!("../docs/hosts.md")]
 
+mod alarm;
 mod attach;
 mod bind;
 mod ending;
 mod engine;
 mod fault;
 mod interpreter;
+mod memory;
 mod prelude;
 mod trampoline;
 mod value;

@@ -105,6 +105,23 @@ class Loader(importlib.machinery.SourceFileLoader):
         exec(self.get_code(module.__name__), module.__dict__)
 
 
+# The instances by the name of their package.
+spaces = {}
+
+
+class Finder:
+    """Finds the modules of all instances for Python's import machinery.
+
+    It stays: taking a finder away may make an import that runs on another thread skip the one after it.
+    """
+
+    @staticmethod
+    def find_spec(fullname, path=None, target=None):
+        package, dot, _ = fullname.partition(".")
+        space = spaces.get(package) if dot else None
+        return space.find_spec(fullname, path) if space else None
+
+
 class Space:
     """The namespace of one instance: its global scope, its builtins, its own modules."""
 
@@ -126,7 +143,7 @@ class Space:
         package = types.ModuleType(self.package)
         package.__path__ = list(folders)
         sys.modules[self.package] = package
-        sys.meta_path.insert(0, self)
+        spaces[self.package] = self
         self.module = types.ModuleType(f"{self.package}.{stem}")
         self.globals = self.module.__dict__
         self.globals.update({"__builtins__": self.builtins, "__package__": self.package, root_name: root})
@@ -160,11 +177,9 @@ class Space:
                 getattr(module, item)
         return module if fromlist else self.root
 
-    def find_spec(self, fullname, path=None, target=None):
-        """Finds modules of this instance only; called by Python's import machinery as well."""
-        package, _, name = fullname.rpartition(".")
-        if package != self.package and not package.startswith(self.package + "."):
-            return None
+    def find_spec(self, fullname, path):
+        """Finds modules of this instance."""
+        name = fullname.rpartition(".")[2]
         for folder in path or ():
             inner = os.path.join(folder, name)
             for file, search in ((os.path.join(inner, "__init__.py"), [inner]), (inner + ".py", None)):
@@ -177,8 +192,7 @@ class Space:
 
     def close(self):
         """Empties the instance's modules, so that what they hold is freed now and not by a later collection."""
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        spaces.pop(self.package, None)
         prefix = self.package + "."
         names = [name for name in sys.modules if name == self.package or name.startswith(prefix)]
         modules = [sys.modules.pop(name) for name in names]
@@ -222,6 +236,12 @@ def has_attribute(object, name, /):
         return False
 
 
+def idle():
+    """Does nothing, but lets an exception that is pending on this thread come out."""
+    for _ in range(2):
+        pass
+
+
 def refuse(module, name, server=os.getpid()):
     """Replaces a function that would end the server; forked children keep it."""
     original = getattr(module, name)
@@ -251,3 +271,4 @@ for module in {os, sys.modules[os.name] if os.name in sys.modules else os}:
         refuse(module, name)
 if sys.version_info < (3, 12):
     cap_recursion()
+sys.meta_path.insert(0, Finder)

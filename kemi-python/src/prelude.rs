@@ -1,9 +1,10 @@
 //! What all instances of the process share: the classes and helpers of `prelude.py`.
 
 use pyo3::call::PyCallArgs;
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyDict, PyTuple};
+use pyo3::types::{PyCFunction, PyDict, PyTuple, PyType};
 
 use crate::ending;
 
@@ -23,6 +24,7 @@ impl Prelude {
             scope.set_item("__name__", "kemi")?;
             let code = builtins.call_method1("compile", (include_str!("prelude.py"), FILE, "exec"))?;
             builtins.call_method1("exec", (code, &scope))?;
+            scope.set_item("Ended", ended(py)?)?;
             hush(py)?;
             Ok(Prelude(scope.unbind()))
         })
@@ -42,6 +44,27 @@ impl Prelude {
     ) -> PyResult<Bound<'py, PyAny>> {
         self.item(py, name)?.call1(args)
     }
+}
+
+/// Makes the class of what is set on a thread whose script has exceeded a limit.
+///
+/// Python makes the exception itself only where something may catch it, on the script's thread and before any more of
+/// the script runs; that is native, and ends the call.
+fn ended(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let strike = PyCFunction::new_closure(
+        py,
+        Some(c"__init__"),
+        None,
+        |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| {
+            ending::strike(args.py());
+            // Python insists on None; the unit type would become an empty tuple.
+            args.py().None()
+        },
+    )?;
+    let scope = PyDict::new(py);
+    scope.set_item("__init__", strike)?;
+    scope.set_item("__module__", "kemi")?;
+    py.get_type::<PyType>().call1(("Ended", (py.get_type::<PySystemExit>(),), scope))
 }
 
 /// Keeps Python from reporting the generators and destructors that an exit cuts short.

@@ -131,6 +131,9 @@ unsafe fn enter(
                 return Some(ptr::null_mut());
             }
         };
+        if inner.alarm.was_refused() {
+            inner.out_of_memory(|| fault::place(py));
+        }
         let args = match usize::try_from(count) {
             // SAFETY: Python passes this many arguments.
             Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(args, count) },

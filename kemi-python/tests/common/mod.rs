@@ -1,8 +1,11 @@
 //! The host that the tests play: a context, exports of many shapes, a few callbacks.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use std::time::{Duration, Instant};
+
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Control, Instance, Outcome, Policy, Registry, Rest, Script, ScriptError, Source, Value,
+    Arg, CallbackId, Callbacks, Control, Instance, Limits, Outcome, Policy, Registry, Rest, Script, ScriptError,
+    Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_python::PythonEngine;
@@ -128,12 +131,16 @@ impl Host {
     }
 
     pub(crate) fn with(policy: Policy, root: &str) -> Host {
+        Host::limited(policy, root, Limits::default())
+    }
+
+    pub(crate) fn limited(policy: Policy, root: &str, limits: Limits) -> Host {
         kemi_python::link();
         let mut callbacks = Callbacks::new();
         let main = callbacks.optional("main", "main", &[]);
         let event = callbacks.optional("event", "event", &["a", "b"]);
         callbacks.named("branch", &[]);
-        let mut builder = Registry::builder().root(root).callbacks(callbacks).policy(policy);
+        let mut builder = Registry::builder().limits(limits).root(root).callbacks(callbacks).policy(policy);
         for module in ["", "echo", "log", "bad", "tm"] {
             builder = builder.module(module);
         }
@@ -177,4 +184,30 @@ pub(crate) fn check(body: &str) {
         Ok(outcome) => assert_eq!(outcome, Outcome::Value("done".into())),
         Err(error) => panic!("{error:#}"),
     }
+}
+
+/// Nothing here takes longer, unless a limit does not work.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// Runs `main`, whose lines from the third on are the body, and `event` afterwards, which must work.
+pub(crate) fn ends(host: &Host, prelude: &str, body: &str) -> (ScriptError, Cx) {
+    let lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let script =
+        format!("import KSR, contextlib, itertools\ndef main():\n{lines}\ndef event(a, b):\n    return a\n{prelude}\n");
+    let instance = host.load(&script).unwrap_or_else(|error| panic!("{body}: {error:#}"));
+    let begin = Instant::now();
+    let (result, cx) = host.call(&instance);
+    let error = result.map(|outcome| panic!("{body} ended in {outcome:?}")).unwrap_err();
+    assert!(begin.elapsed() < SOON, "{body} took {:?}", begin.elapsed());
+    for n in 0..3i64 {
+        let next = host.event(&instance, &[n.into(), 0.into()]);
+        assert_eq!(next.unwrap_or_else(|e| panic!("after {body}: {e:#}")), Outcome::Value(n.into()), "{body}");
+    }
+    (error, cx)
+}
+
+pub(crate) fn has_place(error: &ScriptError, body: &str) -> u32 {
+    let place = error.place.as_ref().unwrap_or_else(|| panic!("{body}: no place in {error:#}"));
+    assert_eq!(place.file, "test.py", "{body}");
+    place.line
 }

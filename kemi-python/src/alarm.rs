@@ -1,0 +1,239 @@
+//! How another thread reaches a script that has used up its time or memory.
+//!
+//! The watchdog must not wait for Python's lock: it calls with a lock of its own held, which a worker that holds
+//! Python's takes when its instance goes. It only asks; a thread of this crate takes Python's lock and sets the
+//! exception `Ended` on the worker's thread. Making the exception, on that thread, is what ends the call.
+
+use std::ffi::c_ulong;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use kemi_core::Place;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::fault;
+use crate::prelude::Prelude;
+
+/// How long a call may go on after an exception was set on its thread before the next one is.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// What one instance shares with the threads that end its calls.
+///
+/// The worker changes `call` and `suspended` with Python's lock held, and under the same lock the helper reads them:
+/// what is set is set for the call that runs.
+pub(crate) struct Alarm {
+    /// Python's number of the worker's thread.
+    thread: c_ulong,
+    /// The number of the outermost call into the script that runs; 0 while none does.
+    call: AtomicU64,
+    /// The number of the last one.
+    calls: AtomicU64,
+    /// Whether a call into another script, or work of the engine itself, is on top of it.
+    suspended: AtomicBool,
+    /// The call that the watchdog has named last.
+    named: AtomicU64,
+    /// The call that the helper was asked to end.
+    asked: AtomicU64,
+    /// Whether memory was refused to the call.
+    refused: AtomicBool,
+    /// Whether an exception was set on the worker's thread.
+    set: AtomicBool,
+    place: Mutex<Option<Place>>,
+}
+
+impl Alarm {
+    /// Creates the alarm for instances of the calling thread, which is attached to Python.
+    pub(crate) fn new() -> Arc<Alarm> {
+        Arc::new(Alarm {
+            // SAFETY: may be called at any time.
+            thread: unsafe { ffi::PyThread_get_thread_ident() },
+            call: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            suspended: AtomicBool::new(false),
+            named: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+            set: AtomicBool::new(false),
+            place: Mutex::new(None),
+        })
+    }
+
+    /// Notes that a call begins; returns whether it is the outermost.
+    pub(crate) fn begin(&self) -> bool {
+        if self.call.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        let call = self.calls.load(Ordering::Relaxed) + 1;
+        self.calls.store(call, Ordering::Relaxed);
+        self.call.store(call, Ordering::Release);
+        true
+    }
+
+    /// Notes that the outermost call is over; returns whether an exception for it may still be on its way.
+    pub(crate) fn end(&self) -> bool {
+        self.call.store(0, Ordering::Release);
+        if self.refused.load(Ordering::Relaxed) {
+            self.refused.store(false, Ordering::Relaxed);
+        }
+        self.set.load(Ordering::Relaxed) && self.set.swap(false, Ordering::Relaxed)
+    }
+
+    /// Keeps exceptions from being set, or allows them again; returns what was the case before.
+    pub(crate) fn suspend(&self, suspended: bool) -> bool {
+        let before = self.suspended.load(Ordering::Relaxed);
+        self.suspended.store(suspended, Ordering::Relaxed);
+        before
+    }
+
+    /// Returns whether an exception was set for the call that runs.
+    pub(crate) fn was_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether memory was refused to the call that runs.
+    #[inline]
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns where the script was when the first exception was set.
+    pub(crate) fn take_place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Notes that a call's time is over; for the watchdog, so it waits for nothing.
+    pub(crate) fn late(self: &Arc<Alarm>) {
+        let call = self.call.load(Ordering::Acquire);
+        // The call that was late may just have made room for another. The watchdog comes again only if this one's time
+        // is over, since it looked at the clock after the number was there.
+        if call != 0 && self.named.swap(call, Ordering::AcqRel) == call {
+            self.ask(call);
+        }
+    }
+
+    /// Notes that memory was refused; called by an allocation, so it does not touch Python.
+    #[cold]
+    pub(crate) fn refuse(self: &Arc<Alarm>) {
+        let call = self.call.load(Ordering::Relaxed);
+        if call != 0 && !self.refused.swap(true, Ordering::Relaxed) {
+            self.ask(call);
+        }
+    }
+
+    fn ask(self: &Arc<Alarm>, call: u64) {
+        if self.asked.swap(call, Ordering::AcqRel) != call
+            && let Some(helper) = helper()
+        {
+            // The helper's thread never ends, so there is somebody to receive it.
+            let _ = helper.send(Request { alarm: self.clone(), call });
+        }
+    }
+}
+
+/// Starts the helper's thread, if it does not run yet.
+pub(crate) fn start() {
+    helper();
+}
+
+fn helper() -> Option<&'static Sender<Request>> {
+    static HELPER: OnceLock<Option<Sender<Request>>> = OnceLock::new();
+    let start = || {
+        let (sender, requests) = mpsc::channel();
+        match thread::Builder::new().name("kemi python".to_owned()).spawn(move || serve(&requests)) {
+            Ok(_) => Some(sender),
+            Err(error) => {
+                tracing::error!(
+                    target: "kemi",
+                    engine = "python",
+                    "no thread to end scripts with, time and memory limits do not hold in pure Python: {error}"
+                );
+                None
+            }
+        }
+    };
+    HELPER.get_or_init(start).as_ref()
+}
+
+/// One call to be ended.
+struct Request {
+    alarm: Arc<Alarm>,
+    call: u64,
+}
+
+impl Request {
+    fn is_over(&self) -> bool {
+        self.alarm.call.load(Ordering::Acquire) != self.call
+    }
+
+    /// Sets the exception on the worker's thread, unless the call is over or suspended.
+    fn fulfil(&self, py: Python<'_>) {
+        if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(class) = Prelude::get(py).and_then(|prelude| prelude.item(py, "Ended")) else { return };
+        if !self.alarm.set.load(Ordering::Relaxed) {
+            let place = fault::place_on(py, self.alarm.thread);
+            // Looking for the place may have let the worker run.
+            if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
+                return;
+            }
+            *self.alarm.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+            self.alarm.set.store(true, Ordering::Relaxed);
+        }
+        // SAFETY: this thread is attached; the class is one of exceptions, and Python takes its own reference.
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.alarm.thread as _, class.as_ptr()) };
+    }
+}
+
+fn serve(requests: &Receiver<Request>) {
+    let mut open: Vec<Request> = Vec::new();
+    loop {
+        let first = if open.is_empty() {
+            requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            requests.recv_timeout(AGAIN)
+        };
+        match first {
+            Ok(request) => open.push(request),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        open.extend(requests.try_iter());
+        open.retain(|request| !request.is_over());
+        if !open.is_empty() {
+            Python::attach(|py| open.iter().for_each(|request| request.fulfil(py)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(alarm: &Alarm) -> u64 {
+        alarm.asked.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn an_interrupt_for_a_call_that_is_over_does_not_hit_the_next() {
+        let alarm = Alarm::new();
+        alarm.late();
+        assert_eq!(asked(&alarm), 0);
+        for call in 1..5 {
+            assert!(alarm.begin());
+            assert!(!alarm.begin(), "nested");
+            // Comes too late for the call before.
+            alarm.late();
+            assert_eq!(asked(&alarm), 0, "{call}");
+            assert!(!alarm.end());
+        }
+        alarm.begin();
+        alarm.late();
+        alarm.late();
+        assert_eq!(asked(&alarm), 5);
+    }
+}

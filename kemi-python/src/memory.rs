@@ -1,0 +1,246 @@
+//! The memory that a call may add: Python's large blocks and the arenas of its small ones are counted per thread.
+//!
+//! Python takes small objects from arenas, so hooks of the arenas and of the raw blocks see all of them and cost small
+//! objects nothing.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+use pyo3::ffi::{self, PyMemAllocatorDomain, PyMemAllocatorEx, PyObjectArenaAllocator};
+use pyo3::prelude::*;
+
+use crate::alarm::Alarm;
+
+/// Blocks of up to this size are still given for a while when the limit is reached, so that ending the call, which
+/// takes some too, does not fail.
+const SMALL: usize = 1 << 20;
+
+struct Account {
+    used: Cell<i64>,
+    limit: Cell<i64>,
+    /// From an `Arc` of the instance whose call runs; null where there is no limit.
+    alarm: Cell<*const Alarm>,
+}
+
+thread_local! {
+    static ACCOUNT: Account =
+        const { Account { used: Cell::new(0), limit: Cell::new(i64::MAX), alarm: Cell::new(ptr::null()) } };
+}
+
+/// Surrounds a call into a script with an account of its own.
+pub(crate) struct Counting {
+    used: i64,
+    limit: i64,
+    alarm: *const Alarm,
+}
+
+impl Counting {
+    /// Begins to count; a limit of 0 is none.
+    ///
+    /// The caller keeps the `Arc` until the result is dropped.
+    pub(crate) fn begin(limit: u64, alarm: Option<&Arc<Alarm>>) -> Counting {
+        let limit = if limit == 0 || alarm.is_none() { i64::MAX } else { i64::try_from(limit).unwrap_or(i64::MAX) };
+        ACCOUNT.with(|account| Counting {
+            used: account.used.replace(0),
+            limit: account.limit.replace(limit),
+            alarm: account.alarm.replace(alarm.map_or(ptr::null(), Arc::as_ptr)),
+        })
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        ACCOUNT.with(|account| {
+            account.used.set(self.used.saturating_add(account.used.get()));
+            account.limit.set(self.limit);
+            account.alarm.set(self.alarm);
+        });
+    }
+}
+
+/// Lifts the limit for the rest of the call: it is being ended, and that must not fail for want of memory.
+pub(crate) fn lift() {
+    ACCOUNT.with(|account| account.limit.set(i64::MAX));
+}
+
+/// Returns whether a block may grow by so much.
+#[inline]
+fn allow(growth: usize) -> bool {
+    ACCOUNT.with(|account| {
+        let wanted = account.used.get().saturating_add(i64::try_from(growth).unwrap_or(i64::MAX));
+        wanted <= account.limit.get() || exceed(account, growth, wanted)
+    })
+}
+
+#[cold]
+fn exceed(account: &Account, growth: usize, wanted: i64) -> bool {
+    let alarm = account.alarm.get();
+    if alarm.is_null() {
+        return true;
+    }
+    // SAFETY: the pointer comes from an `Arc` that is kept while it is set, see `Counting::begin`; this one borrows it.
+    let alarm = ManuallyDrop::new(unsafe { Arc::from_raw(alarm) });
+    alarm.refuse();
+    let limit = account.limit.get();
+    growth <= SMALL && wanted <= limit.saturating_add(limit / 8).saturating_add(1 << 20)
+}
+
+fn count(change: i64) {
+    ACCOUNT.with(|account| account.used.set(account.used.get().saturating_add(change)));
+}
+
+/// Python's own allocators, which the hooks pass on to.
+struct Originals {
+    raw: PyMemAllocatorEx,
+    arena: PyObjectArenaAllocator,
+}
+
+// SAFETY: the functions may be called by any thread, with the pointer that belongs to them.
+unsafe impl Send for Originals {}
+// SAFETY: as above; nothing in it changes.
+unsafe impl Sync for Originals {}
+
+static ORIGINALS: OnceLock<Originals> = OnceLock::new();
+
+/// Sets the hooks, once per process; where that is not possible says so in the log.
+pub(crate) fn install(py: Python<'_>) {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| match obstacle(py) {
+        None => set(),
+        Some(why) => {
+            tracing::warn!(target: "kemi", engine = "python", "max_memory has no effect on Python scripts: {why}");
+        }
+    });
+}
+
+/// Tells why the sizes of blocks cannot be had.
+fn obstacle(py: Python<'_>) -> Option<&'static str> {
+    let sys = py.import("sys").ok()?;
+    let free_threaded = sys.getattr("abiflags").is_ok_and(|flags| flags.contains("t").unwrap_or(false));
+    if !cfg!(target_os = "linux") || free_threaded {
+        return Some("this platform or build of Python is not supported");
+    }
+    let debug = sys.hasattr("gettotalrefcount").unwrap_or(false);
+    let flags = sys.getattr("flags").ok()?;
+    let dev = flags.getattr("dev_mode").and_then(|dev| dev.is_truthy()).unwrap_or(false);
+    let ignored = flags.getattr("ignore_environment").and_then(|flag| flag.is_truthy()).unwrap_or(false);
+    let chosen = std::env::var_os("PYTHONMALLOC").filter(|name| !ignored && !name.is_empty() && name != "pymalloc");
+    // These put an allocator of their own between the blocks and Python.
+    (debug || dev || chosen.is_some()).then_some("PYTHONMALLOC, development mode or a debug build is in use")
+}
+
+fn set() {
+    let mut raw = PyMemAllocatorEx { ctx: ptr::null_mut(), malloc: None, calloc: None, realloc: None, free: None };
+    let mut arena = PyObjectArenaAllocator { ctx: ptr::null_mut(), alloc: None, free: None };
+    // SAFETY: the thread is attached; both are filled in.
+    unsafe {
+        ffi::PyMem_GetAllocator(PyMemAllocatorDomain::PYMEM_DOMAIN_RAW, &raw mut raw);
+        ffi::PyObject_GetArenaAllocator(&raw mut arena);
+    }
+    if ORIGINALS.set(Originals { raw, arena }).is_err() {
+        return;
+    }
+    let mut raw = PyMemAllocatorEx {
+        ctx: ptr::null_mut(),
+        malloc: Some(raw_malloc),
+        calloc: Some(raw_calloc),
+        realloc: Some(raw_realloc),
+        free: Some(raw_free),
+    };
+    let mut arena = PyObjectArenaAllocator { ctx: ptr::null_mut(), alloc: Some(arena_alloc), free: Some(arena_free) };
+    // SAFETY: the thread is attached. The hooks take and give the same blocks as the originals, whose own context they
+    // pass, so it does not matter which of the two a thread finds that allocates meanwhile.
+    unsafe {
+        ffi::PyMem_SetAllocator(PyMemAllocatorDomain::PYMEM_DOMAIN_RAW, &raw mut raw);
+        ffi::PyObject_SetArenaAllocator(&raw mut arena);
+    }
+}
+
+/// Returns how large a block of the raw domain is; 0 for null.
+#[cfg(target_os = "linux")]
+fn size_of(block: *mut c_void) -> usize {
+    unsafe extern "C" {
+        fn malloc_usable_size(block: *mut c_void) -> usize;
+    }
+    // SAFETY: the raw domain takes its blocks from `malloc`, see `obstacle`; null is allowed.
+    unsafe { malloc_usable_size(block) }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn size_of(_block: *mut c_void) -> usize {
+    0
+}
+
+fn signed(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+extern "C" fn raw_malloc(_: *mut c_void, size: usize) -> *mut c_void {
+    let Some((raw, malloc)) = ORIGINALS.get().and_then(|o| Some((&o.raw, o.raw.malloc?))) else {
+        return ptr::null_mut();
+    };
+    if !allow(size) {
+        return ptr::null_mut();
+    }
+    let block = malloc(raw.ctx, size);
+    count(signed(size_of(block)));
+    block
+}
+
+extern "C" fn raw_calloc(_: *mut c_void, count_of: usize, size: usize) -> *mut c_void {
+    let Some((raw, calloc)) = ORIGINALS.get().and_then(|o| Some((&o.raw, o.raw.calloc?))) else {
+        return ptr::null_mut();
+    };
+    if !allow(count_of.saturating_mul(size)) {
+        return ptr::null_mut();
+    }
+    let block = calloc(raw.ctx, count_of, size);
+    count(signed(size_of(block)));
+    block
+}
+
+extern "C" fn raw_realloc(_: *mut c_void, block: *mut c_void, size: usize) -> *mut c_void {
+    let Some((raw, realloc)) = ORIGINALS.get().and_then(|o| Some((&o.raw, o.raw.realloc?))) else {
+        return ptr::null_mut();
+    };
+    let before = size_of(block);
+    if size > before && !allow(size - before) {
+        return ptr::null_mut();
+    }
+    let moved = realloc(raw.ctx, block, size);
+    if !moved.is_null() {
+        count(signed(size_of(moved)).saturating_sub(signed(before)));
+    }
+    moved
+}
+
+extern "C" fn raw_free(_: *mut c_void, block: *mut c_void) {
+    if let Some((raw, free)) = ORIGINALS.get().and_then(|o| Some((&o.raw, o.raw.free?))) {
+        count(signed(size_of(block)).saturating_neg());
+        free(raw.ctx, block);
+    }
+}
+
+extern "C" fn arena_alloc(_: *mut c_void, size: usize) -> *mut c_void {
+    let Some((arena, alloc)) = ORIGINALS.get().and_then(|o| Some((&o.arena, o.arena.alloc?))) else {
+        return ptr::null_mut();
+    };
+    if !allow(size) {
+        return ptr::null_mut();
+    }
+    let block = alloc(arena.ctx, size);
+    if !block.is_null() {
+        count(signed(size));
+    }
+    block
+}
+
+extern "C" fn arena_free(_: *mut c_void, block: *mut c_void, size: usize) {
+    if let Some((arena, free)) = ORIGINALS.get().and_then(|o| Some((&o.arena, o.arena.free?))) {
+        count(signed(size).saturating_neg());
+        free(arena.ctx, block, size);
+    }
+}
