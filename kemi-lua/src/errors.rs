@@ -163,7 +163,8 @@ fn text(pointer: *const c_char) -> String {
 pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int, frames: Vec<Frame>) -> ScriptError {
     // SAFETY: as the caller's.
     let (text, is_text) = unsafe { describe(core, l, index) };
-    let mut error = match core.runtime.recover(&text) {
+    let recovered = core.runtime.recover(&text);
+    let mut error = match recovered.or_else(|| broken_module(&text).filter(|_| is_text)) {
         Some(error) => error,
         None => {
             let files = frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
@@ -183,6 +184,16 @@ pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int,
         error.traceback = frames;
     }
     error
+}
+
+/// Makes the syntax error of what `require` says about a module that does not compile: the module's file and line, not
+/// those of the call.
+fn broken_module(text: &str) -> Option<ScriptError> {
+    let (_, said) = text.rsplit_once("error loading module '")?;
+    let (_, said) = said.split_once("' from file '")?;
+    let (file, reason) = said.split_once("':\n\t")?;
+    let (place, message) = split_place(reason, std::iter::once(file))?;
+    Some(ScriptError::new(ErrorCode::Syntax, message).at(place.file, place.line))
 }
 
 fn classify(core: &Core, message: &str, status: c_int) -> ScriptError {
@@ -315,6 +326,16 @@ mod tests {
         assert_eq!(split_place(".../a:b.lua:7: x", files()), Some((place(7), "x")));
         assert_eq!(split_place("elsewhere.lua:7: x", files()), None);
         assert_eq!(split_place("no place", files()), None);
+    }
+
+    #[test]
+    fn a_module_that_does_not_compile_is_a_syntax_error_of_its_own_file() {
+        let text = "a.lua:1: error loading module 'm' from file 'lib/m.lua':\n\tlib/m.lua:2: '=' expected near 'y'";
+        let error = broken_module(text).unwrap();
+        assert_eq!(error.code, ErrorCode::Syntax);
+        assert_eq!(error.place, Some(Place { file: "lib/m.lua".to_owned(), line: 2 }));
+        assert_eq!(error.message, "'=' expected near 'y'");
+        assert!(broken_module("a.lua:1: module 'm' not found:\n\tno file 'm.lua'").is_none());
     }
 
     #[test]
