@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use kemi_core::{Coercions, ErrorCode, Interpreter, Runtime, ScriptError, Source};
+use kemi_core::{Coercions, ErrorCode, Interpreter, Lexis, Runtime, ScriptError, Source};
 use rhai::{
     AST, Caches, Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, GlobalRuntimeState, Module, Position,
     Scope, StmtBlock,
@@ -43,6 +43,11 @@ impl kemi_core::Engine for RhaiEngine {
         "Rhai 1".to_owned()
     }
 
+    fn lexis(&self) -> Option<Lexis> {
+        let blocks = &[("/*", "*/"), ("`", "`")];
+        Some(Lexis { line_comment: "//", blocks, quotes: b"\"'" })
+    }
+
     fn coercions(&self) -> Coercions {
         Coercions {
             text_to_integer: true,
@@ -57,10 +62,11 @@ impl kemi_core::Engine for RhaiEngine {
         let mut engine = Engine::new();
         let global = engine.new_global_runtime_state();
         let shared = Rc::new(Shared::new(runtime, global));
-        limits::set(&mut engine);
+        limits::set(&mut engine, shared.runtime.registry().limits());
+        limits::watch(&mut engine, &shared);
         library::install(&mut engine, &shared);
         let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
-        engine.set_module_resolver(Imports::new(folders, shared.tokens.clone()));
+        engine.set_module_resolver(Imports::new(folders, shared.clone()));
         engine.register_static_module(shared.runtime.registry().root(), root_module(&shared).into());
         let tokens = shared.tokens.clone();
         #[allow(deprecated)]
@@ -140,13 +146,21 @@ fn run(
 }
 
 fn top_level_end(shared: &Shared, result: Result<Dynamic, Box<EvalAltResult>>, file: &str) -> Result<(), ScriptError> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(_) if shared.runtime.ending().is_some() => Ok(()),
-        Err(error) => match error.unwrap_inner() {
-            EvalAltResult::Return(..) | EvalAltResult::Exit(..) => Ok(()),
-            _ => Err(describe(shared, *error, file, Some("top level"))),
-        },
+    let error = match result {
+        Ok(_) => return Ok(()),
+        Err(error) => *error,
+    };
+    if let Some(limit) = limits::exceeded(&shared.runtime, &error) {
+        let place = describe(shared, error, file, None).place.take();
+        shared.runtime.exhaust(limit, place);
+        return Ok(());
+    }
+    if shared.runtime.ending().is_some() {
+        return Ok(());
+    }
+    match error.unwrap_inner() {
+        EvalAltResult::Return(..) | EvalAltResult::Exit(..) => Ok(()),
+        _ => Err(describe(shared, error, file, Some("top level"))),
     }
 }
 

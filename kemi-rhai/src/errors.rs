@@ -5,7 +5,6 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::bind::{most_arguments, split_path};
 use crate::interpreter::{Shared, line_of};
-use crate::limits::CALL_LEVELS;
 use crate::text;
 use crate::values::{bytes_to_dynamic, to_value};
 
@@ -79,8 +78,8 @@ fn reason(shared: &Shared, error: EvalAltResult) -> ScriptError {
             shared.tokens.reset();
             (ErrorCode::Syntax, message)
         }
-        EvalAltResult::ErrorStackOverflow(_) => return stack_overflow(),
-        EvalAltResult::ErrorTerminated(..) if shared.stack.take_overflown() => return stack_overflow(),
+        EvalAltResult::ErrorStackOverflow(_) => return stack_overflow(shared),
+        EvalAltResult::ErrorTerminated(..) if shared.stack.take_overflown() => return stack_overflow(shared),
         mut other => {
             if let Some(error) = unknown_name(shared, &other) {
                 return error;
@@ -141,11 +140,12 @@ fn no_variable(shared: &Shared, name: &str) -> Option<ScriptError> {
     })
 }
 
-fn stack_overflow() -> ScriptError {
-    let message = format!(
-        "the script's functions call each other too deep: more than {CALL_LEVELS} calls, or fewer \
-                           inside large expressions"
-    );
+fn stack_overflow(shared: &Shared) -> ScriptError {
+    let most = match shared.runtime.registry().limits().max_depth {
+        0 => "more than the thread's stack has room for".to_owned(),
+        levels => format!("more than {levels} calls (max_depth), or fewer inside large expressions"),
+    };
+    let message = format!("the script's functions call each other too deep: {most}");
     ScriptError::new(ErrorCode::StackOverflow, message).with_hint("look for a function that calls itself without end")
 }
 

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use kemi_core::Place;
 use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared as RhaiShared};
 
+use crate::interpreter::{Shared, line_of};
+use crate::limits::exceeded;
 use crate::text;
-use crate::tokens::Tokens;
 
 type Resolved = Result<RhaiShared<Module>, Box<EvalAltResult>>;
 
@@ -17,14 +19,14 @@ type Resolved = Result<RhaiShared<Module>, Box<EvalAltResult>>;
 /// Each file is run once for an interpreter; errors name it with its whole path.
 pub(crate) struct Imports {
     folders: Vec<PathBuf>,
-    tokens: Rc<Tokens>,
+    shared: Rc<Shared>,
     loaded: RefCell<BTreeMap<PathBuf, RhaiShared<Module>>>,
     loading: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Imports {
-    pub(crate) fn new(folders: Vec<PathBuf>, tokens: Rc<Tokens>) -> Imports {
-        Imports { folders, tokens, loaded: RefCell::default(), loading: RefCell::default() }
+    pub(crate) fn new(folders: Vec<PathBuf>, shared: Rc<Shared>) -> Imports {
+        Imports { folders, shared, loaded: RefCell::default(), loading: RefCell::default() }
     }
 
     fn find(&self, importer: Option<&str>, name: &str, position: Position) -> Result<PathBuf, Box<EvalAltResult>> {
@@ -61,10 +63,20 @@ impl Imports {
         let name = path.display().to_string();
         let bytes = std::fs::read(path)
             .map_err(|error| EvalAltResult::ErrorSystem(format!("cannot read {name}"), error.into()))?;
-        self.tokens.reset();
+        self.shared.tokens.reset();
         let mut ast = engine.compile(text::encode(&bytes))?;
-        ast.set_source(name);
-        Ok(Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast)?.into())
+        ast.set_source(&name);
+        match Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast) {
+            Ok(module) => Ok(module.into()),
+            Err(error) => {
+                // Noted before the script can catch what is wrapped into an error of the import.
+                if let Some(limit) = exceeded(&self.shared.runtime, &error) {
+                    let place = line_of(error.position()).map(|line| Place { file: name, line });
+                    self.shared.runtime.exhaust(limit, place);
+                }
+                Err(error)
+            }
+        }
     }
 }
 

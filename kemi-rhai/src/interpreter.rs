@@ -9,7 +9,7 @@ use kemi_core::{Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime
 use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
 
 use crate::errors::describe;
-use crate::limits::StackGuard;
+use crate::limits::{StackGuard, exceeded};
 use crate::tokens::Tokens;
 use crate::values::{arg_to_dynamic, to_value};
 
@@ -158,6 +158,11 @@ impl<'a> View<'a> {
     }
 
     fn ended(&self, error: EvalAltResult, file: &str) -> Result<Value, ScriptError> {
+        if let Some(limit) = exceeded(&self.shared.runtime, &error) {
+            let place = describe(self.shared, error, file, None).place.take();
+            self.shared.runtime.exhaust(limit, place);
+            return Ok(Value::Nil);
+        }
         if self.shared.runtime.ending().is_some() {
             return Ok(Value::Nil);
         }

@@ -4,6 +4,7 @@
 //! `KSR.pv.get("$rm")`, like scripts of the other languages; the host calls plain functions of the script.
 //!
 #![doc = include_str!("../docs/values.md")]
+#![doc = include_str!("../docs/limits.md")]
 
 mod bind;
 mod engine;

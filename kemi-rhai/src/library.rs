@@ -1,15 +1,20 @@
 //! What scripts get instead of parts of Rhai's own library.
 
 use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
 
-use crate::interpreter::Shared;
+use crate::interpreter::{Shared, View};
 use crate::text;
+
+/// How long a sleeping script is deaf to the end of its time.
+const SLEEP_SLICE: Duration = Duration::from_millis(10);
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
-/// Replaces what writes to the standard output or hides the end of a script.
+/// Replaces what writes to the standard output, hides the end of a script or outlasts its time.
 pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
     engine.on_print(|text| {
         tracing::info!(target: "script", engine = "rhai", "{}", readable(text));
@@ -20,12 +25,30 @@ pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
     });
     // Rhai's own sort goes on when the comparison fails, and so past an exit.
     engine.register_fn("sort", sort_by).register_fn("sort_by", sort_by);
-
-    let shared = shared.clone();
-    engine.on_progress(move |_operations| {
-        let over = shared.runtime.ending().is_some() || shared.stack.exceeded();
-        over.then_some(Dynamic::UNIT)
+    let sleeper = shared.clone();
+    engine.register_fn("sleep", move |call: NativeCallContext<'_>, seconds: i64| {
+        sleep(&sleeper, &call, Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     });
+    let sleeper = shared.clone();
+    engine.register_fn("sleep", move |call: NativeCallContext<'_>, seconds: f64| {
+        let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
+        sleep(&sleeper, &call, Duration::try_from_secs_f64(seconds).unwrap_or(longest))
+    });
+}
+
+/// Sleeps in slices, since Rhai's own sleep goes on when the call's time is over.
+fn sleep(shared: &Shared, call: &NativeCallContext<'_>, time: Duration) -> Outcome<()> {
+    let start = Instant::now();
+    loop {
+        let left = time.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(SLEEP_SLICE));
+        if shared.runtime.poll(&View::of_call(shared, call)) {
+            return Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, call.call_position()).into());
+        }
+    }
 }
 
 fn readable(text: &str) -> String {

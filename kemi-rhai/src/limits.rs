@@ -1,24 +1,25 @@
 //! The limits that keep a script from ending the process.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use rhai::Engine;
+use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Limit, Limits, Place, Runtime, ScriptError, Value};
+use rhai::{Dynamic, Engine, EvalAltResult};
 
-/// How deep script functions may call each other; without optimisation a plain call takes 4.5 kB of stack.
-pub(crate) const CALL_LEVELS: usize = 200;
+use crate::interpreter::Shared;
 
 /// How deep expressions and blocks may nest, where `a + b + c` counts as nested too; without optimisation parsing that
 /// much takes 0.5 MB of stack.
 const EXPRESSION_DEPTH: usize = 256;
 
-/// How many bytes a string may have.
-const STRING_BYTES: usize = 16 << 20;
+/// Which part of the memory the bytes of one value's strings may take.
+const STRING_SHARE: u64 = 16;
 
-/// How many elements an array with all that it contains, and how many bytes a blob may have.
-const ARRAY_ELEMENTS: usize = 4 << 20;
+/// How many bytes of the memory stand for one element of an array; it takes 16 itself, so all take a quarter.
+const BYTES_PER_ELEMENT: u64 = 64;
 
-/// How many entries a map with all that it contains may have.
-const MAP_ENTRIES: usize = 1 << 20;
+/// How many bytes of the memory stand for one entry of a map; it takes some 60 itself, so all take a quarter.
+const BYTES_PER_ENTRY: u64 = 256;
 
 /// How many bytes of the thread's stack a script may use, with all callbacks nested in it.
 ///
@@ -27,14 +28,62 @@ const STACK_BYTES: usize = 3 << 19;
 
 /// Sets the limits that Rhai itself watches; a script can catch none of their errors.
 ///
-/// Without those of size, `blob(1 << 40)` would end the process for want of memory.
-pub(crate) fn set(engine: &mut Engine) {
-    engine
-        .set_max_call_levels(CALL_LEVELS)
-        .set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH)
-        .set_max_string_size(STRING_BYTES)
-        .set_max_array_size(ARRAY_ELEMENTS)
-        .set_max_map_size(MAP_ENTRIES);
+/// Without those of size, `blob(1 << 40)` would end the process for want of memory. Rhai counts what is in a value
+/// after each method call on it, so they make pushing to a long array slow.
+pub(crate) fn set(engine: &mut Engine, limits: &Limits) {
+    // A call takes 4.5 kB of stack without optimisation; whatever is allowed here, the stack guard has the last word.
+    // The host's call of the callback is a level of its own.
+    let levels = if limits.max_depth == 0 { usize::MAX } else { size(u64::from(limits.max_depth) + 1) };
+    engine.set_max_call_levels(levels).set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
+    if limits.max_memory != 0 {
+        let share = |part: u64| size((limits.max_memory / part).max(1));
+        engine
+            .set_max_string_size(share(STRING_SHARE))
+            .set_max_array_size(share(BYTES_PER_ELEMENT))
+            .set_max_map_size(share(BYTES_PER_ENTRY));
+    }
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Makes the interpreter look at its limits before each operation.
+pub(crate) fn watch(engine: &mut Engine, shared: &Rc<Shared>) {
+    let counts = shared.runtime.registry().limits().max_instructions != 0;
+    let shared = shared.clone();
+    engine.on_progress(move |_operations| {
+        let runtime = &shared.runtime;
+        let over = (counts && runtime.spend(1, &Nowhere)) || runtime.poll(&Nowhere) || shared.stack.exceeded();
+        over.then_some(Dynamic::UNIT)
+    });
+}
+
+/// Returns which limit of the call an error stands for.
+pub(crate) fn exceeded(runtime: &Runtime, error: &EvalAltResult) -> Option<Limit> {
+    let too_large = matches!(error.unwrap_inner(), EvalAltResult::ErrorDataTooLarge(..));
+    runtime.exhausted().or(too_large.then_some(Limit::Memory))
+}
+
+/// The interpreter as seen from between two operations: Rhai does not tell where that is.
+struct Nowhere;
+
+impl Interpreter for Nowhere {
+    fn resolve(&self, _name: &str) -> bool {
+        false
+    }
+
+    fn functions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn call(&self, _callback: CallbackId, _args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        Err(ScriptError::new(ErrorCode::MissingCallback, "no callback can be called between two operations"))
+    }
+
+    fn place(&self) -> Option<Place> {
+        None
+    }
 }
 
 /// Measures how much of the thread's stack the script uses.

@@ -209,7 +209,6 @@ fn values_that_would_fill_the_memory_are_errors() {
         "try { blob(1 << 40) } catch { }",
     ];
     for body in bodies {
-        let error = eval_error(body);
-        assert!(error.code == ErrorCode::Runtime && error.message.contains("too large"), "{body}: {error}");
+        assert_eq!(eval_error(body).code, ErrorCode::MemoryLimit, "{body}");
     }
 }

@@ -2,8 +2,8 @@
 #![allow(dead_code, missing_docs, missing_debug_implementations, unreachable_pub)]
 
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Outcome, Policy, Registry, Rest, Script, ScriptError,
-    Source, Value,
+    Arg, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, Outcome, Policy, Registry, Rest, Script,
+    ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_rhai::RhaiEngine;
@@ -184,6 +184,10 @@ pub struct Host {
 }
 
 pub fn registry(policy: Policy) -> (Registry<Cx>, CallbackId, CallbackId) {
+    limited(policy, Limits::default())
+}
+
+pub fn limited(policy: Policy, limits: Limits) -> (Registry<Cx>, CallbackId, CallbackId) {
     let mut callbacks = Callbacks::new();
     let run = callbacks.optional("request", "run", &[]);
     let reply = callbacks.optional("reply", "on_reply", &["code", "reason"]);
@@ -193,6 +197,7 @@ pub fn registry(policy: Policy) -> (Registry<Cx>, CallbackId, CallbackId) {
         .module("")
         .module("t")
         .policy(policy)
+        .limits(limits)
         .enable_hint("loadmodule \"{module}.so\"")
         .build()
         .unwrap();
@@ -200,7 +205,11 @@ pub fn registry(policy: Policy) -> (Registry<Cx>, CallbackId, CallbackId) {
 }
 
 pub fn load_sources(policy: Policy, sources: &[Source]) -> Result<Host, ScriptError> {
-    let (registry, run, reply) = registry(policy);
+    load_limited(policy, Limits::default(), sources)
+}
+
+pub fn load_limited(policy: Policy, limits: Limits, sources: &[Source]) -> Result<Host, ScriptError> {
+    let (registry, run, reply) = limited(policy, limits);
     let instance = Instance::load(&RhaiEngine, &registry, sources)?;
     Ok(Host { instance, run, reply, cx: Cx::default() })
 }
