@@ -13,19 +13,23 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::vm::RuntimeLimits;
 use boa_engine::{Context, JsError, JsResult, JsValue, NativeFunction, Script, js_string};
-use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value};
+use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Limits, Place, Runtime, ScriptError, Source, Value};
 
+use crate::drive::{Driver, in_slices, most_turns};
 use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
 use crate::{bind, console, fault, source, text};
 
-/// How deep functions may call each other; a call through a built-in such as `forEach` counts twice.
+/// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
 /// Such a call takes native stack as well, and running out of that ends the process. Measured without optimisation,
 /// this many levels of the worst built-in fit into 1.5 MiB: a thread with Rust's default of 2 MiB is safe.
 const RECURSION: usize = 512;
+
+/// How many levels there are beyond those of the script: nested callbacks take some each.
+const SPARE: usize = 112;
 
 /// How deep Boa takes a frame of [`Core::sealed`] to be: itself, and the call from Rust that makes it.
 const SEAL: usize = 2;
@@ -45,6 +49,9 @@ pub(crate) struct Core {
     depth: Cell<u32>,
     jobs: Rc<Jobs>,
     modules: Modules,
+    driver: Driver,
+    /// Whether the script's top level is over.
+    loaded: Cell<bool>,
     handles: RefCell<Handles>,
     /// What the next frame of `sealed` is to run.
     job: Cell<Option<Job>>,
@@ -88,13 +95,16 @@ impl Core {
             depth: Cell::new(0),
             jobs,
             modules: Modules::new(sources),
+            driver: Driver::default(),
+            loaded: Cell::new(false),
             handles: RefCell::default(),
             job: Cell::default(),
             unknown: RefCell::default(),
             texts: RefCell::default(),
         });
+        core.jobs.serve(&core);
         core.lend(|context| {
-            context.set_runtime_limits(limits());
+            context.set_runtime_limits(limits(core.runtime.registry().limits(), true));
             core.prepare(context).map_err(|error| fault::script_error(&core, error, context))
         })
         .unwrap_or_else(|| Err(busy()))?;
@@ -118,7 +128,19 @@ impl Core {
                 self.outermost(context, |context| script.evaluate(context).map(|_| JsValue::undefined()))
             })?;
         }
+        self.loaded.set(true);
+        self.lend(|context| self.set_limits(limits(self.runtime.registry().limits(), false), context));
         Ok(())
+    }
+
+    /// Sets the interpreter's own limits.
+    pub(crate) fn set_limits(&self, limits: RuntimeLimits, context: &mut Context) {
+        context.set_runtime_limits(limits);
+        self.driver.renew(context);
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -169,6 +191,7 @@ impl Core {
             handles.stack_of_error = stack.and_then(|stack| stack.get().and_then(JsValue::as_object));
         }
         bind::root(self, context)?;
+        Driver::install(core, context)?;
         console::install(self, context)?;
         self.modules.install(self, context)?;
         self.handles.borrow_mut().builtin = global_names(context)?;
@@ -195,7 +218,7 @@ impl Core {
             // The frame itself does not count: what it runs may be as deep as it could be without.
             let mut inside = limits;
             inside.set_recursion_limit(limits.recursion_limit().saturating_add(SEAL));
-            context.set_runtime_limits(inside);
+            self.set_limits(inside, context);
             done = run.take().map(|run| run(context));
         };
         let job: NonNull<dyn FnMut(&mut Context) + '_> = NonNull::from(&mut job);
@@ -205,10 +228,10 @@ impl Core {
             let _back = Back { slot: &self.job, value: None };
             self.job.set(Some(job));
             // A limit that stops the frame itself would leave it on the stack.
-            context.set_runtime_limits(with_room(limits));
+            self.set_limits(with_room(limits), context);
             enter.call(&JsValue::undefined(), &[], context)
         };
-        context.set_runtime_limits(limits);
+        self.set_limits(limits, context);
         match (done, result) {
             (Some(done), _) => Ok(done),
             (None, Err(error)) => Err(fault::script_error(self, error, context)),
@@ -230,6 +253,9 @@ impl Core {
 
     /// Turns how a function ended into the callback's result.
     fn finish(&self, result: JsResult<JsValue>, context: &mut Context) -> Result<Value, ScriptError> {
+        if let Err(error) = &result {
+            self.note_limit(error, context);
+        }
         if self.runtime.ending().is_some() {
             return Ok(Value::Nil);
         }
@@ -244,9 +270,29 @@ impl Core {
                 error.message = format!("the result of the callback cannot be used: {}", error.message);
                 Err(error)
             }
-            // Getters may end the callback as well.
-            Err(Trouble::Thrown(_)) if self.runtime.ending().is_some() => Ok(Value::Nil),
-            Err(Trouble::Thrown(error)) => Err(fault::script_error(self, error, context)),
+            Err(Trouble::Thrown(error)) => {
+                // Getters may end the callback as well.
+                self.note_limit(&error, context);
+                match self.runtime.ending() {
+                    Some(_) => Ok(Value::Nil),
+                    None => Err(fault::script_error(self, error, context)),
+                }
+            }
+        }
+    }
+
+    /// Ends the top-level call if the error stands for a limit of it, and tells where that was.
+    pub(crate) fn note_limit(&self, error: &JsError, context: &mut Context) {
+        let (_, turns) = most_turns(self.runtime.registry().limits(), !self.loaded.get());
+        // What a native function raises to end the callback looks the same.
+        let looped = self.runtime.ending().is_none() && fault::is_loop_limit(error);
+        if let Some(limit) = self.runtime.exhausted().or(looped.then_some(turns)) {
+            let mut error = fault::script_error(self, error.clone(), context);
+            // Code made by the script itself is in no file; what made it is.
+            let in_file = |place: &&Place| !place.file.starts_with("eval at") && !place.file.starts_with("unknown at");
+            let mut places = error.traceback.iter().filter_map(|frame| frame.place.as_ref());
+            let place = places.find(in_file).cloned().or_else(|| error.place.take());
+            self.runtime.exhaust(limit, place);
         }
     }
 
@@ -312,10 +358,10 @@ impl Core {
         let error = context.intrinsics().constructors().error().constructor();
         // As in `sealed`. No code of the script runs here, so nothing else can fail.
         let limits = context.runtime_limits();
-        context.set_runtime_limits(with_room(limits));
+        self.set_limits(with_room(limits), context);
         let error = error.construct(&[], None, context);
         let stack = error.and_then(|error| stack_of_error.call(&error.into(), &[], context));
-        context.set_runtime_limits(limits);
+        self.set_limits(limits, context);
         let stack = text::lossy(&stack.ok()?.as_string()?);
         fault::Trace::read(&stack).place()
     }
@@ -391,10 +437,14 @@ impl Interpreter for Core {
             let function = self.callback(callback, context)?;
             let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
             let args = args.map_err(|error| fault::script_error(self, error, context))?;
+            let run = |context: &mut Context| match in_slices(self.runtime.registry().limits()) {
+                true => self.driver.call(self, &function, &args, context),
+                false => function.call(&JsValue::undefined(), &args, context),
+            };
             if self.depth.get() == 0 {
-                return self.outermost(context, |context| function.call(&JsValue::undefined(), &args, context));
+                return self.outermost(context, run);
             }
-            let result = function.call(&JsValue::undefined(), &args, context);
+            let result = run(context);
             self.finish(result, context)
         })
     }
@@ -410,6 +460,7 @@ impl Interpreter for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.handles.take();
+        self.driver.clear();
         self.modules.clear();
         self.jobs.clear();
         // SAFETY: `owned` came from a box, nothing runs in the context any more, and the slot dies with this value.
@@ -463,10 +514,14 @@ fn global_names(context: &mut Context) -> JsResult<Vec<String>> {
         .collect())
 }
 
-fn limits() -> RuntimeLimits {
+fn limits(given: &Limits, loading: bool) -> RuntimeLimits {
+    let depth = usize::try_from(given.max_depth).unwrap_or(usize::MAX);
     let mut limits = RuntimeLimits::default();
-    limits.set_recursion_limit(RECURSION);
+    // Each level may be a call through a built-in.
+    let recursion = if depth == 0 { RECURSION } else { depth.saturating_mul(2).saturating_add(SPARE).min(RECURSION) };
+    limits.set_recursion_limit(recursion);
     limits.set_stack_size_limit(STACK);
+    limits.set_loop_iteration_limit(most_turns(given, loading).0);
     limits
 }
 

@@ -7,6 +7,7 @@ use boa_engine::{Context, JsError, js_string};
 use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 
 use crate::core::{Core, OWN};
+use crate::drive::CALLER;
 use crate::{text, value};
 
 /// How deep the classes of errors may derive from each other to be told from the code that uses them.
@@ -95,6 +96,9 @@ impl Trace {
                 if trace.frames.pop_if(|helper| helper.place.is_none()).is_some() {
                     trace.columns.pop();
                 }
+                continue;
+            }
+            if place.as_ref().is_some_and(|place| place.file == CALLER) {
                 continue;
             }
             trace.frames.push(Frame { function: function.to_owned(), place });
@@ -207,6 +211,11 @@ fn says_undefined(text: &str) -> bool {
     text.starts_with("TypeError") && (text.contains("not a callable") || text.contains("undefined"))
 }
 
+/// Tells whether a loop has taken more turns than it may, or a native function has ended the callback.
+pub(crate) fn is_loop_limit(error: &JsError) -> bool {
+    matches!(error.as_engine().and_then(limit), Some(RuntimeLimitError::LoopIteration))
+}
+
 /// Finds the limit behind an error, also where Boa believes that what it stopped cannot fail.
 fn limit(error: &EngineError) -> Option<RuntimeLimitError> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -225,7 +234,7 @@ fn limit_reached(limit: RuntimeLimitError) -> ScriptError {
             .with_hint("a function calls itself without end, or works down a very deep structure"),
         RuntimeLimitError::StackSize => ScriptError::new(ErrorCode::StackOverflow, "the interpreter's stack is full")
             .with_hint("a function calls itself without end, or passes very many arguments"),
-        // Only a native function raises it, to end a callback.
+        // A native function raises it to end a callback, and so does a limit of the call.
         RuntimeLimitError::LoopIteration => ScriptError::new(ErrorCode::Runtime, "the callback was ended"),
     }
 }

@@ -1,29 +1,37 @@
 //! Promise jobs, and rejections that nobody handles.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use boa_engine::builtins::promise::{OperationType, Promise, PromiseState};
-use boa_engine::context::HostHooks;
-use boa_engine::job::SimpleJobExecutor;
+use boa_engine::context::{DefaultHooks, HostHooks};
+use boa_engine::job::{JobCallback, SimpleJobExecutor};
 use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsPromise;
-use boa_engine::{Context, JsError};
+use boa_engine::{Context, JsError, JsResult, JsValue};
 
 use crate::core::Core;
 use crate::fault;
+use crate::trampoline::ending;
 
 /// The job queue of one interpreter.
 #[derive(Default)]
 pub(crate) struct Jobs {
     executor: Rc<SimpleJobExecutor>,
     rejected: RefCell<Vec<JsObject>>,
+    core: Cell<Option<NonNull<Core>>>,
 }
 
 impl Jobs {
     pub(crate) fn executor(&self) -> Rc<SimpleJobExecutor> {
         self.executor.clone()
+    }
+
+    /// Tells whose queue this is.
+    pub(crate) fn serve(&self, core: &Core) {
+        self.core.set(Some(NonNull::from(core)));
     }
 
     /// Runs the queue until it is empty; drops it if the callback has been ended, before or by a job.
@@ -32,10 +40,11 @@ impl Jobs {
             // With the token set the executor drops its jobs instead of running them.
             self.executor.get_cancellation_token().store(true, Ordering::Relaxed);
         }
-        if let Err(error) = context.run_jobs()
-            && core.runtime().ending().is_none()
-        {
-            log("a promise job failed", core, error, context);
+        if let Err(error) = context.run_jobs() {
+            core.note_limit(&error, context);
+            if core.runtime().ending().is_none() {
+                log("a promise job failed", core, error, context);
+            }
         }
         for promise in self.rejected.take() {
             if core.runtime().ending().is_none()
@@ -59,6 +68,39 @@ impl Jobs {
 }
 
 impl HostHooks for Jobs {
+    fn max_buffer_size(&self, context: &mut Context) -> u64 {
+        // SAFETY: the core owns the context that calls this, so it is alive.
+        let core = self.core.get().map(|core| unsafe { core.as_ref() });
+        let own = DefaultHooks.max_buffer_size(context);
+        match core.map_or(0, |core| core.runtime().registry().limits().max_memory) {
+            0 => own,
+            most => own.min(most),
+        }
+    }
+
+    fn call_job_callback(
+        &self,
+        job: &JobCallback,
+        this: &JsValue,
+        args: &[JsValue],
+        context: &mut Context,
+    ) -> JsResult<JsValue> {
+        // SAFETY: the core owns the context that calls this, so it is alive.
+        let Some(core) = self.core.get().map(|core| unsafe { core.as_ref() }) else {
+            return job.callback().call(this, args, context);
+        };
+        if core.runtime().poll(core) {
+            return Err(ending());
+        }
+        let result = job.callback().call(this, args, context);
+        // An async function that a limit has ended ends without an error.
+        let over = core.runtime().poll(core);
+        if let Err(error) = &result {
+            core.note_limit(error, context);
+        }
+        if over { Err(ending()) } else { result }
+    }
+
     fn promise_rejection_tracker(&self, promise: &JsObject<Promise>, operation: OperationType, _: &mut Context) {
         let promise = promise.clone().upcast();
         match operation {

@@ -19,10 +19,12 @@
 //! ```
 #![doc = include_str!("../docs/values.md")]
 #![doc = include_str!("../docs/scripts.md")]
+#![doc = include_str!("../docs/limits.md")]
 
 mod bind;
 mod console;
 mod core;
+mod drive;
 mod engine;
 mod fault;
 mod jobs;

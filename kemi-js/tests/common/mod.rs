@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, Instance, Outcome, Policy, Registry, Rest, Script, ScriptError, Source,
-    Value,
+    Arg, ByteString, CallbackId, Callbacks, Instance, Limits, Outcome, Policy, Registry, Rest, Script, ScriptError,
+    Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -149,16 +149,24 @@ impl Loaded {
 }
 
 pub(crate) fn registry(policy: Policy) -> (Registry<Host>, CallbackId) {
+    limited(policy, Limits::default())
+}
+
+pub(crate) fn limited(policy: Policy, limits: Limits) -> (Registry<Host>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let f = callbacks.optional("main", "f", &[]);
     callbacks.named("sub", &[]);
-    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy);
+    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
     (builder.enable_hint("enable {module}").build().expect("the exports are sound"), f)
 }
 
 pub(crate) fn try_load(sources: &[Source], policy: Policy) -> Result<Loaded, ScriptError> {
+    load_limited(sources, policy, Limits::default())
+}
+
+pub(crate) fn load_limited(sources: &[Source], policy: Policy, limits: Limits) -> Result<Loaded, ScriptError> {
     kemi_js::link();
-    let (registry, f) = registry(policy);
+    let (registry, f) = limited(policy, limits);
     let engine = kemi_core::find_engine("app_jsdt.so").expect("linked");
     Ok(Loaded { instance: Instance::load(engine, &registry, sources)?, f, host: Host::default() })
 }
