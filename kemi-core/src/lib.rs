@@ -6,6 +6,7 @@
 //! 2. A [`Registry`] is the sorted, checked table of the exports of one host, with its [`Callbacks`].
 //! 3. An [`Engine`] binds a registry into an interpreter; [`find_engine`] gives the linked ones by name.
 //! 4. An [`Instance`] is a loaded script on one thread: the host calls its callbacks, the script calls exports.
+//! 5. A [`Program`] is the script of all workers of a host, which can be replaced while they work.
 //!
 //! A call ends in an [`Outcome`] or a [`ScriptError`]. Most users name the facade crate `kemi`, which re-exports this
 //! one; authors of modules and engines depend on this one alone.
