@@ -55,7 +55,7 @@ impl Source {
     /// Reads the script's bytes.
     ///
     /// # Errors
-    /// [`ErrorCode::Unreadable`] with the path and the system's reason.
+    /// [`ErrorCode::Unreadable`](crate::ErrorCode::Unreadable) with the path and the system's reason.
     pub fn read(&self) -> Result<Vec<u8>, ScriptError> {
         match self {
             Source::File(path) => std::fs::read(path).map_err(|error| ScriptError::unreadable(path, &error)),
