@@ -57,3 +57,8 @@ pub fn link() {
     #[cfg(feature = "js")]
     kemi_js::link();
 }
+
+/// The README's code is compiled with the documentation's.
+#[cfg(all(doctest, feature = "lua"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
