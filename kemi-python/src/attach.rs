@@ -32,3 +32,37 @@ pub fn detached<R: Send>(run: impl FnOnce() -> R + Send) -> R {
     let attached = unsafe { ffi::Py_IsInitialized() != 0 && ffi::PyGILState_Check() != 0 };
     if attached { Python::attach(|py| py.detach(run)) } else { run() }
 }
+
+/// Keeps the calling thread's Python state from now until the thread ends.
+///
+/// A thread that attaches without one gets a fresh state each time, and a fresh stack with its first frame: two system
+/// calls and a page fault for each callback.
+pub(crate) fn keep_thread_state(_py: Python<'_>) {
+    thread_local! {
+        static KEPT: Kept = Kept::new();
+    }
+    // Not on a thread that is about to end; there is nothing left to keep it for.
+    let _ = KEPT.try_with(|_| ());
+}
+
+/// One count on the thread's state that is not given back while this lives.
+struct Kept(ffi::PyGILState_STATE);
+
+impl Kept {
+    fn new() -> Kept {
+        // SAFETY: the caller is attached, so this only raises the count of the state it has.
+        Kept(unsafe { ffi::PyGILState_Ensure() })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: Python is never finalised. The count kept is given back while the thread is attached by another one,
+        // whose release then lets go of the state.
+        unsafe {
+            let attached = ffi::PyGILState_Ensure();
+            ffi::PyGILState_Release(self.0);
+            ffi::PyGILState_Release(attached);
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Lexis, Runtime, ScriptError, Source};
 use pyo3::prelude::*;
 
+use crate::attach::keep_thread_state;
 use crate::fault;
 use crate::interpreter::Loaded;
 
@@ -49,6 +50,7 @@ impl Engine for PythonEngine {
             sources.iter().map(|source| Ok((source, source.read()?))).collect::<Result<Vec<_>, ScriptError>>()?;
         Python::initialize();
         Python::attach(|py| {
+            keep_thread_state(py);
             let loaded = Loaded::new(py, runtime, sources).map_err(|raised| {
                 let cause = fault::explain(py, &raised);
                 ScriptError::new(ErrorCode::Runtime, format!("cannot create an interpreter: {}", cause.message))
