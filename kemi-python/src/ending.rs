@@ -6,6 +6,7 @@ use std::ptr;
 
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::fault;
@@ -39,6 +40,8 @@ thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(0) };
     /// How many calls into scripts run on this thread.
     static CALLS: Cell<u32> = const { Cell::new(0) };
+    /// Whether a call was ended since the outermost one began.
+    static ENDED: Cell<bool> = const { Cell::new(false) };
     /// The instance whose call is innermost; null if there is none. Set by guards only.
     static CURRENT: Cell<*const Inner> = const { Cell::new(ptr::null()) };
 }
@@ -146,7 +149,13 @@ impl Drop for Guard<'_, '_> {
         if late {
             drain(self.py);
         }
+        if armed() {
+            ENDED.set(true);
+        }
         change(self.py, self.mode);
+        if CALLS.get() == 0 && ENDED.replace(false) {
+            forget_running_loop(self.py);
+        }
         CURRENT.set(self.around);
         if !ptr::eq(self.around, self.inner.map_or(ptr::null(), ptr::from_ref)) {
             current(|around| around.alarm.suspend(self.held.0));
@@ -154,6 +163,19 @@ impl Drop for Guard<'_, '_> {
         if let Some(pending) = self.pending.take() {
             pending.restore(self.py);
         }
+    }
+}
+
+/// Takes back asyncio's mark that a loop runs on this thread: a loop whose clean-up was cut short leaves it behind, and no
+/// other one could run on the thread.
+fn forget_running_loop(py: Python<'_>) {
+    let name = intern!(py, "_asyncio");
+    // SAFETY: it looks the name up among the modules that are loaded and gives a new reference or none.
+    let asyncio = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyImport_GetModule(name.as_ptr())) };
+    if let Some(asyncio) = asyncio
+        && let Err(error) = asyncio.call_method1(intern!(py, "_set_running_loop"), (py.None(),))
+    {
+        tracing::warn!(target: "kemi", "asyncio's running loop cannot be reset: {error}");
     }
 }
 
