@@ -106,6 +106,15 @@ const LINGER: u32 = 200;
 /// How often it reports a call that goes on although its time is over.
 const REPORT_EVERY_MS: u64 = 5_000;
 
+/// The watchdog's clock in milliseconds as somebody last read it: some milliseconds late while calls are running.
+static COARSE: AtomicU64 = AtomicU64::new(0);
+
+/// Reads the clock that steps some milliseconds at a time; costs no more than a load.
+#[inline]
+pub(crate) fn coarse_ms() -> u64 {
+    COARSE.load(Ordering::Relaxed)
+}
+
 /// What one runtime shares with the watchdog.
 pub(crate) struct Watch {
     /// When the running call's time is over, in milliseconds of the watchdog's clock; 0 while no call runs.
@@ -137,11 +146,16 @@ impl Watch {
         *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt;
     }
 
-    /// Starts the clock of a call.
-    pub(crate) fn begin(self: &Arc<Watch>, limit_ms: u64) {
+    /// Starts the clock of a call; 0 for one that may take forever.
+    pub(crate) fn begin(self: &Arc<Watch>, limit_ms: u64, now: Instant) {
         let dog = watchdog();
+        let now = milliseconds(now.saturating_duration_since(dog.start));
+        if COARSE.load(Ordering::Relaxed) < now {
+            COARSE.store(now, Ordering::Relaxed);
+        }
         self.reported.store(0, Ordering::Relaxed);
-        self.deadline.store(dog.now().saturating_add(limit_ms).max(1), Ordering::Release);
+        let limit_ms = if limit_ms == 0 { u64::MAX } else { limit_ms };
+        self.deadline.store(now.saturating_add(limit_ms).max(1), Ordering::Release);
         if dog.asleep.load(Ordering::SeqCst) {
             dog.thread.unpark();
         }
@@ -204,10 +218,8 @@ struct Watchdog {
     watches: Arc<Mutex<Vec<Weak<Watch>>>>,
 }
 
-impl Watchdog {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Makes the watchdog look after a runtime.
@@ -239,7 +251,8 @@ fn watchdog() -> &'static Watchdog {
 fn patrol(start: Instant, asleep: &AtomicBool, watches: &Mutex<Vec<Weak<Watch>>>) {
     let mut idle = 0;
     loop {
-        let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = milliseconds(start.elapsed());
+        COARSE.store(now, Ordering::Relaxed);
         let mut busy = false;
         watches.lock().unwrap_or_else(PoisonError::into_inner).retain(|watch| match watch.upgrade() {
             Some(watch) => {
