@@ -103,6 +103,9 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// How many intervals without any call it goes on looking before it sleeps until the next one.
 const LINGER: u32 = 200;
 
+/// How long it waits at most until it interrupts the same call again.
+const LONGEST_PAUSE_MS: u64 = 1_000;
+
 /// How often it reports a call that goes on although its time is over.
 const REPORT_EVERY_MS: u64 = 5_000;
 
@@ -125,6 +128,9 @@ pub(crate) struct Watch {
     /// The index of the export that runs, plus 1; for the report of a stuck call.
     pub(crate) native: AtomicU32,
     reported: AtomicU64,
+    /// When to interrupt again: an interrupt takes the thread's own time, so it must not come faster than the thread
+    /// gets on.
+    again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     name: String,
 }
@@ -137,6 +143,7 @@ impl Watch {
             expired: AtomicU64::new(0),
             native: AtomicU32::new(0),
             reported: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             interrupt: Mutex::new(None),
             name: format!("{engine} on thread '{}'", thread.name().unwrap_or("unnamed")),
         })
@@ -154,6 +161,7 @@ impl Watch {
             COARSE.store(now, Ordering::Relaxed);
         }
         self.reported.store(0, Ordering::Relaxed);
+        self.again.store(0, Ordering::Relaxed);
         let limit_ms = if limit_ms == 0 { u64::MAX } else { limit_ms };
         self.deadline.store(now.saturating_add(limit_ms).max(1), Ordering::Release);
         if dog.asleep.load(Ordering::SeqCst) {
@@ -187,11 +195,14 @@ impl Watch {
             return true;
         }
         self.expired.store(deadline, Ordering::Relaxed);
-        if let Some(interrupt) = &*interrupt {
-            interrupt();
+        let late = now - deadline;
+        if now >= self.again.load(Ordering::Relaxed) {
+            self.again.store(now + late.min(LONGEST_PAUSE_MS), Ordering::Relaxed);
+            if let Some(interrupt) = &*interrupt {
+                interrupt();
+            }
         }
         drop(interrupt);
-        let late = now - deadline;
         if late >= self.reported.load(Ordering::Relaxed) + REPORT_EVERY_MS {
             self.reported.store(late, Ordering::Relaxed);
             let doing = match self.native.load(Ordering::Relaxed) {
