@@ -12,8 +12,9 @@ use crate::transaction::Transaction;
 pub struct Call {
     /// The state machine.
     pub machine: Transaction,
-    /// The request as it was when it was last relayed, to go back to in a failure route.
-    pub request: MessageState,
+    /// The request as it was when it was last relayed, to go back to in a failure route and to answer; `None` once
+    /// neither can happen any more.
+    pub request: Option<Box<MessageState>>,
     /// The callbacks.
     pub armed: Armed,
     /// The message flags.
@@ -38,6 +39,13 @@ pub struct BranchInfo {
 }
 
 impl Call {
+    /// Forgets what nothing can ask for any more.
+    pub(super) fn release(&mut self) {
+        if self.request.is_some() && self.machine.release() {
+            self.request = None;
+        }
+    }
+
     /// Reads a branch's request back, as its CANCEL and ACK need it.
     ///
     /// Returns `None` for a branch that does not exist: what was sent was written here and can be read.

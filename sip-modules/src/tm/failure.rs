@@ -1,6 +1,6 @@
 //! The failure route: the request comes back to the script after all its branches have failed.
 
-use crate::proxy::{Caller, Cx, Route};
+use crate::proxy::{Caller, Cx, MessageState, Route};
 use crate::tm::Call;
 use crate::transaction::{Actions, Choice, FailureOutcome, Handle};
 
@@ -8,9 +8,11 @@ use crate::transaction::{Actions, Choice, FailureOutcome, Handle};
 pub(super) fn run(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &dyn Caller, actions: &mut Actions) {
     let (callback, state) = {
         let mut call = handle.lock();
+        // It is there as long as there is no final reply.
+        let Some(request) = &call.request else { return };
+        let mut state = MessageState::clone(request);
         // It is armed once: the route may arm it again.
         let callback = call.armed.failure.take();
-        let mut state = call.request.clone();
         state.flags = call.flags;
         state.avps.clone_from(&call.avps);
         state.armed = call.armed;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
-use crate::proxy::{Caller, Cx};
+use crate::proxy::{Caller, Cx, ReplyError};
 use crate::tm::{Call, failure};
 use crate::transaction::{Action, Actions, Bytes, Choice, Handle};
 
@@ -65,7 +65,11 @@ pub(super) fn perform(
     }
     // Empty now, but with its memory.
     cx.actions = actions;
-    let deadline = handle.lock().machine.next_deadline();
+    let deadline = {
+        let mut call = handle.lock();
+        call.release();
+        call.machine.next_deadline()
+    };
     if let Some(deadline) = deadline {
         cx.timers.schedule(handle, deadline);
     }
@@ -127,7 +131,8 @@ const MORE_IN_REPLY: usize = 128;
 
 /// Writes a reply to the transaction's request.
 pub(super) fn own_reply(cx: &Cx, call: &Call, code: u16, reason: Option<&[u8]>) -> Option<Bytes> {
-    let mut bytes = Vec::with_capacity(call.request.message.bytes().len() + MORE_IN_REPLY);
+    let length = call.request.as_ref().map_or(0, |request| request.message.bytes().len());
+    let mut bytes = Vec::with_capacity(length + MORE_IN_REPLY);
     match write_own_reply(cx, call, code, reason, &[], &mut bytes) {
         Ok(()) => Some(bytes.into()),
         Err(error) => {
@@ -145,8 +150,8 @@ pub(super) fn write_own_reply(
     reason: Option<&[u8]>,
     extra_headers: &[u8],
     out: &mut Vec<u8>,
-) -> Result<(), crate::message::WriteError> {
-    let request = &call.request;
+) -> Result<(), ReplyError> {
+    let request = call.request.as_ref().ok_or(ReplyError::Answered)?;
     let tag = (code > 100).then(|| cx.shared.stateful_tag(&request.message));
     let parts = ReplyParts {
         reason,
@@ -156,7 +161,7 @@ pub(super) fn write_own_reply(
         extra_headers,
         ..ReplyParts::new(code)
     };
-    write_reply(&request.message, &parts, out)
+    Ok(write_reply(&request.message, &parts, out)?)
 }
 
 /// Adds the other branches' challenges to a 401 or 407 (RFC 3261 §16.7 step 7).

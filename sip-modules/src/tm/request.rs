@@ -157,8 +157,8 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
 }
 
 /// What a failure route goes back to, without the handle: a transaction must not keep itself alive.
-fn kept(msg: &MessageState) -> MessageState {
-    MessageState { transaction: None, branches: Vec::new(), ..msg.clone() }
+fn kept(msg: &MessageState) -> Option<Box<MessageState>> {
+    Some(Box::new(MessageState { transaction: None, branches: Vec::new(), ..msg.clone() }))
 }
 
 /// Brings a transaction that was made earlier in this route up to what the message is now.

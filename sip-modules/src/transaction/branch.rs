@@ -11,7 +11,7 @@ use super::{
 /// What a new branch sends, and where.
 #[derive(Clone, Debug)]
 pub struct BranchRequest {
-    /// The whole request, with our Via on top.
+    /// The whole request, with our Via on top; empty after [`Transaction::release`](super::Transaction::release).
     pub bytes: Bytes,
     /// Where it goes.
     pub dest: SocketAddr,
@@ -41,7 +41,8 @@ pub enum BranchState {
 pub struct Outcome {
     /// The final status that counts for the selection.
     pub status: u16,
-    /// The reply as the caller would see it, absent when the status was made here (timeout, failed send).
+    /// The reply as the caller would see it, absent when the status was made here (timeout, failed send) and after
+    /// [`Transaction::release`](super::Transaction::release).
     pub reply: Option<Bytes>,
 }
 
@@ -257,6 +258,23 @@ impl Branch {
     /// Whether neither the request nor its CANCEL has a timer left.
     pub(super) fn done(&self) -> bool {
         self.state == BranchState::Terminated && !matches!(self.cancel, Cancel::Sent { .. })
+    }
+
+    /// Whether nothing can ask for the request or the reply again: the callee has answered, its CANCEL is out of the
+    /// way, and the ACK that it may need again is there.
+    pub(super) fn settled(&self) -> bool {
+        self.answered
+            && matches!(self.cancel, Cancel::None | Cancel::Done)
+            && (self.kind == Kind::NonInvite || self.state != BranchState::Completed || self.ack.is_some())
+    }
+
+    /// Forgets the bytes of request and reply.
+    pub(super) fn release(&mut self) {
+        self.request.bytes = Bytes::default();
+        self.request.ruri = Bytes::default();
+        if let Some(outcome) = &mut self.outcome {
+            outcome.reply = None;
+        }
     }
 
     fn provisional(&mut self, status: u16, timers: &Timers, now: u64, actions: &mut Actions) -> Event {

@@ -412,6 +412,19 @@ impl Transaction {
         branches.chain(self.server.next_deadline()).min()
     }
 
+    /// Forgets the messages that nothing can ask for any more; whether the owner may forget the request, too.
+    ///
+    /// A transaction stays for half a minute after its final reply, only to absorb retransmissions; what it holds
+    /// meanwhile is most of a busy proxy's memory.
+    pub fn release(&mut self) -> bool {
+        let over = self.phase == Phase::Answered && self.branches.iter().all(Branch::settled);
+        if over {
+            self.branches.iter_mut().for_each(Branch::release);
+            self.server.release();
+        }
+        over
+    }
+
     fn branch_mut(&mut self, branch: usize) -> Result<&mut Branch, TransactionError> {
         self.branches.get_mut(branch).ok_or(TransactionError::NoSuchBranch(branch))
     }

@@ -143,6 +143,16 @@ impl Server {
         self.expire = None;
     }
 
+    /// Forgets the last reply if it will not be sent again.
+    pub(super) fn release(&mut self) {
+        if self.state == ServerState::Accepted
+            && self.retransmit.is_none()
+            && let Some((_, bytes)) = &mut self.last
+        {
+            *bytes = Bytes::default();
+        }
+    }
+
     fn resend(&self, actions: &mut Actions) {
         if let Some((status, bytes)) = &self.last {
             actions.push(Action::SendReply { status: *status, bytes: bytes.clone() });

@@ -320,3 +320,24 @@ fn a_branch_that_does_not_exist_is_an_error() {
     assert_eq!(tx.branch_send_failed(1, now, actions), missing);
     assert!(actions.is_empty());
 }
+
+#[test]
+fn what_nothing_can_ask_for_any_more_is_forgotten() {
+    let empty = |rig: &Rig| rig.tx.branches()[0].request().bytes.is_empty();
+    for (kind, status) in [(Kind::Invite, 200), (Kind::NonInvite, 200), (Kind::NonInvite, 404)] {
+        let mut rig = Rig::relayed(kind, 1);
+        rig.reply(0, 180);
+        assert!(!empty(&rig), "it may have to be sent again, cancelled, or taken up by a failure route");
+        rig.reply(0, status);
+        assert!(empty(&rig), "{kind:?} {status}");
+    }
+
+    // The ACK for a failure is made from the request.
+    let mut rig = Rig::relayed(Kind::Invite, 1);
+    rig.builds = false;
+    rig.reply(0, 486);
+    assert!(!empty(&rig));
+    rig.tx.set_ack(0, b"ACK"[..].into(), &mut rig.actions).unwrap();
+    rig.work();
+    assert!(empty(&rig));
+}

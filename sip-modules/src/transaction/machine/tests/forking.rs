@@ -60,6 +60,7 @@ fn a_lone_503_leaves_as_500() {
 #[test]
 fn the_chosen_reply_is_kept_for_the_owner() {
     let mut rig = Rig::relayed(Kind::Invite, 1);
+    rig.answers = false;
     rig.reply(0, 486);
     let outcome = rig.tx.branches()[0].outcome().unwrap();
     assert_eq!(outcome.reply.as_deref(), Some(&b"486 from 0"[..]));

@@ -156,11 +156,18 @@ impl Rig {
         std::mem::take(&mut self.log)
     }
 
-    /// Carries out the actions as an owner would.
+    /// Carries out the actions as an owner would, and forgets what may be forgotten.
     fn work(&mut self) {
         while let Some(action) = self.actions.pop() {
             self.carry_out(action);
         }
+        self.tx.release();
+    }
+
+    /// Whatever is to be made from a branch's request, that is still there.
+    fn assert_kept(&self, branch: usize) {
+        let kept = &self.tx.branches()[branch].request().bytes;
+        assert_eq!(**kept, *format!("request {branch}").as_bytes());
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -187,11 +194,13 @@ impl Rig {
                 format!("ack {branch}")
             }
             Action::NeedCancel { branch } if self.builds => {
+                self.assert_kept(branch);
                 let bytes = b"CANCEL"[..].into();
                 self.tx.set_cancel(branch, bytes, self.now, &mut self.actions).unwrap();
                 return;
             }
             Action::NeedAck { branch } if self.builds => {
+                self.assert_kept(branch);
                 let bytes = b"ACK"[..].into();
                 self.tx.set_ack(branch, bytes, &mut self.actions).unwrap();
                 return;
@@ -200,6 +209,7 @@ impl Rig {
             Action::NeedAck { branch } => format!("need ack {branch}"),
             Action::FailureRoute(choice) => format!("failure {}@{}", choice.status, choice.branch),
             Action::ForwardFinal(choice) => {
+                self.assert_kept(choice.branch);
                 self.log.push(format!("choose {}@{}", choice.status, choice.branch));
                 if self.answers {
                     self.local(choice.mapped_status).unwrap();
