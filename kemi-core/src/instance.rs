@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::callback::{CallbackId, Presence};
 use crate::engine::{Engine, Interpreter};
 use crate::error::{ErrorCode, ScriptError};
+use crate::lexis::Mention;
 use crate::registry::Registry;
 use crate::runtime::{Outcome, Runtime, missing_callback};
 use crate::source::Source;
@@ -50,6 +51,16 @@ impl<C: 'static> Instance<C> {
                 Err(stamp(ScriptError::new(ErrorCode::MissingCallback, message)))
             }
         }
+    }
+
+    /// Returns the error for a callback that the script names but does not define.
+    pub(crate) fn missing(&self, mention: &Mention, file: &str) -> Option<ScriptError> {
+        if self.interpreter.resolve(&mention.name) {
+            return None;
+        }
+        let mut error = missing_callback(&mention.name, &*self.interpreter).at(file, mention.line);
+        error.export = Some(mention.export.clone());
+        Some(error)
     }
 
     /// Returns whether the script defines a callback.
