@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{ErrorCode, Place, ScriptError};
+use crate::error::{ErrorCode, Place, ScriptError, Trace};
 
 /// How long an error of one place stays quiet after it was written.
 const QUIET: Duration = Duration::from_secs(1);
@@ -41,9 +41,10 @@ impl ErrorLog {
     /// `about` names what was being worked on, such as a message's Call-ID.
     pub fn report(&self, error: &ScriptError, about: impl fmt::Display) {
         if let Some(left_out) = self.admit(error, Instant::now()) {
+            let trace = Trace(&error.traceback);
             match left_out {
-                0 => tracing::error!(target: "script", "{error:#} ({about})"),
-                n => tracing::error!(target: "script", "{error:#} ({about}; {n} more since the last line)"),
+                0 => tracing::error!(target: "script", "{error} ({about}){trace}"),
+                n => tracing::error!(target: "script", "{error} ({about}; {n} more since the last line){trace}"),
             }
         }
     }
