@@ -10,7 +10,7 @@ use crate::engine::{Engine, Interpreter};
 use crate::error::{ErrorCode, ScriptError};
 use crate::lexis::Mention;
 use crate::registry::Registry;
-use crate::runtime::{Outcome, Runtime, missing_callback};
+use crate::runtime::{Outcome, Runtime, missing_callback, replaced};
 use crate::source::Source;
 use crate::value::Arg;
 
@@ -27,7 +27,8 @@ impl<C: 'static> Instance<C> {
     /// Loads a script into a fresh interpreter and checks that it defines what the host requires.
     ///
     /// # Errors
-    /// What [`Engine::load`] reports, or [`ErrorCode::MissingCallback`] naming every required function that is missing.
+    /// What [`Engine::load`] reports, [`ErrorCode::RootReplaced`] if the top level replaced something of the root object,
+    /// or [`ErrorCode::MissingCallback`] naming every required function that is missing.
     pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
         let runtime = Rc::new(Runtime::new(registry.data().clone(), engine.name(), engine.coercions()));
         let stamp = |mut error: ScriptError| {
@@ -40,15 +41,26 @@ impl<C: 'static> Instance<C> {
         runtime.loaded().map_err(stamp)?;
         let interpreter = loaded.map_err(stamp)?;
 
+        let of_sources = |mut error: ScriptError| {
+            if !sources.is_empty() {
+                let names: Vec<String> = sources.iter().map(Source::name).collect();
+                error.message = format!("{} ({})", error.message, names.join(", "));
+            }
+            stamp(error)
+        };
+        let names = interpreter.repair(true);
+        if !names.is_empty() {
+            return Err(of_sources(replaced(&names)));
+        }
         let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
         let missing: Vec<&str> =
             required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
         match missing.as_slice() {
             [] => Ok(Instance { interpreter, runtime, context: PhantomData }),
-            [name] => Err(stamp(missing_callback(name, &*interpreter))),
+            [name] => Err(of_sources(missing_callback(name, &*interpreter))),
             names => {
                 let message = format!("the script lacks the functions {}", names.join(", "));
-                Err(stamp(ScriptError::new(ErrorCode::MissingCallback, message)))
+                Err(of_sources(ScriptError::new(ErrorCode::MissingCallback, message)))
             }
         }
     }

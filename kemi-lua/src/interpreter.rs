@@ -17,6 +17,7 @@ use mlua::ffi;
 use crate::interrupt::{self, Running};
 use crate::libraries::Missing;
 use crate::memory::{self, Memory};
+use crate::repair::{self, BoundRoot};
 use crate::trampoline::Bound;
 use crate::values::{self, State};
 use crate::{ending, errors, libraries};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     /// Names of global functions that are not the script's.
     own: RefCell<HashSet<Vec<u8>>>,
     pub(crate) refs: Cell<Refs>,
+    pub(crate) bound_root: Cell<BoundRoot>,
 }
 
 /// References to functions in Lua's registry.
@@ -125,6 +127,7 @@ impl LuaInterpreter {
             warning: RefCell::new(Vec::new()),
             own: RefCell::new(HashSet::new()),
             refs: Cell::new(Refs::default()),
+            bound_root: Cell::new(BoundRoot::default()),
         });
         let interpreter = LuaInterpreter { core };
         libraries::set_up(&interpreter.core, main, sources)?;
@@ -215,6 +218,15 @@ impl Interpreter for LuaInterpreter {
 
     fn place(&self) -> Option<Place> {
         self.core.place()
+    }
+
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        let reference = self.core.handles.borrow().get(callback.index())?.as_ref()?.reference;
+        errors::definition(self.core.main, reference)
+    }
+
+    fn repair(&self, thorough: bool) -> Vec<String> {
+        repair::repair(&self.core, self.core.main, thorough)
     }
 }
 
