@@ -41,28 +41,8 @@ impl<C: 'static> Instance<C> {
         runtime.loaded().map_err(stamp)?;
         let interpreter = loaded.map_err(stamp)?;
 
-        let of_sources = |mut error: ScriptError| {
-            if !sources.is_empty() {
-                let names: Vec<String> = sources.iter().map(Source::name).collect();
-                error.message = format!("{} ({})", error.message, names.join(", "));
-            }
-            stamp(error)
-        };
-        let names = interpreter.repair(true);
-        if !names.is_empty() {
-            return Err(of_sources(replaced(&names)));
-        }
-        let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
-        let missing: Vec<&str> =
-            required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
-        match missing.as_slice() {
-            [] => Ok(Instance { interpreter, runtime, context: PhantomData }),
-            [name] => Err(of_sources(missing_callback(name, &*interpreter))),
-            names => {
-                let message = format!("the script lacks the functions {}", names.join(", "));
-                Err(of_sources(ScriptError::new(ErrorCode::MissingCallback, message)))
-            }
-        }
+        check(&*interpreter, registry).map_err(|error| stamp(name_files(error, sources)))?;
+        Ok(Instance { interpreter, runtime, context: PhantomData })
     }
 
     /// Returns the error for a callback that the script names but does not define.
@@ -107,4 +87,32 @@ impl<C: 'static> fmt::Debug for Instance<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("runtime", &self.runtime).finish_non_exhaustive()
     }
+}
+
+/// Checks what a loaded script has made of the root object, and that it defines what the host requires.
+fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> Result<(), ScriptError> {
+    let names = interpreter.repair(true);
+    if !names.is_empty() {
+        return Err(replaced(&names));
+    }
+    let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
+    let missing: Vec<&str> =
+        required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [name] => Err(missing_callback(name, interpreter)),
+        names => {
+            let message = format!("the script lacks the functions {}", names.join(", "));
+            Err(ScriptError::new(ErrorCode::MissingCallback, message))
+        }
+    }
+}
+
+/// Names the files in an error that has no place in one of them.
+fn name_files(mut error: ScriptError, sources: &[Source]) -> ScriptError {
+    if !sources.is_empty() {
+        let names: Vec<String> = sources.iter().map(Source::name).collect();
+        error.message = format!("{} ({})", error.message, names.join(", "));
+    }
+    error
 }
