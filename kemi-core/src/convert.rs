@@ -34,8 +34,8 @@ impl Mismatch {
 /// A type that a parameter of an export may have.
 ///
 /// Implemented for `bool`, all integers up to 64 bits (range-checked), `f32`, `f64`, `&str` (valid UTF-8), `&[u8]`,
-/// [`ByteString`], `String`, [`Value`], `Vec<T>`, `BTreeMap<ByteString, T>`, `Option<T>` (for trailing optional
-/// parameters; nil counts as not given) and [`Rest`].
+/// [`ByteString`], `String`, [`CallbackName`], [`Value`], `Vec<T>`, `BTreeMap<ByteString, T>`, `Option<T>` (for trailing
+/// optional parameters; nil counts as not given) and [`Rest`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an exported function",
     label = "not a type that a script can pass",
@@ -241,6 +241,43 @@ impl<'a> FromArg<'a> for &'a str {
 
     fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
         utf8(raw.bytes())
+    }
+}
+
+/// The name of a function of the script that is to be called later.
+///
+/// Take it instead of `&str`, and names that a script spells out are checked when the script is loaded. Names that it
+/// makes up are checked where they are resolved, by [`Script::callback`](crate::Script::callback).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallbackName<'a>(&'a str);
+
+impl<'a> CallbackName<'a> {
+    /// Wraps a name.
+    #[must_use]
+    pub fn new(name: &'a str) -> CallbackName<'a> {
+        CallbackName(name)
+    }
+
+    /// Returns the name; `None` for the empty one and for `"0"`, by which scripts say that nothing is to be called.
+    #[must_use]
+    pub fn get(self) -> Option<&'a str> {
+        (!matches!(self.0, "" | "0")).then_some(self.0)
+    }
+}
+
+impl<'a> FromArg<'a> for CallbackName<'a> {
+    const TYPE: Type = Type::Callback;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg.scalar() {
+            Arg::Str(_) => <&str>::from_arg(arg).map(CallbackName),
+            _ => Err(Mismatch::of(Type::Callback, arg)),
+        }
+    }
+
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        <&str>::from_raw(raw).map(CallbackName)
     }
 }
 

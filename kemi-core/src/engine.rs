@@ -97,10 +97,18 @@ pub trait Interpreter {
     /// Returns the line of the script that is being executed, if the interpreter can tell.
     fn place(&self) -> Option<Place>;
 
-    /// Returns where the script defines a function, if the interpreter can tell.
-    fn definition(&self, name: &str) -> Option<Place> {
-        let _ = name;
+    /// Returns where a callback that has been called is defined, if the interpreter can tell.
+    fn definition(&self, _callback: CallbackId) -> Option<Place> {
         None
+    }
+
+    /// Puts back what the script has replaced of the root object, and returns its names.
+    ///
+    /// Called after the top level and after each top-level callback, so the look at the root itself must be cheap; only
+    /// if `thorough` is set everything below is compared as well. An interpreter whose scripts cannot replace anything
+    /// has nothing to do.
+    fn repair(&self, _thorough: bool) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -4,77 +4,74 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The kind of a [`ScriptError`]; its text form is stable and made to be searched for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// An argument has the wrong type or is out of range.
-    BadArgument,
-    /// Too few or too many arguments.
-    ArgumentCount,
-    /// Script functions called each other deeper than `max_depth`.
-    DepthLimit,
-    /// The call used more than `max_instructions`.
-    InstructionLimit,
-    /// The interpreter held more than `max_memory`.
-    MemoryLimit,
-    /// The call ran longer than `max_time_ms`.
-    TimeLimit,
-    /// The script was loaded but lacks a function the host must be able to call.
-    MissingCallback,
-    /// Callbacks nest deeper than the runtime allows.
-    NestedTooDeep,
-    /// A function that needs the host's context was called while there is none to use.
-    NoContext,
-    /// The function may not be called from this callback.
-    NotAllowedHere,
-    /// A native function panicked; the interpreter works on.
-    NativePanic,
-    /// A native function returned an error.
-    NativeError,
-    /// The script raised an error of its own, or a language-level fault occurred.
-    Runtime,
-    /// The script recursed until the interpreter's stack was full.
-    StackOverflow,
-    /// The script does not parse.
-    Syntax,
-    /// The script names a function or module that does not exist.
-    UnknownFunction,
-    /// A file of the script cannot be read.
-    Unreadable,
-    /// A value cannot cross the border: nested too deep, or of a type without a counterpart.
-    ValueNotConvertible,
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
+        /// The kind of a [`ScriptError`]; its text form is stable and made to be searched for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ErrorCode {
+            /// All codes.
+            pub const ALL: &[ErrorCode] = &[$(ErrorCode::$variant),*];
+
+            /// Returns the stable text of the code.
+            ///
+            /// ```
+            /// assert_eq!(kemi_core::ErrorCode::BadArgument.as_str(), "bad-argument");
+            /// ```
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(ErrorCode::$variant => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl ErrorCode {
-    /// Returns the stable text of the code.
-    ///
-    /// ```
-    /// assert_eq!(kemi_core::ErrorCode::BadArgument.as_str(), "bad-argument");
-    /// ```
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ErrorCode::BadArgument => "bad-argument",
-            ErrorCode::ArgumentCount => "argument-count",
-            ErrorCode::DepthLimit => "depth-limit",
-            ErrorCode::InstructionLimit => "instruction-limit",
-            ErrorCode::MemoryLimit => "memory-limit",
-            ErrorCode::TimeLimit => "time-limit",
-            ErrorCode::MissingCallback => "missing-callback",
-            ErrorCode::NestedTooDeep => "nested-too-deep",
-            ErrorCode::NoContext => "no-context",
-            ErrorCode::NotAllowedHere => "not-allowed-here",
-            ErrorCode::NativePanic => "native-panic",
-            ErrorCode::NativeError => "native-error",
-            ErrorCode::Runtime => "runtime",
-            ErrorCode::StackOverflow => "stack-overflow",
-            ErrorCode::Syntax => "syntax",
-            ErrorCode::UnknownFunction => "unknown-function",
-            ErrorCode::Unreadable => "unreadable",
-            ErrorCode::ValueNotConvertible => "value-not-convertible",
-        }
-    }
+// `docs/errors.md` tells operators what to do about each.
+codes! {
+    /// An argument has the wrong type or is out of range.
+    BadArgument = "bad-argument",
+    /// Too few or too many arguments.
+    ArgumentCount = "argument-count",
+    /// Script functions called each other deeper than `max_depth`.
+    DepthLimit = "depth-limit",
+    /// The call used more than `max_instructions`.
+    InstructionLimit = "instruction-limit",
+    /// The interpreter held more than `max_memory`.
+    MemoryLimit = "memory-limit",
+    /// The call ran longer than `max_time_ms`.
+    TimeLimit = "time-limit",
+    /// The script lacks a function that the host must be able to call, or that it has itself named as a callback.
+    MissingCallback = "missing-callback",
+    /// Callbacks nest deeper than the runtime allows.
+    NestedTooDeep = "nested-too-deep",
+    /// A function that needs the host's context was called while there is none to use.
+    NoContext = "no-context",
+    /// The function may not be called from this callback.
+    NotAllowedHere = "not-allowed-here",
+    /// A native function panicked; the interpreter works on.
+    NativePanic = "native-panic",
+    /// A native function returned an error.
+    NativeError = "native-error",
+    /// The script replaced the root object or something in it; it was put back.
+    RootReplaced = "root-replaced",
+    /// The script raised an error of its own, or a language-level fault occurred.
+    Runtime = "runtime",
+    /// The script recursed until the interpreter's stack was full.
+    StackOverflow = "stack-overflow",
+    /// The script does not parse.
+    Syntax = "syntax",
+    /// The script names a function or module that does not exist.
+    UnknownFunction = "unknown-function",
+    /// A file of the script cannot be read.
+    Unreadable = "unreadable",
+    /// A value cannot cross the border: nested too deep, or of a type without a counterpart.
+    ValueNotConvertible = "value-not-convertible",
 }
 
 impl fmt::Display for ErrorCode {
@@ -196,6 +193,14 @@ impl ScriptError {
         self
     }
 
+    /// Adds to what to do about it.
+    pub(crate) fn add_hint(&mut self, hint: String) {
+        self.0.hint = Some(match self.0.hint.take() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint,
+        });
+    }
+
     /// Creates the error for a file that cannot be read.
     #[must_use]
     pub fn unreadable(file: &std::path::Path, error: &std::io::Error) -> ScriptError {
@@ -235,12 +240,16 @@ impl fmt::Display for ScriptError {
             write!(f, "; {hint}")?;
         }
         write!(f, " [{}]", self.code)?;
-        if f.alternate() {
-            for frame in &self.traceback {
-                write!(f, "\n    {frame}")?;
-            }
-        }
-        Ok(())
+        if f.alternate() { Trace(&self.traceback).fmt(f) } else { Ok(()) }
+    }
+}
+
+/// A traceback, each frame on a line of its own.
+pub(crate) struct Trace<'a>(pub(crate) &'a [Frame]);
+
+impl fmt::Display for Trace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|frame| write!(f, "\n    {frame}"))
     }
 }
 
@@ -306,5 +315,40 @@ impl IntoFault for Control {
 impl IntoFault for Box<Fault> {
     fn into_fault(self) -> Box<Fault> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_table_for_operators_and_nothing_else_is() {
+        let table = include_str!("../../docs/errors.md");
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+        let mut listed: Vec<&str> = rows.iter().filter_map(|row| row.split('`').nth(1)).collect();
+        let mut codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        codes.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, codes);
+        for row in rows {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        }
+    }
+
+    #[test]
+    fn one_line_tells_engine_place_callback_export_hint_and_code() {
+        let mut error = ScriptError::new(ErrorCode::BadArgument, "argument 1 'code': expected int, got nil")
+            .at("route.lua", 7)
+            .with_hint("give a number");
+        error.engine = "lua";
+        error.callback = Some("ksr_request_route".to_owned());
+        error.export = Some("KSR.sl.send_reply".to_owned());
+        error.traceback = vec![Frame { function: "f".to_owned(), place: error.place.clone() }];
+        let line = "lua: route.lua:7: in ksr_request_route: KSR.sl.send_reply: argument 1 'code': expected int, got nil; \
+                    give a number [bad-argument]";
+        assert_eq!(error.to_string(), line);
+        assert_eq!(format!("{error:#}"), format!("{line}\n    route.lua:7: in f"));
     }
 }

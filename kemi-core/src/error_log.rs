@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::error::{ErrorCode, Place, ScriptError};
+use crate::error::{ErrorCode, Place, ScriptError, Trace};
 use crate::throttle::Throttle;
 
 /// Writes script errors to the log: each distinct place once a second, with the number of those left out.
@@ -27,9 +27,10 @@ impl ErrorLog {
     pub fn report(&self, error: &ScriptError, about: impl fmt::Display) {
         let subject = (error.code, error.place.clone(), error.callback.clone());
         if let Some(left_out) = self.throttle.admit(subject, Instant::now()) {
+            let trace = Trace(&error.traceback);
             match left_out {
-                0 => tracing::error!(target: "script", "{error:#} ({about})"),
-                n => tracing::error!(target: "script", "{error:#} ({about}; {n} more since the last line)"),
+                0 => tracing::error!(target: "script", "{error} ({about}){trace}"),
+                n => tracing::error!(target: "script", "{error} ({about}; {n} more since the last line){trace}"),
             }
         }
     }

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use crate::callback::{CallbackId, Presence};
 use crate::engine::{Engine, Interpreter};
 use crate::error::{ErrorCode, ScriptError};
+use crate::lexis::Mention;
 use crate::registry::Registry;
-use crate::runtime::{Outcome, Runtime, missing_callback};
+use crate::runtime::{Outcome, Runtime, missing_callback, replaced};
 use crate::source::Source;
 use crate::value::Arg;
 
@@ -26,7 +27,8 @@ impl<C: 'static> Instance<C> {
     /// Loads a script into a fresh interpreter and checks that it defines what the host requires.
     ///
     /// # Errors
-    /// What [`Engine::load`] reports, or [`ErrorCode::MissingCallback`] naming every required function that is missing.
+    /// What [`Engine::load`] reports, [`ErrorCode::RootReplaced`] if the top level replaced something of the root object,
+    /// or [`ErrorCode::MissingCallback`] naming every required function that is missing.
     pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
         let runtime = Rc::new(Runtime::new(registry.data().clone(), engine.name(), engine.coercions()));
         let stamp = |mut error: ScriptError| {
@@ -39,17 +41,18 @@ impl<C: 'static> Instance<C> {
         runtime.loaded().map_err(stamp)?;
         let interpreter = loaded.map_err(stamp)?;
 
-        let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
-        let missing: Vec<&str> =
-            required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
-        match missing.as_slice() {
-            [] => Ok(Instance { interpreter, runtime, context: PhantomData }),
-            [name] => Err(stamp(missing_callback(name, &*interpreter))),
-            names => {
-                let message = format!("the script lacks the functions {}", names.join(", "));
-                Err(stamp(ScriptError::new(ErrorCode::MissingCallback, message)))
-            }
+        check(&*interpreter, registry).map_err(|error| stamp(name_files(error, sources)))?;
+        Ok(Instance { interpreter, runtime, context: PhantomData })
+    }
+
+    /// Returns the error for a callback that the script names but does not define.
+    pub(crate) fn missing(&self, mention: &Mention, file: &str) -> Option<ScriptError> {
+        if self.interpreter.resolve(&mention.name) {
+            return None;
         }
+        let mut error = missing_callback(&mention.name, &*self.interpreter).at(file, mention.line);
+        error.export = Some(mention.export.clone());
+        Some(error)
     }
 
     /// Returns whether the script defines a callback.
@@ -84,4 +87,32 @@ impl<C: 'static> fmt::Debug for Instance<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("runtime", &self.runtime).finish_non_exhaustive()
     }
+}
+
+/// Checks what a loaded script has made of the root object, and that it defines what the host requires.
+fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> Result<(), ScriptError> {
+    let names = interpreter.repair(true);
+    if !names.is_empty() {
+        return Err(replaced(&names));
+    }
+    let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
+    let missing: Vec<&str> =
+        required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
+    match missing.as_slice() {
+        [] => Ok(()),
+        [name] => Err(missing_callback(name, interpreter)),
+        names => {
+            let message = format!("the script lacks the functions {}", names.join(", "));
+            Err(ScriptError::new(ErrorCode::MissingCallback, message))
+        }
+    }
+}
+
+/// Names the files in an error that has no place in one of them.
+fn name_files(mut error: ScriptError, sources: &[Source]) -> ScriptError {
+    if !sources.is_empty() {
+        let names: Vec<String> = sources.iter().map(Source::name).collect();
+        error.message = format!("{} ({})", error.message, names.join(", "));
+    }
+    error
 }

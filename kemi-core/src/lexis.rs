@@ -1,15 +1,19 @@
 //! Finds what a script names of the registry without running it.
 
-use crate::error::{ErrorCode, ScriptError};
-use crate::registry::RegistryData;
+use crate::convert::CallbackName;
+use crate::error::ScriptError;
+use crate::registry::{Export, RegistryData};
+use crate::types::Type;
 
 /// How a language writes comments and strings, as far as it takes to skip them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lexis {
     /// What begins a comment that ends with the line.
     pub line_comment: &'static str,
-    /// What begins and ends a comment or a string over several lines; the first that fits counts.
-    pub blocks: &'static [(&'static str, &'static str)],
+    /// What begins and ends a comment over several lines; the first that fits counts.
+    pub comments: &'static [(&'static str, &'static str)],
+    /// What begins and ends a string over several lines; the first that fits counts.
+    pub long_strings: &'static [(&'static str, &'static str)],
     /// The quotes of strings that end with the same quote, with `\` as the escape.
     pub quotes: &'static [u8],
 }
@@ -22,9 +26,23 @@ pub struct References {
     /// What will fail if it is ever reached: functions of modules that are unknown or not enabled, and for which the
     /// script never asks whether they are there.
     pub warnings: Vec<ScriptError>,
+    /// The callbacks that the script spells out in its calls.
+    pub callbacks: Vec<Mention>,
 }
 
-/// Checks every `ROOT.module.function` that is visible in a script's text against the registry.
+/// A callback's name, spelt out where a script passes it to an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The name.
+    pub name: String,
+    /// The export, as the script names it.
+    pub export: String,
+    /// The line of the call, from 1.
+    pub line: u32,
+}
+
+/// Checks every `ROOT.module.function` that is visible in a script's text against the registry, and collects the
+/// callbacks that are named in their calls.
 ///
 /// A module that the script asks for by itself, as in `if KSR.nathelper`, may be missing.
 #[must_use]
@@ -38,13 +56,21 @@ pub fn check_references(registry: &RegistryData, lexis: &Lexis, file: &str, text
         else {
             continue;
         };
-        if registry.find("", module).is_some() || path.function.is_none() {
+        let of_root = registry.find("", module);
+        if let Some(export) = of_root.or_else(|| registry.find(module, function)) {
+            // What follows a member of a function's result is not the function's call.
+            if of_root.is_none() || path.function.is_none() {
+                found.callbacks.extend(mentions(registry, export, lexis, path));
+            }
             continue;
         }
-        let known = registry.modules().any(|(name, _)| name == module && !name.is_empty());
-        if known && registry.find(module, function).is_none() {
+        if path.function.is_none() {
+            continue;
+        }
+        let known = registry.modules().any(|(name, _)| name == module);
+        if known {
             found.errors.push(registry.explain_unknown(module, Some(function)).at(file, path.line));
-        } else if !known && !asked_for(path.module) {
+        } else if !asked_for(path.module) {
             found.warnings.push(registry.explain_unknown(module, Some(function)).at(file, path.line));
         }
     }
@@ -52,25 +78,54 @@ pub fn check_references(registry: &RegistryData, lexis: &Lexis, file: &str, text
 }
 
 impl References {
-    /// Returns the first error, with the number of the others in its message.
+    /// Returns the error of the first line that has one, with the number of the others in its message.
     ///
     /// # Errors
     /// If there is one.
-    pub fn into_result(self) -> Result<(), ScriptError> {
+    pub fn into_result(mut self) -> Result<(), ScriptError> {
+        self.errors.sort_by_key(|error| error.place.as_ref().map(|place| place.line));
         let more = self.errors.len().saturating_sub(1);
         let Some(mut first) = self.errors.into_iter().next() else { return Ok(()) };
-        debug_assert_eq!(first.code, ErrorCode::UnknownFunction);
         if more > 0 {
-            first.message = format!("{} (and {more} more unknown functions)", first.message);
+            first.message = format!("{} (and {more} more such mistakes)", first.message);
         }
         Err(first)
     }
+}
+
+/// Finds the names of callbacks among the arguments of a call.
+fn mentions(registry: &RegistryData, export: &Export, lexis: &Lexis, path: &Path<'_>) -> Vec<Mention> {
+    let params = export.def.params.iter().enumerate();
+    let positions = params.filter(|(_, param)| matches!(param.ty, Type::Callback | Type::Option(Type::Callback)));
+    let names = positions.filter_map(|(position, _)| argument(lexis, path.behind, position));
+    let names = names.filter_map(|name| CallbackName::new(std::str::from_utf8(name).ok()?).get());
+    names
+        .map(|name| Mention { name: name.to_owned(), export: registry.script_name(export.def), line: path.line })
+        .collect()
+}
+
+/// Returns the argument at a position of the call that the text begins with, if it is a plain string.
+fn argument<'a>(lexis: &Lexis, text: &'a [u8], position: usize) -> Option<&'a [u8]> {
+    let Some(mut text) = blank(lexis, text).strip_prefix(b"(") else {
+        // In Lua a single string needs no brackets.
+        let spaces = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'))?;
+        return string(lexis, text.get(spaces..)?).filter(|_| position == 0).and_then(plain);
+    };
+    for _ in 0..position {
+        text = behind_comma(lexis, text)?;
+    }
+    let text = blank(lexis, text);
+    let quoted = string(lexis, text)?;
+    let behind = text.get(quoted.whole..).unwrap_or_default();
+    matches!(blank(lexis, behind).first(), Some(b',' | b')')).then(|| plain(quoted)).flatten()
 }
 
 struct Path<'a> {
     module: &'a [u8],
     function: Option<&'a [u8]>,
     line: u32,
+    /// The text after it.
+    behind: &'a [u8],
 }
 
 fn paths<'a>(root: &[u8], lexis: &Lexis, text: &'a [u8]) -> Vec<Path<'a>> {
@@ -93,8 +148,8 @@ fn paths<'a>(root: &[u8], lexis: &Lexis, text: &'a [u8]) -> Vec<Path<'a>> {
             && let Some((module, behind)) = member(behind)
         {
             let function = member(behind);
-            paths.push(Path { module, function: function.map(|(name, _)| name), line });
             let behind = function.map_or(behind, |(_, behind)| behind);
+            paths.push(Path { module, function: function.map(|(name, _)| name), line, behind });
             let length = rest.len() - behind.len();
             line += newlines(rest.get(..length).unwrap_or_default());
             at += length;
@@ -110,30 +165,89 @@ fn paths<'a>(root: &[u8], lexis: &Lexis, text: &'a [u8]) -> Vec<Path<'a>> {
 
 /// Returns how many bytes of comment or string the text begins with.
 fn skip(lexis: &Lexis, text: &[u8]) -> usize {
-    for (open, close) in lexis.blocks {
-        if let Some(inside) = text.strip_prefix(open.as_bytes()) {
-            let end = find(inside, close.as_bytes()).map_or(inside.len(), |i| i + close.len());
-            return open.len() + end;
-        }
+    match comment(lexis, text) {
+        0 => string(lexis, text).map_or(0, |quoted| quoted.whole),
+        length => length,
+    }
+}
+
+/// Returns how many bytes of comment the text begins with.
+fn comment(lexis: &Lexis, text: &[u8]) -> usize {
+    if let Some(block) = block(lexis.comments, text) {
+        return block.whole;
     }
     if text.starts_with(lexis.line_comment.as_bytes()) {
         return text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
     }
-    match text.first() {
-        Some(quote) if lexis.quotes.contains(quote) => {
-            let mut at = 1;
-            while let Some(byte) = text.get(at) {
-                match byte {
-                    b'\\' => at += 1,
-                    b'\n' => break,
-                    byte if byte == quote => return at + 1,
-                    _ => {}
-                }
-                at += 1;
+    0
+}
+
+/// A string with its quotes, or a comment.
+struct Quoted<'a> {
+    inside: &'a [u8],
+    /// The length of it all.
+    whole: usize,
+}
+
+/// Takes the string that the text begins with; one that is not closed ends with its line.
+fn string<'a>(lexis: &Lexis, text: &'a [u8]) -> Option<Quoted<'a>> {
+    if let Some(block) = block(lexis.long_strings, text) {
+        return Some(block);
+    }
+    let quote = text.first().filter(|quote| lexis.quotes.contains(quote))?;
+    let mut at = 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'\n' => break,
+            byte if byte == quote => {
+                return Some(Quoted { inside: text.get(1..at).unwrap_or_default(), whole: at + 1 });
             }
-            at.min(text.len())
+            _ => {}
         }
-        _ => 0,
+        at += 1;
+    }
+    Some(Quoted { inside: b"\\", whole: at.min(text.len()) })
+}
+
+fn block<'a>(kinds: &[(&str, &str)], text: &'a [u8]) -> Option<Quoted<'a>> {
+    let (open, close) = kinds.iter().find(|(open, _)| text.starts_with(open.as_bytes()))?;
+    let inside = text.get(open.len()..).unwrap_or_default();
+    let length = find(inside, close.as_bytes());
+    let whole = open.len() + length.map_or(inside.len(), |length| length + close.len());
+    Some(Quoted { inside: inside.get(..length.unwrap_or(inside.len())).unwrap_or_default(), whole })
+}
+
+/// Returns what a string holds, unless it has escapes or parts to be computed.
+fn plain(quoted: Quoted<'_>) -> Option<&[u8]> {
+    let plain = |byte: &u8| !byte.is_ascii_control() && !matches!(byte, b'\\' | b'$' | b'{');
+    quoted.inside.iter().all(plain).then_some(quoted.inside)
+}
+
+/// Skips spaces, line ends and comments.
+fn blank<'a>(lexis: &Lexis, mut text: &'a [u8]) -> &'a [u8] {
+    loop {
+        text = text.trim_ascii_start();
+        match comment(lexis, text) {
+            0 => return text,
+            length => text = text.get(length..).unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns what follows the next comma of an argument list, if its call does not end before.
+fn behind_comma<'a>(lexis: &Lexis, mut text: &'a [u8]) -> Option<&'a [u8]> {
+    let mut depth = 0u32;
+    loop {
+        text = text.get(skip(lexis, text)..)?;
+        let (byte, behind) = text.split_first()?;
+        match byte {
+            b',' if depth == 0 => return Some(behind),
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        text = behind;
     }
 }
 
@@ -161,7 +275,8 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
 
-    const DASHES: Lexis = Lexis { line_comment: "--", blocks: &[("--[[", "]]"), ("[[", "]]")], quotes: b"\"'" };
+    const DASHES: Lexis =
+        Lexis { line_comment: "--", comments: &[("--[[", "]]")], long_strings: &[("[[", "]]")], quotes: b"\"'" };
 
     fn check(text: &str) -> (Vec<String>, Vec<String>) {
         let registry = Registry::<u8>::builder().build().unwrap();

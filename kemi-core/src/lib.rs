@@ -39,7 +39,7 @@ mod value;
 
 pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
 pub use compiled::{Compiled, CompiledFn};
-pub use convert::{FromArg, IntoRet, IntoValue, Mismatch, Rest};
+pub use convert::{CallbackName, FromArg, IntoRet, IntoValue, Mismatch, Rest};
 pub use engine::{Engine, Interpreter, UnknownEngine, engines, find_engine};
 pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
 pub use error_log::ErrorLog;
@@ -49,7 +49,7 @@ pub use export::{
 };
 pub use insight::Insight;
 pub use instance::Instance;
-pub use lexis::{Lexis, References, check_references};
+pub use lexis::{Lexis, Mention, References, check_references};
 pub use limits::{Interrupt, Limit, Limits};
 pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
 pub use policy::{Coercions, Policy};

@@ -55,9 +55,13 @@ impl Coercions {
             (Type::Int { .. }, Arg::Bool(b)) if self.bool_to_integer => Some(Value::Int(b.into())),
             (Type::Int { .. }, Arg::Float(x)) if self.float_to_integer => truncate(x).map(Value::Int),
             (Type::Int { .. }, Arg::Nil) if self.nil_to_empty => Some(Value::Int(0)),
-            (Type::Str | Type::Bytes, Arg::Int(i)) if self.number_to_text => Some(Value::from(i.to_string())),
-            (Type::Str | Type::Bytes, Arg::Float(x)) if self.number_to_text => Some(Value::from(x.to_string())),
-            (Type::Str | Type::Bytes, Arg::Nil) if self.nil_to_empty => Some(Value::from("")),
+            (Type::Str | Type::Bytes | Type::Callback, Arg::Int(i)) if self.number_to_text => {
+                Some(Value::from(i.to_string()))
+            }
+            (Type::Str | Type::Bytes | Type::Callback, Arg::Float(x)) if self.number_to_text => {
+                Some(Value::from(x.to_string()))
+            }
+            (Type::Str | Type::Bytes | Type::Callback, Arg::Nil) if self.nil_to_empty => Some(Value::from("")),
             _ => None,
         }
     }

@@ -95,7 +95,7 @@ impl<C: 'static> Program<C> {
     ///
     /// # Errors
     /// A file that cannot be read, or what [`Instance::load`] reports, or a function that the script names and an
-    /// enabled module does not have.
+    /// enabled module does not have, or a callback that it names and does not define.
     pub fn open(
         engine: Arc<dyn Engine>,
         registry: &Registry<C>,
@@ -211,13 +211,15 @@ fn check<C: 'static>(
         error
     };
     let sources: Arc<[Source]> = files.iter().map(Source::snapshot).collect::<Result<_, _>>().map_err(stamp)?;
-    Instance::load(engine, registry, &sources)?;
+    let instance = Instance::load(engine, registry, &sources)?;
     if let Some(lexis) = engine.lexis() {
         for source in &*sources {
-            let found = check_references(registry, &lexis, &source.name(), &source.read().map_err(stamp)?);
+            let mut found = check_references(registry, &lexis, &source.name(), &source.read().map_err(stamp)?);
             for warning in &found.warnings {
                 tracing::warn!(target: "kemi", "{warning}");
             }
+            let missing = found.callbacks.iter().filter_map(|mention| instance.missing(mention, &source.name()));
+            found.errors.extend(missing.collect::<Vec<_>>());
             found.into_result().map_err(stamp)?;
         }
     }

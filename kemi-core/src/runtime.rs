@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::callback::{CallbackId, RouteId};
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
+use crate::error_log::ErrorLog;
 use crate::export::{Call, Ret};
 use crate::limits::{Interrupt, Limit, Watch, coarse_ms, watch};
 use crate::metrics::{Ending, Recorder};
@@ -69,6 +70,8 @@ pub struct Runtime {
     slow_callback: Duration,
     /// Whether somebody wants to see spans of native calls.
     spans: Cell<bool>,
+    /// What was replaced by callbacks that ended well.
+    replaced: ErrorLog,
 }
 
 /// A native call that is timed or seen as a span.
@@ -92,6 +95,7 @@ impl Runtime {
             spent: Cell::new(0),
             exhausted: Cell::new(None),
             exhausted_at: RefCell::new(None),
+            replaced: ErrorLog::new(),
             registry,
             engine,
             coercions,
@@ -504,8 +508,44 @@ impl Runtime {
         }
     }
 
-    /// Runs a callback with a context in the slot, and puts everything back as it was.
+    /// Runs a callback with a context in the slot, and puts everything back as it was, the root object as well.
     pub(crate) fn run(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let mut result = self.run_nested(interpreter, callback, context, args);
+        if self.depth.get() == 0 {
+            let replaced = interpreter.repair(result.is_err());
+            if !replaced.is_empty() {
+                self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
+            }
+        }
+        result
+    }
+
+    /// Says what a callback had replaced: in its own error, else by a line in the log.
+    #[cold]
+    fn tell_replaced(
+        &self,
+        names: &[String],
+        result: &mut Result<Outcome, ScriptError>,
+        definition: Option<Place>,
+        callback: CallbackId,
+    ) {
+        match result {
+            Err(error) => error.add_hint(format!("the script had replaced {}, which is put back", names.join(", "))),
+            Ok(_) => {
+                let mut error = self.complete(replaced(names), callback);
+                error.place = definition;
+                self.replaced.report(&error, "it is put back");
+            }
+        }
+    }
+
+    fn run_nested(
         &self,
         interpreter: &dyn Interpreter,
         callback: CallbackId,
@@ -586,7 +626,8 @@ impl Runtime {
     fn slow_callback(&self, callback: CallbackId, took: Duration, interpreter: &dyn Interpreter) {
         let Some(left_out) = self.registry.slow().admit((Some(callback), None), Instant::now()) else { return };
         let name = self.registry.callback_name(callback).unwrap_or_default();
-        let place = interpreter.definition(&name).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let place =
+            interpreter.definition(callback).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
         let (took_ms, limit) = (took.as_millis(), self.registry.insight().slow_callback_ms);
         tracing::warn!(
             target: "kemi",
@@ -812,6 +853,13 @@ impl fmt::Debug for Script<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Script").field("runtime", &self.runtime).finish_non_exhaustive()
     }
+}
+
+/// The error of a script that replaced parts of the root object.
+pub(crate) fn replaced(names: &[String]) -> ScriptError {
+    let message = format!("the script replaced {}", names.join(", "));
+    ScriptError::new(ErrorCode::RootReplaced, message)
+        .with_hint("it belongs to the host: give what the script defines another name")
 }
 
 pub(crate) fn missing_callback(name: &str, interpreter: &dyn Interpreter) -> ScriptError {

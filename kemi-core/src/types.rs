@@ -27,6 +27,8 @@ pub enum Type {
     Str,
     /// A string of any bytes.
     Bytes,
+    /// The name of a function of the script; the empty string and `"0"` stand for none.
+    Callback,
     /// Any value.
     Any,
     /// A list of one element type.
@@ -49,6 +51,7 @@ impl fmt::Display for Type {
             Type::Float => f.write_str("float"),
             Type::Str => f.write_str("string"),
             Type::Bytes => f.write_str("bytes"),
+            Type::Callback => f.write_str("callback name"),
             Type::Any => f.write_str("any"),
             Type::Array(element) => write!(f, "[{element}]"),
             Type::Map(element) => write!(f, "{{{element}}}"),

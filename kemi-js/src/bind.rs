@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use boa_engine::object::builtins::JsFunction;
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
-use boa_engine::property::PropertyKey;
+use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction, js_string};
 use kemi_core::Export;
 
@@ -22,11 +23,17 @@ pub(crate) fn root(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
             let module = JsObject::with_object_proto(context.intrinsics());
             fill(core, &module, exports, context)?;
             module.set_prototype(Some(misses(core, Some(name), context)?));
-            root.create_data_property_or_throw(text::to_js(name.as_bytes()), module, context)?;
+            fix(&root, name, module, context)?;
         }
     }
     root.set_prototype(Some(misses(core, None, context)?));
-    context.global_object().create_data_property_or_throw(text::to_js(registry.root().as_bytes()), root, context)?;
+    fix(&context.global_object(), registry.root(), root, context)
+}
+
+/// Defines a property that no script can change: an assignment is an error in strict code, and elsewhere does nothing.
+fn fix(object: &JsObject, name: &str, value: impl Into<JsValue>, context: &mut Context) -> JsResult<()> {
+    let fixed = PropertyDescriptor::builder().value(value).enumerable(true).writable(false).configurable(false);
+    object.define_property_or_throw(text::to_js(name.as_bytes()), fixed, context)?;
     Ok(())
 }
 
@@ -38,17 +45,22 @@ pub(crate) fn define(
     function: NativeFunction,
     context: &mut Context,
 ) -> JsResult<()> {
-    let name = text::to_js(name.as_bytes());
-    let function = FunctionObjectBuilder::new(context.realm(), function).name(name.clone()).length(length).build();
-    object.create_data_property_or_throw(name, function, context)?;
+    let function = function_object(name, length, function, context);
+    object.create_data_property_or_throw(text::to_js(name.as_bytes()), function, context)?;
     Ok(())
+}
+
+fn function_object(name: &str, length: usize, function: NativeFunction, context: &mut Context) -> JsFunction {
+    let name = text::to_js(name.as_bytes());
+    FunctionObjectBuilder::new(context.realm(), function).name(name).length(length).build()
 }
 
 fn fill(core: &Rc<Core>, object: &JsObject, exports: &[Export], context: &mut Context) -> JsResult<()> {
     for export in exports {
         // SAFETY: the export is of the core's registry, and this is the core's context.
         let function = unsafe { Bound::new(core, export) }.function();
-        define(object, export.def.name, export.def.min_args(), function, context)?;
+        let function = function_object(export.def.name, export.def.min_args(), function, context);
+        fix(object, export.def.name, function, context)?;
     }
     Ok(())
 }

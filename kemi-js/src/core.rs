@@ -456,8 +456,8 @@ impl Interpreter for Core {
         self.lend(|context| self.place_in(context)).flatten()
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        self.texts().definition(name)
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        self.texts().definition(&self.runtime.registry().callback_name(callback)?)
     }
 }
 
@@ -494,8 +494,8 @@ impl Interpreter for Owner {
         self.0.place()
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        self.0.definition(name)
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        self.0.definition(callback)
     }
 }
 

@@ -29,8 +29,8 @@ impl Engine for JavaScript {
     }
 
     fn lexis(&self) -> Option<Lexis> {
-        let blocks = &[("/*", "*/"), ("`", "`")];
-        Some(Lexis { line_comment: "//", blocks, quotes: b"\"'" })
+        let (comments, long_strings) = (&[("/*", "*/")], &[("`", "`")]);
+        Some(Lexis { line_comment: "//", comments, long_strings, quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

@@ -26,8 +26,8 @@ impl Engine for Lua {
     }
 
     fn lexis(&self) -> Option<Lexis> {
-        let blocks = &[("--[[", "]]"), ("--[=[", "]=]"), ("[[", "]]"), ("[=[", "]=]")];
-        Some(Lexis { line_comment: "--", blocks, quotes: b"\"'" })
+        let comments = &[("--[[", "]]"), ("--[=[", "]=]")];
+        Some(Lexis { line_comment: "--", comments, long_strings: &[("[[", "]]"), ("[=[", "]=]")], quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

@@ -77,15 +77,18 @@ pub(crate) fn place(l: State) -> Option<Place> {
     (0..).map_while(|level| Activation::at(l, level)).find_map(|activation| activation.place())
 }
 
-/// Takes the function on top of the stack off and returns where it is defined.
-///
-/// # Safety
-/// There is a function on top of the stack.
-pub(crate) unsafe fn definition(l: State) -> Option<Place> {
+/// Returns where the function that a reference leads to is defined.
+pub(crate) fn definition(l: State, reference: c_int) -> Option<Place> {
     // SAFETY: all fields are numbers, characters and pointers, for which zero is valid.
     let mut record: ffi::lua_Debug = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: as the caller's; with `>` the function on the stack is asked about, and nothing raises.
-    unsafe { ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record) };
+    // SAFETY: the slot is made sure of, and the reference is to a function, which the second call takes off the stack.
+    unsafe {
+        if ffi::lua_checkstack(l, 1) == 0 {
+            return None;
+        }
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into());
+        ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record);
+    }
     let line = u32::try_from(record.linedefined).ok().filter(|&line| line > 0)?;
     Some(Place { file: Activation(record).file(), line })
 }

@@ -17,6 +17,7 @@ use mlua::ffi;
 use crate::interrupt::{self, Running};
 use crate::libraries::Missing;
 use crate::memory::{self, Memory};
+use crate::repair::{self, BoundRoot};
 use crate::trampoline::Bound;
 use crate::values::{self, State};
 use crate::{ending, errors, libraries};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     /// Names of global functions that are not the script's.
     own: RefCell<HashSet<Vec<u8>>>,
     pub(crate) refs: Cell<Refs>,
+    pub(crate) bound_root: Cell<BoundRoot>,
 }
 
 /// References to functions in Lua's registry.
@@ -125,6 +127,7 @@ impl LuaInterpreter {
             warning: RefCell::new(Vec::new()),
             own: RefCell::new(HashSet::new()),
             refs: Cell::new(Refs::default()),
+            bound_root: Cell::new(BoundRoot::default()),
         });
         let interpreter = LuaInterpreter { core };
         libraries::set_up(&interpreter.core, main, sources)?;
@@ -217,8 +220,12 @@ impl Interpreter for LuaInterpreter {
         self.core.place()
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        self.core.definition(name)
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        self.core.definition(callback)
+    }
+
+    fn repair(&self, thorough: bool) -> Vec<String> {
+        repair::repair(&self.core, self.core.main, thorough)
     }
 }
 
@@ -253,17 +260,9 @@ impl Interpreter for Core {
         self.current_place()
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        let l = self.current.get();
-        let (reference, _) = self.find(name)?;
-        // SAFETY: the reference is fresh and to a function, which `definition` takes off the stack again; giving the
-        // reference back does not raise.
-        unsafe {
-            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into());
-            let place = errors::definition(l);
-            ffi::luaL_unref(l, ffi::LUA_REGISTRYINDEX, reference);
-            place
-        }
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        let reference = self.handles.borrow().get(callback.index())?.as_ref()?.reference;
+        errors::definition(self.current.get(), reference)
     }
 }
 

@@ -24,6 +24,7 @@ mod interrupt;
 mod libraries;
 mod memory;
 mod prune;
+mod repair;
 mod trampoline;
 mod values;
 

@@ -11,7 +11,7 @@ use mlua::ffi;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
 use crate::values::{self, State, push_bytes};
-use crate::{ending, errors, memory, prune};
+use crate::{ending, errors, memory, prune, repair};
 
 /// What the fallback for unknown names points to.
 pub(crate) struct Missing {
@@ -44,6 +44,7 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
             prune::prune(l, core, &path);
             set_function(l, b"print", print, core);
             root(l, core, bounds, missing);
+            repair::remember(l, core);
         }
     });
     if status != ffi::LUA_OK {
@@ -194,10 +195,14 @@ unsafe fn set_fallback(l: State, missing: Option<&Missing>) {
     let Some(missing) = missing else { return };
     // SAFETY: as the caller's.
     unsafe {
-        ffi::lua_createtable(l, 0, 1);
+        ffi::lua_createtable(l, 0, 2);
         push_bytes(l, b"__index");
         ffi::lua_pushlightuserdata(l, ptr::from_ref(missing).cast_mut().cast());
         ffi::lua_pushcclosure(l, unknown, 1);
+        ffi::lua_rawset(l, -3);
+        // `setmetatable` refuses to change it.
+        push_bytes(l, b"__metatable");
+        ffi::lua_pushboolean(l, 0);
         ffi::lua_rawset(l, -3);
         ffi::lua_setmetatable(l, -2);
     }

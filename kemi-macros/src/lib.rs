@@ -46,6 +46,7 @@ use proc_macro::TokenStream;
 /// | `&str` | string of valid UTF-8, borrowed | typed |
 /// | `&[u8]` | string of any bytes, borrowed | typed |
 /// | `String`, `ByteString` | the same, copied | typed |
+/// | `CallbackName<'_>` | the name of a function of the script, checked when the script is loaded | typed |
 /// | `Value` | anything | generic |
 /// | `Vec<T>`, `BTreeMap<ByteString, T>` | list, map | generic |
 /// | `Option<T>`, trailing | the value, nil or nothing | generic |

@@ -177,7 +177,9 @@ fn check_param(ty: &Type, mistakes: &mut Mistakes) {
             _ => mistakes.at(ty, "only `&str` and `&[u8]` can be borrowed from a script; take the type by value"),
         },
         Type::Tuple(_) => mistakes.at(ty, "a script cannot pass a tuple; take the parts as parameters"),
-        Type::BareFn(_) => mistakes.at(ty, "a script cannot pass a function; take the callback's name as `&str`"),
+        Type::BareFn(_) => {
+            mistakes.at(ty, "a script cannot pass a function; take the callback's name as `CallbackName<'_>`")
+        }
         _ => check_value(ty, mistakes),
     }
 }

@@ -37,8 +37,8 @@ impl Engine for PythonEngine {
     }
 
     fn lexis(&self) -> Option<Lexis> {
-        let blocks = &[("\"\"\"", "\"\"\""), ("'''", "'''")];
-        Some(Lexis { line_comment: "#", blocks, quotes: b"\"'" })
+        let long_strings = &[("\"\"\"", "\"\"\""), ("'''", "'''")];
+        Some(Lexis { line_comment: "#", comments: &[], long_strings, quotes: b"\"'" })
     }
 
     fn coercions(&self) -> Coercions {

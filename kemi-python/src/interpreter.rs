@@ -11,7 +11,7 @@ use kemi_core::{
 };
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCFunction, PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 
 use crate::alarm::{self, Alarm};
 use crate::bind::{self, Link};
@@ -30,6 +30,10 @@ pub(crate) struct Inner {
     /// The `Space` of `prelude.py`.
     space: Py<PyAny>,
     globals: Py<PyDict>,
+    /// The root object, and its name in the global scope.
+    root: (Py<PyString>, Py<PyModule>),
+    /// Whether a callback had replaced it.
+    root_replaced: Cell<bool>,
     /// What `mod_init` returned, if the script has one: callbacks are its methods then.
     object: OnceCell<Py<PyAny>>,
     /// The first argument of such callbacks.
@@ -57,6 +61,7 @@ impl Loaded {
         }
         let stem = sources.first().map_or_else(|| "script".to_owned(), |source| stem(&source.name()));
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let root = (PyString::intern(py, registry.root()).unbind(), tree.clone().unbind());
         let args = (serial, registry.root(), tree, stem, folders, log(py, runtime.engine())?);
         let space = Prelude::get(py)?.call(py, "Space", args)?;
         let globals = space.getattr("globals")?.cast_into::<PyDict>().map_err(PyErr::from)?.unbind();
@@ -78,6 +83,8 @@ impl Loaded {
             link,
             space,
             globals,
+            root,
+            root_replaced: Cell::new(false),
             object: OnceCell::new(),
             message,
             handles: RefCell::new(Vec::new()),
@@ -233,6 +240,29 @@ impl Inner {
         function.call1(PyTuple::new(py, args)?)
     }
 
+    /// Puts the root object back into the global scope if the script has replaced it.
+    fn keep_root(&self, py: Python<'_>) {
+        let (name, root) = (self.root.0.bind(py), self.root.1.bind(py));
+        let globals = self.globals.bind(py);
+        if globals.get_item(name).is_ok_and(|found| found.is_none_or(|found| !found.is(root))) {
+            // It fails only for lack of memory; the next call tries again.
+            self.root_replaced.set(globals.set_item(name, root).is_ok());
+        }
+    }
+
+    /// Compares all that was bound with what there is, and puts it back.
+    fn repair_tree(&self) -> Vec<String> {
+        Python::attach(|py| {
+            let _guard = Guard::own(py);
+            self.keep_root(py);
+            let replaced = self.space.bind(py).call_method0("repair").and_then(|names| names.extract());
+            replaced.unwrap_or_else(|error| {
+                tracing::warn!(target: "kemi", engine = self.runtime.engine(), "comparing the root object: {error}");
+                Vec::new()
+            })
+        })
+    }
+
     /// Ends the running call if an exception was set for it; called while Python makes that.
     pub(crate) fn struck(&self) -> bool {
         if self.alarm.was_set() {
@@ -313,6 +343,7 @@ impl Interpreter for Inner {
             let function = self.handle(py, callback)?;
             let result = self.invoke(py, &function, args);
             self.check_memory(py, &result, Some(&function));
+            self.keep_root(py);
             self.finish(py, result)
         })
     }
@@ -321,11 +352,17 @@ impl Interpreter for Inner {
         Python::attach(fault::place)
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
         Python::attach(|py| {
             let _guard = Guard::own(py);
-            place_of(&self.find(py, name)?)
+            place_of(self.handles.borrow().get(callback.index())?.as_ref()?.bind(py))
         })
+    }
+
+    fn repair(&self, thorough: bool) -> Vec<String> {
+        let below = if thorough { self.repair_tree() } else { Vec::new() };
+        let root = self.root_replaced.take().then(|| self.runtime.registry().root().to_owned());
+        root.into_iter().chain(below).collect()
     }
 }
 
@@ -346,8 +383,12 @@ impl Interpreter for Loaded {
         self.0.place()
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        self.0.definition(name)
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        self.0.definition(callback)
+    }
+
+    fn repair(&self, thorough: bool) -> Vec<String> {
+        self.0.repair(thorough)
     }
 }
 

@@ -147,6 +147,9 @@ class Space:
         self.module = types.ModuleType(f"{self.package}.{stem}")
         self.globals = self.module.__dict__
         self.globals.update({"__builtins__": self.builtins, "__package__": self.package, root_name: root})
+        modules = {name: module for name, module in vars(root).items() if type(module) is types.ModuleType}
+        paths = [(root_name, root), *((f"{root_name}.{name}", module) for name, module in modules.items())]
+        self.tree = [(path, vars(module), dict(vars(module))) for path, module in paths]
 
     def run(self, stem, name, source):
         """Runs one source in the shared global scope."""
@@ -190,6 +193,22 @@ class Space:
                     )
         return None
 
+    def repair(self):
+        """Puts back what the script has replaced in the root's tree, and the root itself where its modules name it."""
+        replaced = []
+        for path, scope, bound in self.tree:
+            for name, value in bound.items():
+                if scope.get(name) is not value and (name == "__getattr__" or not is_protocol(name)):
+                    scope[name] = value
+                    replaced.append(f"{path}.{name}")
+        prefix = self.package + "."
+        for name, module in list(sys.modules.items()):
+            scope = vars(module) if name.startswith(prefix) and module is not None else {}
+            if scope is not self.globals and scope.get(self.root_name, self.root) is not self.root:
+                scope[self.root_name] = self.root
+                replaced.append(f"{self.root_name} in module {name.removeprefix(prefix)}")
+        return replaced
+
     def close(self):
         """Empties the instance's modules, so that what they hold is freed now and not by a later collection."""
         spaces.pop(self.package, None)
@@ -202,6 +221,7 @@ class Space:
                     scope[name] = None
             scope.clear()
         self.root = None
+        self.tree.clear()
         self.builtins.clear()
 
 

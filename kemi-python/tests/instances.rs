@@ -58,10 +58,12 @@ fn the_engine_is_found_by_all_its_names() {
 fn instances_share_nothing() {
     let host = Host::new(Policy::Strict);
     let other = Host::with(Policy::Compat, "APP");
-    let script = "n = 0\ndef main():\n    global n\n    n += 1\n    return n\n";
-    let a = host.load(script).unwrap();
-    let b = host.load(&format!("import KSR\nKSR.echo = None\nKSR = 5\nprint = None\n{script}")).unwrap();
-    let c = other.load(&format!("import APP\nassert APP.log.free('x') == 1\n{script}")).unwrap();
+    let script = "n = 0\ndef main():\n    global n\n    n += 1\n";
+    let a = host.load(&format!("{script}    return n\n")).unwrap();
+    let b = host
+        .load(&format!("import KSR\nKSR.own = None\nprint = None\n{script}    KSR.echo = None\n    return n\n"))
+        .unwrap();
+    let c = other.load(&format!("import APP\nassert APP.log.free('x') == 1\n{script}    return n\n")).unwrap();
     let d = host.load("import KSR\ndef main():\n    return KSR.echo.int(9)\n").unwrap();
     assert_eq!((value(&host, &a), value(&host, &a)), (1.into(), 2.into()));
     assert_eq!((value(&host, &b), value(&other, &c), value(&host, &d)), (1.into(), 1.into(), 9.into()));

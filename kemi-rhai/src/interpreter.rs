@@ -125,8 +125,8 @@ impl Interpreter for RhaiInterpreter {
         None
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        self.view().definition(name)
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        self.view().definition(callback)
     }
 }
 
@@ -212,9 +212,9 @@ impl Interpreter for View<'_> {
         Some(Place { file: call.call_source().unwrap_or("script").to_owned(), line })
     }
 
-    fn definition(&self, name: &str) -> Option<Place> {
-        let program = self.shared.program.borrow();
-        let (file, position) = program.functions.get(name)?.overloads.values().next_back()?;
+    fn definition(&self, callback: CallbackId) -> Option<Place> {
+        let callback = self.shared.callback(callback).ok()?;
+        let (file, position) = callback.overloads.values().next_back()?;
         Some(Place { file: file.clone(), line: line_of(*position)? })
     }
 }

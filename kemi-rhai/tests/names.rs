@@ -69,3 +69,15 @@ fn other_registries_have_other_roots() {
         assert_eq!(api.call(run, &mut cx, &[]).unwrap(), three);
     }
 }
+
+#[test]
+fn the_root_cannot_be_replaced() {
+    for text in ["KSR = 1;", "let KSR = 1;", "KSR.t = 1;", "KSR.t.add = 1;", "KSR.t.add = |a, b| 0;", "fn KSR() { }"] {
+        for text in [text.to_owned(), format!("fn run() {{ {text} }}")] {
+            let error = load(&text).map(|mut host| host.error());
+            let error = error.unwrap_or_else(|error| error);
+            assert!(error.place.is_some(), "{text}: {error}");
+            assert!(error.code != ErrorCode::RootReplaced, "{text}: {error}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The basic route in Rust: the same steps as `scripts/basic.*`, the baseline that the languages are measured against.
 
-use kemi::{Compiled, Control, Fault, IntoFault, Script, ScriptError, Value};
+use kemi::{CallbackName, Compiled, Control, Fault, IntoFault, Script, ScriptError, Value};
 use sip_modules::modules::core::flags::setflag;
 use sip_modules::modules::core::force_rport;
 use sip_modules::modules::core::method::{
@@ -140,13 +140,13 @@ fn route_within_dialog(cx: &mut Cx, script: &Script<'_>) -> Step {
 fn relay(cx: &mut Cx, script: &Script<'_>) -> Step {
     let set = |error: ScriptError| -> Box<Fault> { error.into() };
     if is_method_in(cx, b"IBSU") && tm::t_is_set(cx, "branch_route") == Ok(-1) {
-        tm::t_on_branch(cx, script, "ksr_branch_manage").map_err(set)?;
+        tm::t_on_branch(cx, script, CallbackName::new("ksr_branch_manage")).map_err(set)?;
     }
     if is_method_in(cx, b"ISU") && tm::t_is_set(cx, "onreply_route") == Ok(-1) {
-        tm::t_on_reply(cx, script, "ksr_onreply_manage").map_err(set)?;
+        tm::t_on_reply(cx, script, CallbackName::new("ksr_onreply_manage")).map_err(set)?;
     }
     if is_invite(cx) && tm::t_is_set(cx, "failure_route") == Ok(-1) {
-        tm::t_on_failure(cx, script, "ksr_failure_manage").map_err(set)?;
+        tm::t_on_failure(cx, script, CallbackName::new("ksr_failure_manage")).map_err(set)?;
     }
     if tm::t_relay(cx, script) < 0 {
         sl::sl_reply_error(cx);

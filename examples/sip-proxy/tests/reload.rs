@@ -26,8 +26,9 @@ struct Language {
     importing: &'static str,
     /// The module `helper`, which says `VERSION`.
     helper: &'static str,
-    /// What cannot be loaded: the error's code, the line, a part of the text, the script.
-    broken: [(&'static str, Option<u64>, &'static str, &'static str); 4],
+    /// What cannot be loaded: the error's code, the line, a part of the text, the script. The first one does not parse,
+    /// the fourth one throws on line 3.
+    broken: &'static [(&'static str, Option<u64>, &'static str, &'static str)],
 }
 
 const LUA: Language = Language {
@@ -38,7 +39,7 @@ const LUA: Language = Language {
     importing: "local helper = require('helper')\n\
                 function ksr_request_route() KSR.sl.sl_send_reply(200, helper.version()) end\n",
     helper: "return { version = function() return 'VERSION' end }\n",
-    broken: [
+    broken: &[
         ("syntax", Some(2), "", "function ksr_request_route()\n  if then\nend\n"),
         ("missing-callback", None, "did you mean 'ksr_request_rout'?", "function ksr_request_rout() end\n"),
         (
@@ -48,6 +49,24 @@ const LUA: Language = Language {
             "function ksr_request_route()\n  KSR.sl.sl_sned_reply(200, 'OK')\nend\n",
         ),
         ("runtime", Some(3), "boom", "function ksr_request_route()\nend\nerror('boom')\n"),
+        (
+            "unknown-function",
+            Some(1),
+            "loadmodule \"textops.so\"",
+            "KSR.textops.search('x')\nfunction ksr_request_route() end\n",
+        ),
+        ("time-limit", Some(1), "max_load_time_ms", "while true do end\n"),
+        ("missing-callback", None, "ksr_request_route", "KSR.x.exit()\nfunction ksr_request_route() end\n"),
+        ("missing-callback", None, "ksr_request_route", "os.exit(1)\nfunction ksr_request_route() end\n"),
+        ("syntax", Some(2), "", "function ksr_request_route() end\n\u{ff}\n"),
+        ("missing-callback", None, "ksr_request_route", ""),
+        (
+            "missing-callback",
+            Some(2),
+            "did you mean 'ksr_failure_manage'?",
+            "function ksr_request_route()\n  KSR.tm.t_on_failure('ksr_failure_mange')\nend\nfunction ksr_failure_manage() end\n",
+        ),
+        ("root-replaced", None, "replaced KSR.sl", "KSR.sl = nil\nfunction ksr_request_route() end\n"),
     ],
 };
 
@@ -58,7 +77,7 @@ const RHAI: Language = Language {
     route: "fn ksr_request_route() {\n  KSR.sl.sl_send_reply(200, \"VERSION\");\n}\n",
     importing: "fn ksr_request_route() { import \"helper\" as helper; KSR.sl.sl_send_reply(200, helper::version()); }\n",
     helper: "fn version() { \"VERSION\" }\n",
-    broken: [
+    broken: &[
         ("syntax", Some(2), "", "fn ksr_request_route() {\n  if { }\n}\n"),
         ("missing-callback", None, "did you mean 'ksr_request_rout'?", "fn ksr_request_rout() { }\n"),
         (
@@ -68,6 +87,23 @@ const RHAI: Language = Language {
             "fn ksr_request_route() {\n  KSR.sl.sl_sned_reply(200, \"OK\");\n}\n",
         ),
         ("runtime", Some(3), "boom", "fn ksr_request_route() {\n}\nthrow \"boom\";\n"),
+        (
+            "unknown-function",
+            Some(1),
+            "loadmodule \"textops.so\"",
+            "KSR.textops.search(\"x\");\nfn ksr_request_route() { }\n",
+        ),
+        ("time-limit", Some(1), "max_load_time_ms", "loop { }\n"),
+        ("missing-callback", None, "ksr_request_route", "exit();\n"),
+        ("syntax", Some(2), "", "fn ksr_request_route() { }\n\u{ff}\n"),
+        ("missing-callback", None, "ksr_request_route", ""),
+        (
+            "missing-callback",
+            Some(2),
+            "did you mean 'ksr_failure_manage'?",
+            "fn ksr_request_route() {\n  KSR.tm.t_on_failure(\"ksr_failure_mange\");\n}\nfn ksr_failure_manage() { }\n",
+        ),
+        ("syntax", Some(2), "'KSR' names the host's functions", "fn ksr_request_route() {\n  KSR = 1;\n}\n"),
     ],
 };
 
@@ -79,7 +115,7 @@ const PYTHON: Language = Language {
     importing: "import KSR\nimport helper\n\
                 def ksr_request_route():\n    KSR.sl.sl_send_reply(200, helper.version())\n",
     helper: "def version():\n    return 'VERSION'\n",
-    broken: [
+    broken: &[
         ("syntax", Some(2), "", "def ksr_request_route():\n    if then\n"),
         ("missing-callback", None, "did you mean 'ksr_request_rout'?", "def ksr_request_rout():\n    pass\n"),
         (
@@ -89,6 +125,25 @@ const PYTHON: Language = Language {
             "def ksr_request_route():\n    KSR.sl.sl_sned_reply(200, 'OK')\n",
         ),
         ("runtime", Some(3), "boom", "def ksr_request_route():\n    pass\nraise ValueError('boom')\n"),
+        (
+            "unknown-function",
+            Some(1),
+            "loadmodule \"textops.so\"",
+            "KSR.textops.search('x')\ndef ksr_request_route(): pass\n",
+        ),
+        ("time-limit", Some(1), "max_load_time_ms", "while True: pass\n"),
+        ("missing-callback", None, "ksr_request_route", "exit()\ndef ksr_request_route(): pass\n"),
+        ("runtime", Some(2), "no configuration", "import sys\nsys.exit('no configuration')\n"),
+        ("runtime", Some(2), "os._exit", "import os\nos._exit(1)\n"),
+        ("syntax", Some(2), "", "def ksr_request_route(): pass\n\u{ff}\n"),
+        ("missing-callback", None, "ksr_request_route", ""),
+        (
+            "missing-callback",
+            Some(2),
+            "did you mean 'ksr_failure_manage'?",
+            "def ksr_request_route():\n    KSR.tm.t_on_failure('ksr_failure_mange')\ndef ksr_failure_manage(): pass\n",
+        ),
+        ("root-replaced", None, "replaced KSR.sl", "KSR.sl = None\ndef ksr_request_route(): pass\n"),
     ],
 };
 
@@ -100,7 +155,7 @@ const JS: Language = Language {
     importing: "const helper = require('./helper');\n\
                 function ksr_request_route() { KSR.sl.sl_send_reply(200, helper.version()); }\n",
     helper: "exports.version = () => 'VERSION';\n",
-    broken: [
+    broken: &[
         ("syntax", Some(2), "", "function ksr_request_route() {\n  if { }\n}\n"),
         ("missing-callback", None, "did you mean 'ksr_request_rout'?", "function ksr_request_rout() { }\n"),
         (
@@ -110,6 +165,24 @@ const JS: Language = Language {
             "function ksr_request_route() {\n  KSR.sl.sl_sned_reply(200, 'OK');\n}\n",
         ),
         ("runtime", Some(3), "boom", "function ksr_request_route() {\n}\nthrow new Error('boom');\n"),
+        (
+            "unknown-function",
+            Some(1),
+            "loadmodule \"textops.so\"",
+            "KSR.textops.search('x');\nfunction ksr_request_route() { }\n",
+        ),
+        ("time-limit", Some(1), "max_load_time_ms", "for (;;) { }\n"),
+        ("missing-callback", None, "ksr_request_route", "KSR.x.exit();\n"),
+        ("runtime", Some(1), "process", "process.exit(1);\nfunction ksr_request_route() { }\n"),
+        ("syntax", Some(2), "", "function ksr_request_route() { }\n\u{ff}\n"),
+        ("missing-callback", None, "ksr_request_route", ""),
+        (
+            "missing-callback",
+            Some(2),
+            "did you mean 'ksr_failure_manage'?",
+            "function ksr_request_route() {\n  KSR.tm.t_on_failure('ksr_failure_mange');\n}\nfunction ksr_failure_manage() { }\n",
+        ),
+        ("runtime", Some(3), "", "'use strict';\nfunction ksr_request_route() { }\nKSR.sl = null;\n"),
     ],
 };
 
@@ -152,6 +225,12 @@ impl Folder {
 
     fn write(&self, text: &str) {
         fs::write(&self.script, text).expect("the folder can be written");
+    }
+
+    /// Writes a script whose characters are bytes, so that it need not be UTF-8.
+    fn write_bytes(&self, text: &str) {
+        let bytes: Vec<u8> = text.chars().map(|byte| u8::try_from(byte).expect("a byte")).collect();
+        fs::write(&self.script, bytes).expect("the folder can be written");
     }
 
     fn socket(&self) -> PathBuf {
@@ -266,28 +345,45 @@ fn all_workers_take_a_new_version_up(language: &Language) {
 fn a_broken_script_changes_nothing(language: &Language) {
     let folder = Folder::new(language);
     folder.write(&version(language.route, "V1"));
-    let proxy = folder.start(language, &[]);
+    // Time enough on a busy machine for all but a loop without end.
+    let config = folder.path.join("proxy.cfg");
+    let standard = include_str!("../default.cfg");
+    fs::write(&config, format!("{standard}kemi.max_load_time_ms=3000\n")).expect("the folder can be written");
+    let config = text(&config);
+    let proxy = folder.start(language, &["-f", &config]);
     folder.write(&version(language.route, "V2"));
     folder.reload(language);
     let method = format!("{}.reload", language.module);
-    for (number, (code, line, part, script)) in language.broken.into_iter().enumerate() {
-        folder.write(script);
+    let file = text(&folder.script);
+    for &(code, line, part, script) in language.broken {
+        folder.write_bytes(script);
+        let from = proxy.log().len();
         let error = folder.call(&method).expect_err(code);
         let data = error.data.clone().unwrap_or_default();
-        assert_eq!((error.code, &data["code"]), (RpcError::SERVER, &json!(code)), "{error}: {data}");
-        assert_eq!(data["place"]["line"].as_u64(), line, "{error}");
-        assert!(error.message.contains(part), "{error}");
+        assert_eq!((error.code, &data["code"]), (RpcError::SERVER, &json!(code)), "{script}: {error}: {data}");
+        assert_eq!(data["place"]["line"].as_u64(), line, "{script}: {error}");
+        assert!(error.message.contains(part) && error.message.contains(&file), "{script}: {error}");
         if line.is_some() {
-            assert_eq!(data["place"]["file"], json!(text(&folder.script)), "{error}");
+            assert_eq!(data["place"]["file"], json!(file), "{error}");
         }
         folder.expect_version(language, 2);
         expect_answers(&proxy, "V2");
-        let failures = proxy.log().matches("reload by RPC failed, version 2 goes on").count();
-        assert_eq!(failures, number + 1, "once in the log:\n{}", proxy.log());
+        let log = proxy.log();
+        let errors: Vec<&str> = log[from..].lines().filter(|line| line.contains("ERROR")).collect();
+        let [failure] = errors.as_slice() else { panic!("{script}: expected one line, got {errors:#?}") };
+        assert!(
+            failure.contains("reload by RPC failed, version 2 goes on") && failure.contains(&error.message),
+            "{failure}"
+        );
+
+        let start = sip_proxy(&["-c", "-f", &config, "--cfgengine", language.engine, "--script", &file]);
+        let said = String::from_utf8_lossy(&start.stderr);
+        assert_eq!(start.status.code(), Some(1), "{script}: {said}");
+        assert!(said.contains(&format!("sip-proxy: {}", error.message)), "{script}: {said}");
     }
     fs::remove_file(&folder.script).expect("it is there");
     let gone = folder.call(&method).expect_err("there is no file");
-    assert!(gone.message.contains(&text(&folder.script)) && gone.message.contains("[unreadable]"), "{gone}");
+    assert!(gone.message.contains(&file) && gone.message.contains("[unreadable]"), "{gone}");
     expect_answers(&proxy, "V2");
 
     folder.write(&version(language.route, "V3"));

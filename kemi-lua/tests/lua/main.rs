@@ -8,5 +8,6 @@ mod limits;
 mod nesting;
 mod policies;
 mod robustness;
+mod root;
 mod unknown_names;
 mod values;

@@ -42,8 +42,8 @@ fn other_nils_are_not_blamed_on_it() {
 
 #[test]
 fn a_script_breaks_only_its_own_binding() {
-    let mut broken = load("KSR.t.add = nil KSR.x = nil function main() return KSR.t.add == nil and KSR.x == nil end");
-    let mut gone = load("KSR = nil function main() return KSR == nil end");
+    let mut broken = load("function main() KSR.t.add = nil KSR.x = nil return KSR.t.add == nil and KSR.x == nil end");
+    let mut gone = load("function main() KSR = nil return KSR == nil end");
     let mut whole = load("function main() return KSR.t.add(1, 2) end");
     assert_eq!(broken.value(&[]), Value::Bool(true));
     assert_eq!(gone.value(&[]), Value::Bool(true));

@@ -1,6 +1,6 @@
 //! `KSR.tm`: stateful relaying (Kamailio's module `tm`).
 
-use kemi_core::{CallbackId, RouteId, Script, ScriptError};
+use kemi_core::{CallbackId, CallbackName, RouteId, Script, ScriptError};
 use kemi_macros::kemi_export;
 
 use crate::proxy::{Cx, Route};
@@ -61,7 +61,7 @@ pub fn t_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
 
 /// Sets the callback that runs for each branch before it is sent. Returns 1.
 #[kemi_export(module = "tm")]
-pub fn t_on_branch(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<i64, ScriptError> {
+pub fn t_on_branch(cx: &mut Cx, script: &Script<'_>, name: CallbackName<'_>) -> Result<i64, ScriptError> {
     cx.msg.armed.branch = callback(script, cx.shared.routes.branch, name)?;
     store(cx);
     Ok(1)
@@ -69,7 +69,7 @@ pub fn t_on_branch(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<i64, 
 
 /// Sets the callback that runs for each reply of the transaction. Returns 1.
 #[kemi_export(module = "tm")]
-pub fn t_on_reply(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<i64, ScriptError> {
+pub fn t_on_reply(cx: &mut Cx, script: &Script<'_>, name: CallbackName<'_>) -> Result<i64, ScriptError> {
     cx.msg.armed.reply = callback(script, cx.shared.routes.onreply, name)?;
     store(cx);
     Ok(1)
@@ -77,18 +77,15 @@ pub fn t_on_reply(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<i64, S
 
 /// Sets the callback that runs when all branches have failed. Returns 1.
 #[kemi_export(module = "tm")]
-pub fn t_on_failure(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<i64, ScriptError> {
+pub fn t_on_failure(cx: &mut Cx, script: &Script<'_>, name: CallbackName<'_>) -> Result<i64, ScriptError> {
     cx.msg.armed.failure = callback(script, cx.shared.routes.failure, name)?;
     store(cx);
     Ok(1)
 }
 
-/// Finds the callback of that name; the empty name and `"0"` stand for none, as in Kamailio.
-fn callback(script: &Script<'_>, route: RouteId, name: &str) -> Result<Option<CallbackId>, ScriptError> {
-    if name.is_empty() || name == "0" {
-        return Ok(None);
-    }
-    script.callback(route, name).map(Some)
+/// Finds the callback of that name, if it is one.
+fn callback(script: &Script<'_>, route: RouteId, name: CallbackName<'_>) -> Result<Option<CallbackId>, ScriptError> {
+    name.get().map(|name| script.callback(route, name)).transpose()
 }
 
 /// Takes the callbacks over into a transaction that exists already.

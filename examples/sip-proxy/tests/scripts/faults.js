@@ -19,8 +19,12 @@ var faults = {
     too_few: function () { KSR.sl.sl_send_reply(200); },
     too_many: function () { KSR.sl.sl_send_reply(200, "OK", "more"); },
     nil_for_text: function () { KSR.sl.sl_send_reply(200, null); },
-    callback_typo: function () { KSR.tm.t_on_failure("ksr_failure_mange"); },
-    exit: function () { process.exit(0); },
+    // Made up at run time: a name that is spelt out is refused at load.
+    callback_typo: function () { KSR.tm.t_on_failure("ksr_failure_" + "mange"); },
+    // A match is never interrupted; what ends this is the next native call.
+    regex: function () { for (var n = 10; n < 60; n++) { /(a+)+$/.test("a".repeat(n) + "b"); KSR.kx.get_ruser(); } },
+    x_exit: function () { KSR.x.exit(); },
+    process_exit: function () { process.exit(0); },
     hanging: function () {
         function* numbers() { yield 1; yield 2; }
         var generator = numbers();
@@ -28,7 +32,10 @@ var faults = {
         keep.push(generator);
         throw new Error("left hanging");
     },
-    redefine: function () { KSR = null; throw new Error("redefined"); },
+    redefine: function () { KSR = null; },
+    redefine_module: function () { KSR.sl = null; },
+    redefine_function: function () { delete KSR.sl.sl_send_reply; },
+    redefine_strictly: function () { "use strict"; KSR.sl.sl_send_reply = null; },
 };
 
 function ksr_request_route() {

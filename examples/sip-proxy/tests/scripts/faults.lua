@@ -18,21 +18,31 @@ local faults = {
 	too_few = function() KSR.sl.sl_send_reply(200) end,
 	too_many = function() KSR.sl.sl_send_reply(200, "OK", "more") end,
 	nil_for_text = function() KSR.sl.sl_send_reply(200, nil) end,
-	callback_typo = function() KSR.tm.t_on_failure("ksr_failure_mange") end,
-	exit = function() os.exit(0) end,
+	-- Made up at run time: a name that is spelt out is refused at load.
+	callback_typo = function() KSR.tm.t_on_failure("ksr_failure_" .. "mange") end,
+	regex = function() for n = 1, 1000 do string.find(("a"):rep(n), (".-"):rep(6) .. "b") end end,
+	x_exit = function() KSR.x.exit() end,
+	os_exit = function() os.exit(0) end,
 	hanging = function()
 		local co = coroutine.create(function() coroutine.yield(1) end)
 		coroutine.resume(co)
 		keep.co = co
 		error("left hanging")
 	end,
-	redefine = function() KSR = { sl = {} } error("redefined") end,
+	redefine = function() KSR = { sl = {} } end,
+	redefine_module = function() KSR.sl = nil end,
+	redefine_function = function() KSR.sl.sl_send_reply = nil end,
+	redefine_quietly = function()
+		KSR.sl.sl_send_reply(200, "alive")
+		KSR = nil
+		return "answered"
+	end,
 	close_stdout = function() io.stdout:close() error("closed") end,
 }
 
 function ksr_request_route()
 	local fault = faults[KSR.kx.get_ruser() or ""]
-	if fault then fault() end
+	if fault and fault() == "answered" then return end
 	KSR.sl.sl_send_reply(200, "alive")
 end
 

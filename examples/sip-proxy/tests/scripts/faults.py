@@ -1,6 +1,7 @@
 """One fault for each user name in the R-URI; everybody else is answered 200."""
 
 import os
+import re
 import sys
 
 import KSR
@@ -52,10 +53,29 @@ def hanging():
     raise RuntimeError("left hanging")
 
 
+def regex():
+    for n in range(10, 60):
+        re.match("(a+)+$", "a" * n + "b")
+
+
 def redefine():
     global KSR
     KSR = None
-    raise RuntimeError("redefined")
+
+
+def redefine_module():
+    KSR.sl = None
+
+
+def redefine_function():
+    del KSR.sl.sl_send_reply
+
+
+def redefine_quietly():
+    global KSR
+    KSR.sl.sl_send_reply(200, "alive")
+    KSR = None
+    return "answered"
 
 
 def close_stdout():
@@ -79,19 +99,27 @@ FAULTS = {
     "too_few": lambda: KSR.sl.sl_send_reply(200),
     "too_many": lambda: KSR.sl.sl_send_reply(200, "OK", "more"),
     "nil_for_text": lambda: KSR.sl.sl_send_reply(200, None),
-    "callback_typo": lambda: KSR.tm.t_on_failure("ksr_failure_mange"),
-    "exit": lambda: sys.exit(0),
-    "osexit": lambda: os._exit(0),
+    # Made up at run time: a name that is spelt out is refused at load.
+    "callback_typo": lambda: KSR.tm.t_on_failure("ksr_failure_" + "mange"),
+    "regex": regex,
+    "x_exit": lambda: KSR.x.exit(),
+    "exit": lambda: exit(),
+    "sys_exit": lambda: sys.exit(0),
+    "os__exit": lambda: os._exit(0),
+    "os_abort": lambda: os.abort(),
     "hanging": hanging,
     "redefine": redefine,
+    "redefine_module": redefine_module,
+    "redefine_function": redefine_function,
+    "redefine_quietly": redefine_quietly,
     "close_stdout": close_stdout,
 }
 
 
 def ksr_request_route():
     fault = FAULTS.get(KSR.kx.get_ruser())
-    if fault:
-        fault()
+    if fault and fault() == "answered":
+        return
     KSR.sl.sl_send_reply(200, "alive")
 
 

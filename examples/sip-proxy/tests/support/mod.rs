@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Two workers, a port that the system picks, debug output.
+pub const STANDARD: [&str; 7] = ["-E", "-d", "-d", "-l", "udp:127.0.0.1:0", "--workers", "2"];
+
 /// A running `sip-proxy`; ended when dropped.
 #[derive(Debug)]
 pub struct Proxy {
@@ -22,9 +25,14 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy with two workers and debug output.
     pub fn start(args: &[&str]) -> Proxy {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sip-proxy"))
-            .args(["-E", "-d", "-d", "-l", "udp:127.0.0.1:0", "--workers", "2"])
-            .args(args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sip-proxy"));
+        command.args(STANDARD).args(args);
+        Proxy::spawn(command)
+    }
+
+    /// Starts a proxy by a command that has its arguments.
+    pub fn spawn(mut command: Command) -> Proxy {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
