@@ -13,7 +13,7 @@ use crate::callback::{CallbackId, RouteId};
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::export::{Call, Ret};
-use crate::limits::{Interrupt, Limit, Watch, watch};
+use crate::limits::{Interrupt, Limit, Standing, Watch, watch};
 use crate::policy::{Coercions, Policy};
 use crate::registry::{Export, IDLE_GATE, RegistryData};
 use crate::value::{Arg, Value};
@@ -59,7 +59,7 @@ pub struct Runtime {
 
 impl Runtime {
     pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
-        let clock = Watch::new(engine);
+        let clock = Watch::new(engine, registry.clone());
         watch(&clock);
         Runtime {
             watch: clock,
@@ -443,6 +443,7 @@ impl Runtime {
             ending: self.ending.replace(None),
             callback: self.callback.replace(Some(callback)),
             depth: self.depth.replace(depth + 1),
+            standing: self.watch.enter(callback),
         };
         let result = interpreter.call(callback, args);
         if let Some(error) = self.limit_error() {
@@ -462,6 +463,11 @@ impl Runtime {
         if time_ms != 0 {
             self.watch.begin(time_ms);
         }
+    }
+
+    /// Returns what other threads can see of the calls.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Starts the clock for the script's top level.
@@ -534,6 +540,7 @@ struct Restore<'a> {
     ending: Option<Control>,
     callback: Option<CallbackId>,
     depth: u32,
+    standing: Standing,
 }
 
 impl Drop for Restore<'_> {
@@ -543,6 +550,7 @@ impl Drop for Restore<'_> {
         self.runtime.ending.set(self.ending);
         self.runtime.callback.set(self.callback);
         self.runtime.depth.set(self.depth);
+        self.runtime.watch.leave(self.standing);
         if self.depth == 0 {
             self.runtime.watch.end();
         } else if self.runtime.exhausted.get().is_some() {
