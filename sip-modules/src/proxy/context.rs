@@ -8,6 +8,7 @@ use kemi_core::{CallbackId, ScriptError, Value};
 
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
+use crate::proxy::crew::Place;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Handle, TimerQueue};
@@ -29,6 +30,8 @@ pub struct Cx {
     pub scratch: Vec<u8>,
     /// Where messages are written before they are queued.
     pub(crate) buffer: Vec<u8>,
+    /// Where the worker stands among the others; `None` for one that is alone.
+    pub(crate) place: Option<Place>,
 }
 
 impl Cx {
@@ -44,6 +47,7 @@ impl Cx {
             vars: BTreeMap::new(),
             scratch: Vec::new(),
             buffer: Vec::new(),
+            place: None,
         }
     }
 }
