@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::callback::CallbackId;
 use crate::error::ErrorCode;
+use crate::registry::RegistryData;
 
 /// What one top-level call of a callback may use, nested callbacks included.
 ///
@@ -106,7 +108,10 @@ const LINGER: u32 = 200;
 /// How long it waits at most until it interrupts the same call again.
 const LONGEST_PAUSE_MS: u64 = 1_000;
 
-/// How often it reports a call that goes on although its time is over.
+/// How late a call is when it is reported first: the clock ends all others long before.
+const REPORT_AFTER_MS: u64 = 1_000;
+
+/// How often it is reported again while it goes on.
 const REPORT_EVERY_MS: u64 = 5_000;
 
 /// The watchdog's clock in milliseconds as somebody last read it: some milliseconds late while calls are running.
@@ -125,7 +130,9 @@ pub(crate) struct Watch {
     /// The deadline that has passed: it tells a late mark from one for the call that runs now. The call itself sees it
     /// at the next native call or interrupt.
     expired: AtomicU64,
-    /// The index of the export that runs, plus 1; for the report of a stuck call.
+    /// The index of the callback that runs, plus 1; for the report of a stuck call, as is the next.
+    callback: AtomicU32,
+    /// The index of the export that runs, plus 1.
     pub(crate) native: AtomicU32,
     reported: AtomicU64,
     /// When to interrupt again: an interrupt takes the thread's own time, so it must not come faster than the thread
@@ -133,19 +140,63 @@ pub(crate) struct Watch {
     again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     name: String,
+    registry: Arc<RegistryData>,
+}
+
+/// Where a thread was before a callback began: the callback around it and the native function that calls it.
+#[derive(Clone, Copy)]
+pub(crate) struct Standing {
+    callback: u32,
+    native: u32,
 }
 
 impl Watch {
-    pub(crate) fn new(engine: &str) -> Arc<Watch> {
+    pub(crate) fn new(engine: &str, registry: Arc<RegistryData>) -> Arc<Watch> {
         let thread = thread::current();
         Arc::new(Watch {
             deadline: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            callback: AtomicU32::new(0),
             native: AtomicU32::new(0),
             reported: AtomicU64::new(0),
             again: AtomicU64::new(0),
             interrupt: Mutex::new(None),
             name: format!("{engine} on thread '{}'", thread.name().unwrap_or("unnamed")),
+            registry,
+        })
+    }
+
+    /// Notes that a callback begins; the result is for [`leave`](Self::leave).
+    pub(crate) fn enter(&self, callback: CallbackId) -> Standing {
+        let before =
+            Standing { callback: self.callback.load(Ordering::Relaxed), native: self.native.load(Ordering::Relaxed) };
+        self.native.store(0, Ordering::Relaxed);
+        self.callback.store(callback.0.saturating_add(1), Ordering::Relaxed);
+        before
+    }
+
+    /// Notes that it has ended.
+    pub(crate) fn leave(&self, before: Standing) {
+        self.callback.store(before.callback, Ordering::Relaxed);
+        self.native.store(before.native, Ordering::Relaxed);
+    }
+
+    /// Says what runs at the moment, for people; `None` between two calls.
+    ///
+    /// Read from another thread without a lock, so the callback and the native function may be of different moments; in
+    /// a call that is stuck they are not.
+    pub(crate) fn doing(&self) -> Option<String> {
+        let callback = match self.callback.load(Ordering::Relaxed).checked_sub(1) {
+            Some(index) => self.registry.callback_name(CallbackId(index)),
+            None if self.deadline.load(Ordering::Relaxed) == 0 => return None,
+            None => None,
+        };
+        let native = self.native.load(Ordering::Relaxed).checked_sub(1);
+        let native = native.and_then(|index| self.registry.exports().get(index as usize));
+        let caller = callback.map_or_else(|| "the script's top level".to_owned(), |name| format!("'{name}'"));
+        Some(match native {
+            Some(export) => format!("{}, called by {caller}", self.registry.script_name(export.def)),
+            None => format!("{caller}, in the interpreter or a library of the language"),
         })
     }
 
@@ -203,15 +254,26 @@ impl Watch {
             }
         }
         drop(interrupt);
-        if late >= self.reported.load(Ordering::Relaxed) + REPORT_EVERY_MS {
-            self.reported.store(late, Ordering::Relaxed);
-            let doing = match self.native.load(Ordering::Relaxed) {
-                0 => "the interpreter itself".to_owned(),
-                index => format!("native function number {}", index - 1),
-            };
-            tracing::error!(target: "kemi", "stuck: {} is {late} ms over its time, in {doing}", self.name);
-        }
+        self.report(late);
         true
+    }
+
+    /// Writes that the call is stuck, first after a while and then now and again.
+    fn report(&self, late: u64) {
+        let due = match self.reported.load(Ordering::Relaxed) {
+            0 => REPORT_AFTER_MS,
+            reported => reported + REPORT_EVERY_MS,
+        };
+        if late < due {
+            return;
+        }
+        let Some(doing) = self.doing() else { return };
+        self.reported.store(late, Ordering::Relaxed);
+        tracing::error!(
+            target: "kemi",
+            "stuck: {} is {late} ms over its time in {doing}; nothing can end it before that returns",
+            self.name
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::ScriptError;
 use crate::instance::Instance;
 use crate::lexis::check_references;
+use crate::limits::Watch;
 use crate::registry::Registry;
 use crate::source::Source;
 
@@ -48,6 +49,7 @@ struct State {
 struct WorkerEntry {
     status: WorkerStatus,
     wake: Option<Wake>,
+    watch: Arc<Watch>,
 }
 
 /// What one worker runs.
@@ -60,6 +62,9 @@ pub struct WorkerStatus {
     /// Why it could not take the newest version up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The callback that it is in just now, and the native function if it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
 }
 
 /// What a program runs at the moment.
@@ -123,8 +128,9 @@ impl<C: 'static> Program<C> {
         let mut state = self.state();
         let id = state.next_worker;
         state.next_worker += 1;
-        let status = WorkerStatus { name: name.to_owned(), version, error: None };
-        state.workers.insert(id, WorkerEntry { status, wake });
+        let status = WorkerStatus { name: name.to_owned(), version, error: None, doing: None };
+        let watch = instance.runtime().watch().clone();
+        state.workers.insert(id, WorkerEntry { status, wake, watch });
         drop(state);
         Ok(Worker { program: self.clone(), id, instance, seen: version })
     }
@@ -197,7 +203,8 @@ impl<C: 'static> Program<C> {
 }
 
 fn statuses(state: &State) -> Vec<WorkerStatus> {
-    state.workers.values().map(|worker| worker.status.clone()).collect()
+    let status = |worker: &WorkerEntry| WorkerStatus { doing: worker.watch.doing(), ..worker.status.clone() };
+    state.workers.values().map(status).collect()
 }
 
 /// Reads the files, loads them aside and checks them.
@@ -254,7 +261,6 @@ impl<C: 'static> Worker<C> {
         self.seen = version;
         let loaded = Instance::load(&*self.program.engine, &self.program.registry, &sources);
         let mut state = self.program.state();
-        let status = state.workers.get_mut(&self.id).map(|entry| &mut entry.status);
         let (replaced, error) = match loaded {
             Ok(instance) => {
                 self.instance = instance;
@@ -262,11 +268,12 @@ impl<C: 'static> Worker<C> {
             }
             Err(error) => (false, Some(error)),
         };
-        if let Some(status) = status {
+        if let Some(entry) = state.workers.get_mut(&self.id) {
             if replaced {
-                status.version = version;
+                entry.status.version = version;
+                entry.watch = self.instance.runtime().watch().clone();
             }
-            status.error = error.as_ref().map(ToString::to_string);
+            entry.status.error = error.as_ref().map(ToString::to_string);
         }
         drop(state);
         self.program.changed.notify_all();

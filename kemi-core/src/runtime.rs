@@ -15,7 +15,7 @@ use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::error_log::ErrorLog;
 use crate::export::{Call, Ret};
-use crate::limits::{Interrupt, Limit, Watch, coarse_ms, watch};
+use crate::limits::{Interrupt, Limit, Standing, Watch, coarse_ms, watch};
 use crate::metrics::{Ending, Recorder};
 use crate::policy::{Coercions, Policy};
 use crate::registry::{Export, IDLE_GATE, RegistryData};
@@ -82,7 +82,7 @@ struct Observed {
 
 impl Runtime {
     pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
-        let clock = Watch::new(engine);
+        let clock = Watch::new(engine, registry.clone());
         watch(&clock);
         let insight = registry.insight();
         let or_never = |milliseconds| if milliseconds == 0 { u64::MAX } else { milliseconds };
@@ -572,6 +572,7 @@ impl Runtime {
             ending: self.ending.replace(None),
             callback: self.callback.replace(Some(callback)),
             depth: self.depth.replace(depth + 1),
+            standing: self.watch.enter(callback),
         };
         let result = interpreter.call(callback, args);
         let outcome = self.outcome(callback, result);
@@ -646,6 +647,11 @@ impl Runtime {
         }
     }
 
+    /// Returns what other threads can see of the calls.
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// Starts the clock for the script's top level.
     pub(crate) fn loading(&self) {
         self.start_budget(self.registry.limits().max_load_time_ms, Instant::now());
@@ -716,6 +722,7 @@ struct Restore<'a> {
     ending: Option<Control>,
     callback: Option<CallbackId>,
     depth: u32,
+    standing: Standing,
 }
 
 impl Drop for Restore<'_> {
@@ -725,6 +732,7 @@ impl Drop for Restore<'_> {
         self.runtime.ending.set(self.ending);
         self.runtime.callback.set(self.callback);
         self.runtime.depth.set(self.depth);
+        self.runtime.watch.leave(self.standing);
         if self.depth == 0 {
             self.runtime.watch.end();
         } else if self.runtime.exhausted.get().is_some() {

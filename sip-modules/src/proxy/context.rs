@@ -8,6 +8,7 @@ use kemi_core::{CallbackId, ScriptError, Value};
 
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
+use crate::proxy::crew::Place;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
@@ -29,8 +30,12 @@ pub struct Cx {
     pub scratch: Vec<u8>,
     /// Where messages are written before they are queued.
     pub(crate) buffer: Vec<u8>,
+    /// An empty message: what `msg` holds on to between two messages.
+    pub(crate) nothing: Arc<Message>,
     /// An empty list for the next input of a transaction, with its memory.
     pub(crate) actions: Actions,
+    /// Where the worker stands among the others; `None` for one that is alone.
+    pub(crate) place: Option<Place>,
 }
 
 impl Cx {
@@ -46,7 +51,9 @@ impl Cx {
             vars: BTreeMap::new(),
             scratch: Vec::new(),
             buffer: Vec::new(),
+            nothing: Arc::new(Message::new()),
             actions: Actions::default(),
+            place: None,
         }
     }
 }

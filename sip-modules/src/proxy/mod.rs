@@ -2,6 +2,7 @@
 
 mod configuration;
 mod context;
+mod crew;
 mod destination;
 mod identity;
 mod outbox;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use configuration::{Configuration, EngineNames, schema};
 pub use context::{Armed, Cx, ExtraBranch, MessageState, RecordRoute, Route};
+pub use crew::Crew;
 pub use destination::{DestinationError, destination};
 pub use identity::{Identity, Listener};
 pub use outbox::Outbox;

@@ -1,15 +1,18 @@
 //! The proxy as a whole: binds the sockets, starts the workers, stops them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, ScopedJoinHandle};
 
 use kemi_core::{Program, Registry, ScriptError};
 
+use crate::proxy::crew::{LOOK_EVERY, Lookout, Member};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Cx, Identity, Listener, Outbox, ProxySettings, Routes, Shared};
+use crate::proxy::{Crew, Cx, Identity, Listener, ProxySettings, Routes, Shared};
 use crate::transport::{TransportError, UdpSocket, Waker};
 
 /// The stack of a worker's thread: interpreters recurse on it.
@@ -61,9 +64,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    /// By worker, then by listener.
-    sockets: Vec<Arc<[Arc<UdpSocket>]>>,
-    wakers: Vec<Waker>,
+    crew: Arc<Crew>,
     stop: Arc<AtomicBool>,
 }
 
@@ -85,14 +86,17 @@ impl Server {
         }
         let listeners = by_listener.iter().filter_map(|sockets| sockets.first());
         let listeners = listeners.map(|socket| Listener::new(socket.local_addr())).collect();
-        let sockets = (0..setup.workers)
-            .map(|worker| by_listener.iter().filter_map(|sockets| sockets.get(worker).cloned()).collect())
-            .collect();
         let identity = Identity::new(listeners, setup.aliases);
         let shared = Shared::new(setup.settings, identity, setup.registry, setup.routes, setup.defines);
-        let threads = setup.workers * setup.listen.len();
-        let wakers = (0..threads).map(|_| Waker::new()).collect::<Result<_, _>>()?;
-        Ok(Server { shared: Arc::new(shared), sockets, wakers, stop: Arc::default() })
+        let mut members = Vec::new();
+        for worker in 0..setup.workers {
+            let sockets: Arc<[_]> = by_listener.iter().filter_map(|sockets| sockets.get(worker).cloned()).collect();
+            for listener in 0..sockets.len() {
+                let name = format!("{worker}.{listener}");
+                members.extend(Member::new(name, &sockets, listener, Waker::new()?, shared.now()));
+            }
+        }
+        Ok(Server { shared: Arc::new(shared), crew: Crew::new(members), stop: Arc::default() })
     }
 
     /// Returns the bound addresses, with the ports the system chose.
@@ -107,10 +111,16 @@ impl Server {
         &self.shared
     }
 
+    /// Returns the workers, of which some may be stuck.
+    #[must_use]
+    pub fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
     /// Returns what stops the proxy from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { stop: self.stop.clone(), wakers: self.wakers.clone() }
+        Stopper { stop: self.stop.clone(), crew: self.crew.clone() }
     }
 
     /// Runs the workers until they are stopped.
@@ -124,39 +134,36 @@ impl Server {
         let stopper = self.stopper();
         thread::scope(|scope| {
             let (started, starts) = mpsc::channel::<Result<(), ScriptError>>();
+            let (alive, ended) = mpsc::channel::<Infallible>();
             let mut threads = Vec::new();
-            let mut wakers = self.wakers.iter();
-            for (worker, sockets) in self.sockets.iter().enumerate() {
-                for (listener, socket) in sockets.iter().enumerate() {
-                    let Some(waker) = wakers.next() else { continue };
-                    let (started, shared) = (started.clone(), self.shared.clone());
-                    let (sockets, socket, waker, stop) =
-                        (sockets.clone(), socket.clone(), waker.clone(), self.stop.clone());
-                    let name = format!("{worker}.{listener}");
-                    let builder = thread::Builder::new().name(format!("worker {name}")).stack_size(STACK);
-                    let work = move || {
-                        let wake = waker.clone();
-                        let script = match program.worker(&name, Some(Box::new(move || wake.wake()))) {
-                            Ok(script) => script,
-                            Err(error) => {
-                                let _ = started.send(Err(error));
-                                return;
-                            }
-                        };
-                        let cx = Cx::new(shared, Outbox::new(sockets));
-                        let _ = started.send(Ok(()));
-                        drop(started);
-                        Worker { cx, socket, listener, waker, stop }.run(script);
-                    };
-                    match builder.spawn_scoped(scope, work) {
-                        Ok(thread) => threads.push(thread),
+            for place in self.crew.places() {
+                let (started, alive) = (started.clone(), alive.clone());
+                let (shared, stop) = (self.shared.clone(), &*self.stop);
+                let builder = thread::Builder::new().name(format!("worker {}", place.me.name)).stack_size(STACK);
+                let work = move || {
+                    let _alive = alive;
+                    let waker = place.me.waker.clone();
+                    let script = match program.worker(&place.me.name, Some(Box::new(move || waker.wake()))) {
+                        Ok(script) => script,
                         Err(error) => {
-                            stopper.stop();
-                            return Err(ServerError::Thread(error));
+                            let _ = started.send(Err(error));
+                            return;
                         }
+                    };
+                    let mut worker = Worker::new(shared, &place, stop);
+                    let _ = started.send(Ok(()));
+                    drop(started);
+                    worker.run(script);
+                };
+                match builder.spawn_scoped(scope, work) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        stopper.stop();
+                        return Err(ServerError::Thread(error));
                     }
                 }
             }
+            drop(alive);
             drop(started);
             // A worker that panics while loading closes its end of the channel without a word.
             let mut running = 0;
@@ -174,15 +181,25 @@ impl Server {
                 return Err(ServerError::Panicked);
             }
             ready();
-            let mut result = Ok(());
-            for thread in threads {
-                if thread.join().is_err() {
-                    stopper.stop();
-                    result = Err(ServerError::Panicked);
-                }
-            }
-            result
+            look_after(&threads, &ended, Lookout::new(&self.crew, program), &stopper);
+            let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+            if panicked == 0 { Ok(()) } else { Err(ServerError::Panicked) }
         })
+    }
+}
+
+/// Looks after the workers until all have ended. If one does, it was told to or has panicked, and the others end as well.
+fn look_after(
+    threads: &[ScopedJoinHandle<'_, ()>],
+    ended: &Receiver<Infallible>,
+    mut lookout: Lookout<'_>,
+    stopper: &Stopper,
+) {
+    while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        lookout.look();
+        if threads.iter().any(ScopedJoinHandle::is_finished) {
+            stopper.stop();
+        }
     }
 }
 
@@ -209,15 +226,15 @@ fn bind_all(
 #[derive(Clone, Debug)]
 pub struct Stopper {
     stop: Arc<AtomicBool>,
-    wakers: Vec<Waker>,
+    crew: Arc<Crew>,
 }
 
 impl Stopper {
     /// Tells all workers to finish their turn and end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        for waker in &self.wakers {
-            waker.wake();
+        for member in self.crew.members() {
+            member.waker.wake();
         }
     }
 }

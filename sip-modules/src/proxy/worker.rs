@@ -5,140 +5,206 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kemi_core::{Instance, Outcome};
+use kemi_core::{CallbackId, Instance, Outcome};
 
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
+use crate::proxy::crew::Place;
+use crate::proxy::{Outbox, Shared};
 use crate::tm;
-use crate::transport::{RecvBatch, UdpSocket, Waker};
+use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
 
 /// How long a worker sleeps at most, so that expired registrations go in time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// How long it sleeps while another one is stuck: it does not wait for that one's datagrams, but looks for them.
+const RELIEF_SLEEP: Duration = Duration::from_millis(5);
 
 /// How many due registrations are looked at in one turn.
 const EXPIRE_BUDGET: usize = 256;
 
 /// A worker: one receiving socket, one context, one script.
 #[derive(Debug)]
-pub(super) struct Worker {
-    pub(super) cx: Cx,
-    pub(super) socket: Arc<UdpSocket>,
-    pub(super) listener: usize,
-    pub(super) waker: Waker,
-    pub(super) stop: Arc<AtomicBool>,
+pub(super) struct Worker<'a> {
+    cx: Cx,
+    place: &'a Place,
+    stop: &'a AtomicBool,
+    /// The last message, whose buffers are used again.
+    spare: Arc<Message>,
+    on_reply: Option<CallbackId>,
 }
 
-impl Worker {
+impl<'a> Worker<'a> {
+    pub(super) fn new(shared: Arc<Shared>, place: &'a Place, stop: &'a AtomicBool) -> Worker<'a> {
+        let mut cx = Cx::new(shared, Outbox::new(place.me.sockets.clone()));
+        cx.timers = place.me.timers.clone();
+        cx.place = Some(place.clone());
+        Worker { cx, place, stop, spare: Arc::new(Message::new()), on_reply: None }
+    }
+
     /// Works until it is told to stop.
     pub(super) fn run(&mut self, mut script: kemi_core::Worker<Cx>) {
+        let me = &self.place.me;
         let mut batch = RecvBatch::new();
-        let mut spare = Arc::new(Message::new());
-        let nothing = Arc::new(Message::new());
-        let mut reply_route = self.reply_route(script.instance());
+        self.on_reply = reply_route(&self.cx, script.instance());
         while !self.stop.load(Ordering::Acquire) {
-            let sleep = self.until_next_timer().min(LONGEST_SLEEP);
-            if let Err(error) = self.socket.recv_batch(&mut batch, Some(sleep), Some(&self.waker)) {
-                tracing::error!("{error}");
-            }
+            fill(&mut batch, &me.socket, self.sleep(), Some(&me.waker));
+            me.begin_turn();
             if script.refresh() {
-                reply_route = self.reply_route(script.instance());
+                self.on_reply = reply_route(&self.cx, script.instance());
             }
             let script = script.instance();
-            for datagram in batch.iter() {
-                if datagram.truncated {
-                    tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
-                    continue;
-                }
-                // The last message's buffers are free for the next one.
-                self.cx.msg.message = Arc::clone(&nothing);
-                match parse(&mut spare, datagram.bytes) {
-                    Ok(()) => {}
-                    Err(ParseError::KeepAlive) => continue,
-                    Err(error) => {
-                        tracing::debug!(source = %datagram.source, "not a SIP message: {error}; dropped");
-                        continue;
-                    }
-                }
-                self.cx.msg = MessageState::new(Arc::clone(&spare), datagram.source, self.listener);
-                self.guarded(|worker| {
-                    if worker.cx.msg.message.is_request() {
-                        worker.request(script);
-                    } else {
-                        worker.reply(script, reply_route);
-                    }
-                });
-            }
-            self.guarded(|worker| tm::on_timers(&mut worker.cx, script));
-            let now = self.cx.shared.unix_now();
-            self.cx.shared.location.expire(now, EXPIRE_BUDGET);
+            self.route(&batch, me.listener, script);
+            look_at_timers(&mut self.cx, script);
+            self.relieve(&mut batch, script);
+            me.end_turn();
             self.cx.out.flush();
         }
         self.cx.out.flush();
     }
 
-    /// Does one piece of work; a panic in it costs that piece, not the worker.
-    ///
-    /// Native functions are guarded on their own. This is for a mistake in the proxy itself, which one message must not
-    /// turn into an outage.
-    fn guarded(&mut self, work: impl FnOnce(&mut Worker)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            let call_id = self.cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string();
-            tracing::error!(%call_id, "the worker panicked and dropped this message; this is a bug in the proxy");
-            self.cx.msg = MessageState::default();
+    fn route(&mut self, batch: &RecvBatch, listener: usize, script: &Instance<Cx>) {
+        for datagram in batch.iter() {
+            receive(&mut self.cx, script, self.on_reply, &mut self.spare, datagram, listener);
+        }
+        self.place.me.end_messages();
+    }
+
+    /// Does the work of the workers that are stuck.
+    fn relieve(&mut self, batch: &mut RecvBatch, script: &Instance<Cx>) {
+        for other in self.place.stuck_others() {
+            // This worker may get stuck as well; what is done does not wait for that.
+            self.cx.out.flush();
+            fill(batch, &other.socket, Duration::ZERO, None);
+            self.route(batch, other.listener, script);
+            guarded(&mut self.cx, |cx| tm::on_timers(cx, &other.timers, script));
         }
     }
 
-    /// The core's reply route, if the script has one.
-    fn reply_route(&self, script: &Instance<Cx>) -> Option<kemi_core::CallbackId> {
-        self.cx.shared.routes.reply.filter(|&callback| script.has(callback))
-    }
-
-    fn until_next_timer(&self) -> Duration {
+    /// How long to sleep when nothing comes.
+    fn sleep(&self) -> Duration {
+        let longest = if self.place.stuck_others().next().is_some() { RELIEF_SLEEP } else { LONGEST_SLEEP };
         match self.cx.timers.next_wakeup() {
-            Some(at) => Duration::from_millis(at.saturating_sub(self.cx.shared.now())),
-            None => LONGEST_SLEEP,
+            Some(at) => Duration::from_millis(at.saturating_sub(self.cx.shared.now())).min(longest),
+            None => longest,
         }
     }
+}
 
-    fn request(&mut self, script: &Instance<Cx>) {
-        let message = &self.cx.msg.message;
-        if !has_mandatory_headers(message) {
-            tracing::debug!(source = %self.cx.msg.source, "a request without a mandatory header; dropped");
-            return;
-        }
-        // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
-        if self.cx.msg.method() == b"ACK"
-            && message.to().and_then(|to| to.tag()).is_some_and(|tag| self.cx.shared.is_own_tag(tag))
-        {
-            return;
-        }
-        let callback = self.cx.shared.routes.request;
-        let failed = match script.call(callback, &mut self.cx, &[]) {
-            Ok(_) => false,
-            Err(error) => {
-                self.cx.report(&error);
-                true
-            }
-        };
-        tm::finish(&mut self.cx, script, failed);
+/// Receives what is there, or what comes in time.
+fn fill(batch: &mut RecvBatch, socket: &UdpSocket, timeout: Duration, waker: Option<&Waker>) {
+    if let Err(error) = socket.recv_batch(batch, Some(timeout), waker) {
+        tracing::error!("{error}");
     }
+}
 
-    fn reply(&mut self, script: &Instance<Cx>, reply_route: Option<kemi_core::CallbackId>) {
-        if !has_mandatory_headers(&self.cx.msg.message) {
-            tracing::debug!(source = %self.cx.msg.source, "a reply without a mandatory header; dropped");
+/// Routes one datagram; what is to be sent for it is in the context's outbox then.
+pub(super) fn receive(
+    cx: &mut Cx,
+    script: &Instance<Cx>,
+    reply_route: Option<CallbackId>,
+    spare: &mut Arc<Message>,
+    datagram: Datagram<'_>,
+    listener: usize,
+) {
+    if datagram.truncated {
+        tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
+        return;
+    }
+    // The last message's buffers are free for the next one.
+    cx.msg.message = Arc::clone(&cx.nothing);
+    match parse(spare, datagram.bytes) {
+        Ok(()) => {}
+        Err(ParseError::KeepAlive) => return,
+        Err(error) => {
+            tracing::debug!(source = %datagram.source, "not a SIP message: {error}; dropped");
             return;
         }
-        self.cx.msg.route = Route::Reply;
-        if let Some(callback) = reply_route {
-            match script.call(callback, &mut self.cx, &[]) {
-                Ok(Outcome::Drop) => return,
-                Ok(_) if self.cx.msg.drop => return,
-                Ok(_) => {}
-                Err(error) => self.cx.report(&error),
-            }
-        }
-        tm::on_reply(&mut self.cx, script);
     }
+    cx.msg = MessageState::new(Arc::clone(spare), datagram.source, listener);
+    if !begin(cx) {
+        tracing::debug!(source = %datagram.source, "a retransmission of what another worker is stuck in; dropped");
+        return;
+    }
+    guarded(cx, |cx| {
+        if cx.msg.message.is_request() {
+            request(cx, script);
+        } else {
+            reply(cx, script, reply_route);
+        }
+    });
+}
+
+/// Notes which message the worker begins with; `false` if another worker is stuck in the same one. Its retransmissions
+/// would get one worker after the other stuck.
+fn begin(cx: &Cx) -> bool {
+    let Some(place) = &cx.place else { return true };
+    let message = &cx.msg.message;
+    let (via, cseq) = (message.value(HeaderName::Via), message.value(HeaderName::CSeq));
+    place.begin_message(cx.shared.quick_hash((message.status(), via, cseq)))
+}
+
+/// Lets time pass for the worker's transactions and for the registrations.
+pub(super) fn look_at_timers(cx: &mut Cx, script: &Instance<Cx>) {
+    let timers = Arc::clone(&cx.timers);
+    guarded(cx, |cx| tm::on_timers(cx, &timers, script));
+    let now = cx.shared.unix_now();
+    cx.shared.location.expire(now, EXPIRE_BUDGET);
+}
+
+/// Does one piece of work; a panic in it costs that piece, not the worker.
+///
+/// Native functions are guarded on their own. This is for a mistake in the proxy itself, which one message must not
+/// turn into an outage.
+fn guarded(cx: &mut Cx, work: impl FnOnce(&mut Cx)) {
+    if catch_unwind(AssertUnwindSafe(|| work(cx))).is_err() {
+        let call_id = cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string();
+        tracing::error!(%call_id, "the worker panicked and dropped this message; this is a bug in the proxy");
+        cx.msg = MessageState::default();
+    }
+}
+
+/// The core's reply route, if the script has one.
+pub(super) fn reply_route(cx: &Cx, script: &Instance<Cx>) -> Option<CallbackId> {
+    cx.shared.routes.reply.filter(|&callback| script.has(callback))
+}
+
+fn request(cx: &mut Cx, script: &Instance<Cx>) {
+    let message = &cx.msg.message;
+    if !has_mandatory_headers(message) {
+        tracing::debug!(source = %cx.msg.source, "a request without a mandatory header; dropped");
+        return;
+    }
+    // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
+    if cx.msg.method() == b"ACK" && message.to().and_then(|to| to.tag()).is_some_and(|tag| cx.shared.is_own_tag(tag)) {
+        return;
+    }
+    let callback = cx.shared.routes.request;
+    let failed = match script.call(callback, cx, &[]) {
+        Ok(_) => false,
+        Err(error) => {
+            cx.report(&error);
+            true
+        }
+    };
+    tm::finish(cx, script, failed);
+}
+
+fn reply(cx: &mut Cx, script: &Instance<Cx>, reply_route: Option<CallbackId>) {
+    if !has_mandatory_headers(&cx.msg.message) {
+        tracing::debug!(source = %cx.msg.source, "a reply without a mandatory header; dropped");
+        return;
+    }
+    cx.msg.route = Route::Reply;
+    if let Some(callback) = reply_route {
+        match script.call(callback, cx, &[]) {
+            Ok(Outcome::Drop) => return,
+            Ok(_) if cx.msg.drop => return,
+            Ok(_) => {}
+            Err(error) => cx.report(&error),
+        }
+    }
+    tm::on_reply(cx, script);
 }
 
 /// Parses into the spare message, or into a new one while a transaction still has it.

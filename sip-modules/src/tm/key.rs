@@ -20,7 +20,7 @@ pub fn invite_key(message: &Message) -> Option<ServerKey> {
 #[must_use]
 pub fn progress_key(shared: &Shared, message: &Message) -> Option<u64> {
     let parts = parts(message)?;
-    Some(shared.hash((parts.method, parts.branch, parts.sent_by_host, parts.call_id, parts.cseq, parts.from_tag)))
+    Some(shared.quick_hash((parts.method, parts.branch, parts.sent_by_host, parts.call_id, parts.cseq, parts.from_tag)))
 }
 
 fn parts(message: &Message) -> Option<KeyParts<'_>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::proxy::{Caller, Cx, MessageState, Route, reply_destination, send_stateless};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, server_key};
-use crate::transaction::{Handle, Inserted, Kind, ServerState, Transaction};
+use crate::transaction::{Handle, Inserted, Kind, ServerState, TimerQueue, Transaction};
 
 /// What [`check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,11 +230,10 @@ pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
     perform(cx, &handle, actions, caller, None);
 }
 
-/// Takes the passing of time for the transactions that this worker looks after.
-pub fn on_timers(cx: &mut Cx, caller: &dyn Caller) {
+/// Takes the passing of time for the transactions of a queue: the worker's own, or the one of a worker that is stuck.
+pub fn on_timers(cx: &mut Cx, timers: &TimerQueue<Call>, caller: &dyn Caller) {
     let now = cx.shared.now();
     let mut due: Vec<Handle<Call>> = Vec::new();
-    let timers = Arc::clone(&cx.timers);
     timers.advance(now, &mut |handle| due.push(handle));
     for handle in due {
         let mut actions = std::mem::take(&mut cx.actions);

@@ -1,0 +1,303 @@
+//! The workers as they see each other: who is stuck, and what the others need to do its work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kemi_core::Program;
+
+use crate::proxy::Cx;
+use crate::tm::Call;
+use crate::transaction::TimerQueue;
+use crate::transport::{UdpSocket, Waker};
+
+/// How long a worker may be busy with one batch before the others do its work.
+const STUCK_AFTER: Duration = Duration::from_millis(200);
+
+/// How often to [look](Lookout::look) at the workers.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often at most the log says of one worker that it is stuck.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// All workers of a proxy.
+#[derive(Debug)]
+pub struct Crew {
+    members: Box<[Arc<Member>]>,
+}
+
+impl Crew {
+    pub(super) fn new(members: Vec<Member>) -> Arc<Crew> {
+        Arc::new(Crew { members: members.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Returns the names of the workers that are stuck: busy with one batch for more than 200 ms.
+    ///
+    /// The other workers serve their sockets and timers meanwhile.
+    pub fn stuck(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter(|member| member.is_stuck()).map(|member| member.name.as_str())
+    }
+
+    pub(super) fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// Returns the place of each worker.
+    pub(super) fn places(self: &Arc<Self>) -> Vec<Place> {
+        self.members.iter().map(|me| Place { crew: self.clone(), me: me.clone() }).collect()
+    }
+
+    fn besides(&self, one: &Arc<Member>) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().filter(move |member| !Arc::ptr_eq(member, one))
+    }
+
+    /// Has the others do a worker's work.
+    fn replace(&self, stuck: &Arc<Member>) {
+        stuck.stuck.store(true, Ordering::Release);
+        for other in self.besides(stuck) {
+            other.waker.wake();
+        }
+    }
+}
+
+/// One worker's place in its crew.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    crew: Arc<Crew>,
+    pub(super) me: Arc<Member>,
+}
+
+impl Place {
+    /// Returns the other workers that are stuck.
+    pub(super) fn stuck_others(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.crew.besides(&self.me).filter(|member| member.is_stuck())
+    }
+
+    /// Notes what the worker begins to work on; does not if another worker is stuck in just that, and returns `false`.
+    ///
+    /// `message` is what a message and its retransmissions have in common.
+    pub(super) fn begin_message(&self, message: u64) -> bool {
+        if self.stuck_others().any(|other| other.pulse.message.load(Ordering::Relaxed) == message) {
+            return false;
+        }
+        self.me.pulse.message.store(message, Ordering::Relaxed);
+        true
+    }
+}
+
+/// One worker: what it works with, and how it gets on.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its number and its listener's: `0.0`.
+    pub(super) name: String,
+    /// What it sends by: a socket for each listener.
+    pub(super) sockets: Arc<[Arc<UdpSocket>]>,
+    pub(super) listener: usize,
+    /// What it receives from: the listener's.
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) timers: Arc<TimerQueue<Call>>,
+    pub(super) waker: Waker,
+    stuck: AtomicBool,
+    pulse: Pulse,
+}
+
+/// What a worker writes all the time: apart from what the others read all the time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Pulse {
+    /// Goes up by one when a turn begins and when it ends, so it is odd while the worker is busy.
+    turns: AtomicU64,
+    /// What the message that it works on has in common with its retransmissions alone; 0 for none.
+    message: AtomicU64,
+}
+
+impl Member {
+    /// Creates a worker that receives from one of the sockets; `None` if there is no such socket.
+    pub(super) fn new(
+        name: String,
+        sockets: &Arc<[Arc<UdpSocket>]>,
+        listener: usize,
+        waker: Waker,
+        now: u64,
+    ) -> Option<Member> {
+        Some(Member {
+            name,
+            sockets: sockets.clone(),
+            listener,
+            socket: sockets.get(listener)?.clone(),
+            timers: Arc::new(TimerQueue::new(now)),
+            waker,
+            stuck: AtomicBool::new(false),
+            pulse: Pulse::default(),
+        })
+    }
+
+    /// Notes that the worker begins to work on a batch. For its own thread alone, as the next two.
+    pub(super) fn begin_turn(&self) {
+        self.count_turn();
+    }
+
+    /// Notes that the worker is done, and takes its work back from the others.
+    pub(super) fn end_turn(&self) {
+        self.count_turn();
+        if self.is_stuck() {
+            self.stuck.store(false, Ordering::Release);
+        }
+    }
+
+    /// Notes that it works on no message.
+    pub(super) fn end_messages(&self) {
+        self.pulse.message.store(0, Ordering::Relaxed);
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Acquire)
+    }
+
+    fn turns(&self) -> u64 {
+        self.pulse.turns.load(Ordering::Relaxed)
+    }
+
+    /// Nobody else writes it, so no exchange is needed.
+    fn count_turn(&self) {
+        self.pulse.turns.store(self.turns().wrapping_add(1), Ordering::Relaxed);
+    }
+}
+
+/// Finds out which workers are stuck.
+pub(super) struct Lookout<'a> {
+    crew: &'a Crew,
+    program: &'a Program<Cx>,
+    seen: Vec<Seen>,
+}
+
+/// What the last look at a worker has shown.
+struct Seen {
+    turns: u64,
+    since: Instant,
+    stuck: bool,
+    reported: Option<Instant>,
+}
+
+impl<'a> Lookout<'a> {
+    pub(super) fn new(crew: &'a Crew, program: &'a Program<Cx>) -> Lookout<'a> {
+        let since = Instant::now();
+        let first = |member: &Arc<Member>| Seen { turns: member.turns(), since, stuck: false, reported: None };
+        Lookout { crew, program, seen: crew.members.iter().map(first).collect() }
+    }
+
+    /// Looks at each worker once.
+    pub(super) fn look(&mut self) {
+        for (member, seen) in self.crew.members.iter().zip(&mut self.seen) {
+            let turns = member.turns();
+            if turns != seen.turns {
+                if seen.stuck {
+                    member.stuck.store(false, Ordering::Release);
+                    tracing::info!("worker {} is back after {} ms", member.name, seen.since.elapsed().as_millis());
+                }
+                *seen = Seen { turns, since: Instant::now(), stuck: false, ..*seen };
+            } else if turns % 2 == 1 && !seen.stuck && seen.since.elapsed() >= STUCK_AFTER {
+                seen.stuck = true;
+                self.crew.replace(member);
+                report(self.crew, self.program, member, seen);
+            }
+        }
+    }
+}
+
+fn report(crew: &Crew, program: &Program<Cx>, member: &Member, seen: &mut Seen) {
+    if seen.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        return;
+    }
+    seen.reported = Some(Instant::now());
+    let doing = program.status().workers.into_iter().find(|worker| worker.name == member.name);
+    let doing = doing.and_then(|worker| worker.doing).unwrap_or_else(|| "outside of callbacks".to_owned());
+    let rest = match crew.members.len() {
+        1 => "what comes in waits, since there is no other worker (`children`)",
+        _ => "the others serve its socket and its timers meanwhile",
+    };
+    let busy = seen.since.elapsed().as_millis();
+    tracing::warn!("worker {} is stuck: busy with one batch for {busy} ms, in {doing}; {rest}", member.name);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use kemi_core::{Compiled, Registry};
+
+    use super::*;
+
+    fn crew(size: usize) -> Arc<Crew> {
+        let member = |number| {
+            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap());
+            Member::new(format!("{number}.0"), &Arc::from([socket]), 0, Waker::new().unwrap(), 0).unwrap()
+        };
+        Crew::new((0..size).map(member).collect())
+    }
+
+    fn program() -> Arc<Program<Cx>> {
+        let registry = Registry::<Cx>::builder().build().unwrap();
+        Program::open(Arc::new(Compiled::<Cx>::new("rust")), &registry, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_worker_is_stuck_only_while_one_turn_goes_on() {
+        let (crew, program) = (crew(2), program());
+        let mut lookout = Lookout::new(&crew, &program);
+        let stuck = || crew.stuck().collect::<Vec<_>>();
+        let places = crew.places();
+        let one = &crew.members()[0];
+        let pass = |lookout: &mut Lookout<'_>| {
+            thread::sleep(STUCK_AFTER);
+            lookout.look();
+        };
+
+        pass(&mut lookout);
+        assert!(stuck().is_empty(), "workers that wait are not stuck");
+        one.begin_turn();
+        lookout.look();
+        assert!(stuck().is_empty(), "it has just begun");
+        pass(&mut lookout);
+        assert_eq!(stuck(), ["0.0"]);
+        let others: Vec<_> = places.iter().map(|place| place.stuck_others().count()).collect();
+        assert_eq!(others, [0, 1], "nobody replaces itself");
+        one.end_turn();
+        assert!(stuck().is_empty(), "it takes its work back at once");
+
+        one.begin_turn();
+        pass(&mut lookout);
+        one.end_turn();
+        one.begin_turn();
+        pass(&mut lookout);
+        assert!(stuck().is_empty(), "it is busy, but gets on");
+    }
+
+    #[test]
+    fn the_others_are_woken_for_a_stuck_worker() {
+        let (crew, program) = (crew(3), program());
+        let mut lookout = Lookout::new(&crew, &program);
+        crew.members()[1].begin_turn();
+        lookout.look();
+        thread::sleep(STUCK_AFTER);
+        lookout.look();
+        let woken = |member: &Arc<Member>| {
+            let mut batch = crate::transport::RecvBatch::new();
+            member.socket.recv_batch(&mut batch, Some(Duration::ZERO), Some(&member.waker)).unwrap().woken
+        };
+        assert_eq!(crew.members().iter().map(woken).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_message_that_a_worker_is_stuck_in_is_not_begun_by_another_one() {
+        let crew = crew(2);
+        let [one, two] = crew.places().try_into().unwrap();
+        assert!(one.begin_message(7) && two.begin_message(7), "nobody is stuck");
+        assert!(one.begin_message(8));
+        crew.replace(&one.me);
+        assert!(two.begin_message(7) && !two.begin_message(8));
+        assert!(one.begin_message(8), "it may go on itself");
+        one.me.end_messages();
+        assert!(two.begin_message(8));
+    }
+}
