@@ -4,12 +4,14 @@
 //! the watchdog sends SIGURG to that thread, and the handler there sets the hook. While nothing is over its time this
 //! costs a callback two stores.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use kemi_core::Interrupt;
 use mlua::ffi;
@@ -22,6 +24,9 @@ pub(crate) type Running = AtomicPtr<ffi::lua_State>;
 thread_local! {
     /// The innermost core that runs a script on this thread; null when none does.
     static INNERMOST: AtomicPtr<Running> = const { AtomicPtr::new(ptr::null_mut()) };
+
+    /// Until when the handler rests on this thread. Only the handler uses it, and it is not interrupted by itself.
+    static RESTS_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 
     static WORKER: Worker = Worker(Arc::new(Mutex::new(Some(this_thread()))));
 }
@@ -104,8 +109,33 @@ fn install() -> io::Result<()> {
 }
 
 /// Sets the hook on the state that runs on this thread, if one does. Runs between any two instructions of the thread,
-/// so it uses nothing but atomics, `lua_sethook`, and what was there before.
+/// so it uses nothing but atomics, the clock, `lua_sethook`, and what was there before.
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    if !is_resting() {
+        let began = Instant::now();
+        watch_running();
+        rest_after(began);
+    }
+    if let Some(former) = FORMER.get() {
+        pass_on(former, signal, info, context);
+    }
+}
+
+/// How many times as long as it worked the handler rests.
+const REST: u32 = 4;
+
+/// Setting a hook walks over all calls in progress. In a deep recursion that takes longer than it takes the watchdog to
+/// send the next signal, and the script would never come to the instruction that ends it.
+fn is_resting() -> bool {
+    RESTS_UNTIL.get().is_some_and(|until| Instant::now() < until)
+}
+
+fn rest_after(began: Instant) {
+    let now = Instant::now();
+    RESTS_UNTIL.set(now.checked_add(now.duration_since(began).saturating_mul(REST)));
+}
+
+fn watch_running() {
     let running = INNERMOST.with(|innermost| innermost.load(Ordering::Acquire));
     // SAFETY: a core that is set is pinned and alive until the one before it is put back. Its running state is alive:
     // only this thread could free it, and a coroutine stands there only while it is being resumed, which keeps it on
@@ -118,9 +148,6 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
         if let Some(running) = running.as_ref() {
             ending::set_interrupt_hook(running.load(Ordering::Acquire));
         }
-    }
-    if let Some(former) = FORMER.get() {
-        pass_on(former, signal, info, context);
     }
 }
 

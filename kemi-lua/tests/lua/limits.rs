@@ -270,6 +270,16 @@ fn endless_recursion_is_a_stack_overflow_within_the_limits_too() {
     assert_eq!(caught.ok(), Some(Outcome::Value(Value::Nil)));
 }
 
+/// Setting the hook on so many calls takes about as long as the watchdog waits from one signal to the next.
+#[test]
+#[cfg(not(feature = "luajit"))]
+fn a_loop_at_the_bottom_of_a_deep_recursion_ends() {
+    let body = "local function deep(n) if n > 0 then return 1 + deep(n - 1) end while true do end end deep(190000)";
+    for _ in 0..5 {
+        check(TIME, ErrorCode::TimeLimit, "a deep loop", body);
+    }
+}
+
 #[test]
 fn instances_are_interrupted_on_their_own_threads() {
     let workers: Vec<_> = (0..4)

@@ -2,6 +2,8 @@
 //!
 //! Getters and tests see the message as it was received. Changes are noted and made when it leaves. Names are
 //! compared without regard to case, and a compact form is the same name.
+//!
+//! A call adds one header, so that a line break in a value that a script builds a header from cannot add another.
 
 use kemi_macros::kemi_export;
 
@@ -12,48 +14,48 @@ use crate::proxy::Cx;
 /// How much of a refused text is shown in the log.
 const SHOWN: usize = 80;
 
-/// Adds header lines after the last header; 1, or -1 when the text is not made of header lines.
+/// Adds a header after the last one; 1, or -1 when the text is not one header.
 #[kemi_export(module = "hdr")]
 pub fn append(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.append_headers(&cx.msg.message, text);
+    let result = one_header(text).and_then(|()| cx.msg.edits.append_headers(&cx.msg.message, text));
     done("append", text, result)
 }
 
-/// Adds header lines after the last header, under the name that some of Kamailio's examples use; as `append`.
+/// Adds a header after the last one, under the name that some of Kamailio's examples use; as `append`.
 #[kemi_export(module = "hdr")]
 pub fn append_hf(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.append_headers(&cx.msg.message, text);
+    let result = one_header(text).and_then(|()| cx.msg.edits.append_headers(&cx.msg.message, text));
     done("append_hf", text, result)
 }
 
-/// Adds header lines after the first header of a name, after the last header where there is none of it; 1, or -1 when
-/// the text is not made of header lines.
+/// Adds a header after the first one of a name, after the last one where there is none of it; 1, or -1 when the text is
+/// not one header.
 #[kemi_export(module = "hdr")]
 pub fn append_after(cx: &mut Cx, text: &[u8], name: &[u8]) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = match edits.append_headers_after(message, name, text) {
+    let result = one_header(text).and_then(|()| match edits.append_headers_after(message, name, text) {
         Ok(false) => edits.append_headers(message, text),
         other => other.map(|_| ()),
-    };
+    });
     done("append_after", text, result)
 }
 
-/// Adds header lines before the first header; 1, or -1 when the text is not made of header lines.
+/// Adds a header before the first one; 1, or -1 when the text is not one header.
 #[kemi_export(module = "hdr")]
 pub fn insert(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.insert_headers(&cx.msg.message, text);
+    let result = one_header(text).and_then(|()| cx.msg.edits.insert_headers(&cx.msg.message, text));
     done("insert", text, result)
 }
 
-/// Adds header lines before the first header of a name, before all headers where there is none of it; 1, or -1 when
-/// the text is not made of header lines.
+/// Adds a header before the first one of a name, before all where there is none of it; 1, or -1 when the text is not one
+/// header.
 #[kemi_export(module = "hdr")]
 pub fn insert_before(cx: &mut Cx, text: &[u8], name: &[u8]) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = match edits.insert_headers_before(message, name, text) {
+    let result = one_header(text).and_then(|()| match edits.insert_headers_before(message, name, text) {
         Ok(false) => edits.insert_headers(message, text),
         other => other.map(|_| ()),
-    };
+    });
     done("insert_before", text, result)
 }
 
@@ -64,15 +66,15 @@ pub fn remove(cx: &mut Cx, name: &[u8]) -> i64 {
     1
 }
 
-/// Removes all headers of a name and adds header lines after the last header; 1, or -1 when the text is not made of
-/// header lines, and then nothing is removed.
+/// Removes all headers of a name and adds a header after the last one; 1, or -1 when the text is not one header, and then
+/// nothing is removed.
 #[kemi_export(module = "hdr")]
 pub fn rmappend(cx: &mut Cx, name: &[u8], text: &[u8]) -> i64 {
     replace(cx, "rmappend", name, text, Edits::append_headers)
 }
 
-/// Removes all headers of a name and adds header lines before the first header; 1, or -1 when the text is not made of
-/// header lines, and then nothing is removed.
+/// Removes all headers of a name and adds a header before the first one; 1, or -1 when the text is not one header, and
+/// then nothing is removed.
 #[kemi_export(module = "hdr")]
 pub fn rminsert(cx: &mut Cx, name: &[u8], text: &[u8]) -> i64 {
     replace(cx, "rminsert", name, text, Edits::insert_headers)
@@ -84,7 +86,7 @@ pub fn is_present(cx: &Cx, name: &[u8]) -> i64 {
     if cx.msg.message.header(name).is_some() { 1 } else { -1 }
 }
 
-/// Adds header lines to the replies made here for this request; 1, or -1 when the text is not made of header lines.
+/// Adds a header to the replies made here for this request; 1, or -1 when the text is not one header.
 #[kemi_export(module = "hdr")]
 pub fn append_to_reply(cx: &mut Cx, text: &[u8]) -> i64 {
     let result = check_reply_headers(&cx.msg.message, text);
@@ -164,18 +166,28 @@ type AddLines = fn(&mut Edits, &Message, &[u8]) -> Result<(), WriteError>;
 
 fn replace(cx: &mut Cx, function: &str, name: &[u8], text: &[u8], add: AddLines) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = add(edits, message, text);
+    let result = one_header(text).and_then(|()| add(edits, message, text));
     if result.is_ok() {
         edits.remove_headers(message, name);
     }
     done(function, text, result)
 }
 
+/// Refuses a second header line; lines that continue the first are part of it.
+fn one_header(text: &[u8]) -> Result<(), WriteError> {
+    let begins_header = |at: &usize| !matches!(text.get(at + 1), None | Some(b' ' | b'\t' | b'\r' | b'\n'));
+    match memchr::memchr_iter(b'\n', text).find(begins_header) {
+        Some(at) => Err(WriteError::HeaderText { offset: at + 1, why: "a second header needs a call of its own" }),
+        None => Ok(()),
+    }
+}
+
 /// Refuses what a reply could not be written with, while the script can still be told.
 fn check_reply_headers(message: &Message, text: &[u8]) -> Result<(), WriteError> {
+    one_header(text)?;
     Edits::new().append_headers(message, text)?;
-    let mut names = text.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b':').next());
-    if names.any(|name| HeaderName::from_bytes(name.trim_ascii()) == HeaderName::ContentLength) {
+    let name = text.split(|b| *b == b':').next().unwrap_or_default();
+    if HeaderName::from_bytes(name.trim_ascii()) == HeaderName::ContentLength {
         return Err(WriteError::Value { what: "a Content-Length header", why: "is made by the proxy itself" });
     }
     Ok(())
@@ -212,7 +224,7 @@ mod tests {
         let rows: [(Add, &str, &str); 8] = [
             (|cx| append(cx, b"P-Hint: outbound\r\n"), "three\r\n", "three\r\nP-Hint: outbound\r\n"),
             (|cx| append_hf(cx, b"P-Hint: x"), "three\r\n", "three\r\nP-Hint: x\r\n"),
-            (|cx| insert(cx, b"A: 1\r\nB: 2"), "Via:", "A: 1\r\nB: 2\r\nVia:"),
+            (|cx| insert(cx, b"A: 1\r\n 2"), "Via:", "A: 1\r\n 2\r\nVia:"),
             (
                 |cx| append_after(cx, b"A: 1\n", b"contact"),
                 "m: <sip:alice@127.0.0.9:5090>\r\n",
@@ -245,9 +257,20 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_header_lines_are_taken() {
-        let bad: [&[u8]; 8] =
-            [b"", b"\r\n", b"text", b"A: 1\r\n\r\nbody", b"A: 1\r\n\r\n", b" fold: 1", b"A: \0", b"A: 1\rB: 2"];
+    fn only_one_whole_header_is_taken() {
+        let bad: [&[u8]; 11] = [
+            b"",
+            b"\r\n",
+            b"text",
+            b"A: 1\r\n\r\nbody",
+            b"A: 1\r\n\r\n",
+            b" fold: 1",
+            b"A: \0",
+            b"A: 1\rB: 2",
+            b"A: 1\r\nB: 2\r\n",
+            b"A: 1\nB: 2",
+            b"A: 1\r\n folded\r\nB: 2",
+        ];
         for text in bad {
             let mut cx = cx(INVITE);
             for result in [
@@ -271,10 +294,7 @@ mod tests {
     fn lines_for_replies_are_collected_whole() {
         let mut cx = cx(INVITE);
         assert_eq!((append_to_reply(&mut cx, b"A: 1"), append_to_reply(&mut cx, b"B: 2\r\n")), (1, 1));
-        assert_eq!(
-            (append_to_reply(&mut cx, b"C: 3\r\nl : 0"), append_to_reply(&mut cx, b"Content-Length: 0")),
-            (-1, -1)
-        );
+        assert_eq!((append_to_reply(&mut cx, b"l : 0"), append_to_reply(&mut cx, b"Content-Length: 0")), (-1, -1));
         assert_eq!(cx.msg.reply_headers, b"A: 1\r\nB: 2\r\n");
         assert_eq!(edited(&cx), INVITE);
     }
