@@ -10,6 +10,7 @@ mod routes;
 mod server;
 mod settings;
 mod shared;
+mod statistics;
 mod worker;
 
 pub use configuration::{Configuration, EngineNames, schema};
@@ -23,3 +24,5 @@ pub use server::{Server, ServerError, Setup, Stopper};
 pub use settings::{ProxySettings, RegistrarSettings};
 pub use shared::Shared;
 pub(crate) use shared::{enter_progress, leave_progress};
+pub(crate) use statistics::DropReason;
+pub use statistics::{WorkerHealth, WorkerState};

@@ -143,7 +143,8 @@ impl Server {
                                 return;
                             }
                         };
-                        let cx = Cx::new(shared, Outbox::new(sockets));
+                        let mut cx = Cx::new(shared, Outbox::new(sockets));
+                        cx.statistics = cx.shared.statistics.join(&name);
                         let _ = started.send(Ok(()));
                         drop(started);
                         Worker { cx, socket, listener, waker, stop }.run(script);

@@ -9,6 +9,7 @@ use kemi_core::{ErrorLog, Registry};
 
 use crate::location::Location;
 use crate::message::Message;
+use crate::proxy::statistics::Statistics;
 use crate::proxy::{Cx, Identity, ProxySettings, Routes};
 use crate::tm::Call;
 use crate::transaction::TransactionTable;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub location: Location,
     /// Where errors of the script go.
     pub errors: ErrorLog,
+    /// What the workers count.
+    pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
     pub defines: BTreeMap<String, String>,
     /// Requests whose route runs right now, for `tmx.t_precheck_trans`.
@@ -59,6 +62,7 @@ impl Shared {
             transactions: TransactionTable::new(),
             location: Location::new(),
             errors: ErrorLog::new(),
+            statistics: Statistics::default(),
             defines,
             in_progress: Mutex::default(),
             hasher,

@@ -9,6 +9,7 @@ use kemi_core::{Instance, Outcome};
 
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
+use crate::proxy::DropReason;
 use crate::tm;
 use crate::transport::{RecvBatch, UdpSocket, Waker};
 
@@ -39,19 +40,25 @@ impl Worker {
             if let Err(error) = self.socket.recv_batch(&mut batch, Some(sleep), Some(&self.waker)) {
                 tracing::error!("{error}");
             }
+            self.cx.statistics.begin_turn(self.cx.shared.now());
             if script.refresh() {
                 reply_route = self.reply_route(script.instance());
             }
             let script = script.instance();
             for datagram in batch.iter() {
                 if datagram.truncated {
+                    self.cx.statistics.dropped(DropReason::Truncated);
                     tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
                     continue;
                 }
                 match parse(&mut spare, datagram.bytes) {
                     Ok(()) => {}
-                    Err(ParseError::KeepAlive) => continue,
+                    Err(ParseError::KeepAlive) => {
+                        self.cx.statistics.dropped(DropReason::KeepAlive);
+                        continue;
+                    }
                     Err(error) => {
+                        self.cx.statistics.dropped(DropReason::Malformed);
                         tracing::debug!(source = %datagram.source, "not a SIP message: {error}; dropped");
                         continue;
                     }
@@ -71,6 +78,7 @@ impl Worker {
             self.cx.out.flush();
             // The last message's buffers are free for the next one.
             self.cx.msg = MessageState::default();
+            self.cx.statistics.end_turn();
         }
         self.cx.out.flush();
     }
@@ -101,7 +109,11 @@ impl Worker {
 
     fn request(&mut self, script: &Instance<Cx>) {
         let message = &self.cx.msg.message;
+        if let Some(method) = message.method() {
+            self.cx.statistics.request_received(method);
+        }
         if !has_mandatory_headers(message) {
+            self.cx.statistics.dropped(DropReason::Incomplete);
             tracing::debug!(source = %self.cx.msg.source, "a request without a mandatory header; dropped");
             return;
         }
@@ -123,7 +135,11 @@ impl Worker {
     }
 
     fn reply(&mut self, script: &Instance<Cx>, reply_route: Option<kemi_core::CallbackId>) {
+        if let Some(status) = self.cx.msg.message.status() {
+            self.cx.statistics.reply_received(status);
+        }
         if !has_mandatory_headers(&self.cx.msg.message) {
+            self.cx.statistics.dropped(DropReason::Incomplete);
             tracing::debug!(source = %self.cx.msg.source, "a reply without a mandatory header; dropped");
             return;
         }

@@ -53,7 +53,10 @@ pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
             }
             call.machine.ack(now, &mut actions);
         }
-        _ => handle.lock().machine.request_retransmission(&mut actions),
+        _ => {
+            cx.statistics.retransmission_received();
+            handle.lock().machine.request_retransmission(&mut actions);
+        }
     }
     perform(cx, &handle, actions, caller, None);
     Checked::Absorbed
@@ -86,6 +89,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
             Created::New
         }
         Inserted::Existing(handle) => {
+            cx.statistics.retransmission_received();
             let mut actions = Actions::default();
             handle.lock().machine.request_retransmission(&mut actions);
             perform(cx, &handle, actions, caller, None);
@@ -234,6 +238,7 @@ pub fn on_timers(cx: &mut Cx, caller: &dyn Caller) {
     for handle in due {
         let mut actions = Actions::default();
         handle.lock().machine.timer(now, &mut actions);
+        cx.statistics.retransmissions_sent(actions.iter().filter(|action| action.is_send()).count());
         perform(cx, &handle, actions, caller, None);
     }
 }
