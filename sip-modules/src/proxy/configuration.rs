@@ -8,7 +8,7 @@ use kemi_core::{Limits, Policy};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
 use crate::location::SaveRules;
-use crate::proxy::{ProxySettings, RegistrarSettings, RouteNames};
+use crate::proxy::{OnError, ProxySettings, RegistrarSettings, RouteNames};
 use crate::transaction::{self, FailureReplyMode, Timers};
 
 /// The greatest time in milliseconds that a timer can be set to: one day.
@@ -116,6 +116,11 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
                 .doc("How deep script functions may call each other; 0 for no limit."),
         )
         .global(Param::str("rpc.socket").doc("The unix socket that answers JSON-RPC; none if it is empty or not set."))
+        .global(
+            Param::choice("kemi.on_error", &["reply", "silence"])
+                .default_str("reply")
+                .doc("What the caller hears when the request callback fails: a 500, or nothing."),
+        )
         .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
         .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
         .global(Param::choice("kemi.onsend_route_callback", &["none", ""]).doc("There is no such route here."))
@@ -340,6 +345,10 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
         full_lr: flag("rr", "enable_full_lr").unwrap_or(default.full_lr),
         append_fromtag: flag("rr", "append_fromtag").unwrap_or(default.append_fromtag),
         max_forwards_limit: small("maxfwd", "max_limit").unwrap_or(default.max_forwards_limit),
+        on_error: match settings.str("kemi.on_error") {
+            Some("silence") => OnError::Silence,
+            _ => OnError::Reply,
+        },
         log_prefix: settings.str("log_prefix").map(str::to_owned),
     }
 }
@@ -392,6 +401,15 @@ mod tests {
         assert_eq!(check("rpc.socket=\"\"").unwrap().rpc_socket, None);
         assert_eq!(check("").unwrap().rpc_socket, None);
         assert!(check("rpc.sockt=\"x\"").unwrap_err().contains("did you mean 'rpc.socket'?"));
+    }
+
+    #[test]
+    fn what_a_caller_hears_of_an_error_can_be_set() {
+        let default = check("").unwrap();
+        assert_eq!(default.settings.on_error, OnError::Reply);
+        let set = check("kemi.on_error=\"silence\"").unwrap();
+        assert_eq!(set.settings.on_error, OnError::Silence);
+        assert!(check("kemi.on_error=\"shout\"").unwrap_err().contains("p.cfg:1:"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use outbox::Outbox;
 pub use reply::{ReplyError, reply_destination, send_stateless};
 pub use routes::{Caller, RouteNames, Routes};
 pub use server::{Server, ServerError, Setup, Stopper};
-pub use settings::{ProxySettings, RegistrarSettings};
+pub use settings::{OnError, ProxySettings, RegistrarSettings};
 pub use shared::Shared;
 pub(crate) use shared::{enter_progress, leave_progress};
 pub(crate) use statistics::DropReason;

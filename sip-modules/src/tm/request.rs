@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::proxy::{Caller, Cx, Route, reply_destination, send_stateless};
+use crate::proxy::{Caller, Cx, OnError, Route, reply_destination, send_stateless};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, server_key};
 use crate::transaction::{Actions, Handle, Inserted, Kind, ServerState, Transaction};
@@ -194,12 +194,13 @@ pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
 /// Does what is left when the request route is over: the error reply of a failed relay, the end of a transaction that
 /// nobody used, the begin of the wait for replies.
 ///
-/// `failed` says that the script died of an error; a request that has neither been relayed nor answered then gets a 500.
+/// `failed` says that the script died of an error; a request that has neither been relayed nor answered then gets a 500,
+/// unless the configuration wants silence.
 pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
     if let Some(key) = cx.msg.in_progress.take() {
         crate::proxy::leave_progress(&cx.shared, key);
     }
-    if failed && cx.msg.delayed_error.is_none() {
+    if failed && cx.msg.delayed_error.is_none() && cx.shared.settings.on_error == OnError::Reply {
         cx.msg.delayed_error = Some((500, "Server Internal Error"));
     }
     let error = cx.msg.delayed_error.take();
