@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use kemi::{Engine, Program, Registry, Source};
 use sip_modules::config::{self, Address, Defines, Protocol};
-use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
+use sip_modules::http::{HttpServer, proxy_pages};
+use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server, Setup, schema};
 use sip_modules::rpc::{RpcServer, proxy_methods};
 
 use crate::cli::{Cli, Command};
@@ -78,6 +79,15 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
             let rpc = RpcServer::start(path, methods)?;
             tracing::info!("answering JSON-RPC on {}", path.display());
             Some(rpc)
+        }
+        None => None,
+    };
+    let _http = match cli.http.or(configuration.http_listen) {
+        Some(address) => {
+            let metrics = Metrics::new(server.shared().clone(), program.clone());
+            let http = HttpServer::start(address, proxy_pages(&metrics))?;
+            tracing::info!("answering HTTP on {}", http.address());
+            Some(http)
         }
         None => None,
     };

@@ -1,7 +1,7 @@
 //! What a `kamailio.cfg` may say to this proxy, and what the proxy makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use kemi_core::{Limits, Policy};
@@ -46,6 +46,8 @@ pub struct Configuration {
     pub limits: Limits,
     /// `rpc.socket`: where JSON-RPC is answered.
     pub rpc_socket: Option<PathBuf>,
+    /// `http.listen`: where metrics and health are served.
+    pub http_listen: Option<SocketAddr>,
     /// The values that modules read.
     pub settings: ProxySettings,
     /// `debug`: Kamailio's log level, -5 to 5.
@@ -117,9 +119,19 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
         )
         .global(Param::str("rpc.socket").doc("The unix socket that answers JSON-RPC; none if it is empty or not set."))
         .global(
+            Param::str("http.listen").doc(
+                "ADDRESS:PORT, or a port of 127.0.0.1, that serves /metrics, /health and /ready; none if not set.",
+            ),
+        )
+        .global(
             Param::choice("kemi.on_error", &["reply", "silence"])
                 .default_str("reply")
                 .doc("What the caller hears when the request callback fails: a 500, or nothing."),
+        )
+        .global(
+            Param::int("kemi.stuck_ms", 1, MAX_TIMER)
+                .default_int(15_000)
+                .doc("Milliseconds after which a worker that is still at the same messages is reported as stuck."),
         )
         .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
         .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
@@ -227,6 +239,7 @@ impl Configuration {
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
             limits: limits(&settings),
             rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
+            http_listen: http_listen(&settings)?,
             settings: proxy_settings(&settings),
             debug: settings.int("debug").unwrap_or_default(),
             defines: {
@@ -263,6 +276,28 @@ fn listen(settings: &Settings) -> Result<Vec<SocketAddr>, ConfigErrors> {
         addresses.push(SocketAddr::new(ip, address.port.unwrap_or(5060)));
     }
     Ok(addresses)
+}
+
+/// Reads where HTTP is served: `ADDRESS:PORT`, or a port alone for one that only this machine reaches.
+///
+/// # Errors
+/// What is neither.
+pub fn http_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.strip_prefix("tcp:").unwrap_or(text).parse(),
+    };
+    address.map_err(|_| format!("'{text}' is no address for HTTP: give ADDRESS:PORT, or a port of 127.0.0.1"))
+}
+
+fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, ConfigErrors> {
+    let name = "http.listen";
+    match (settings.str(name), settings.place(name)) {
+        (Some(text), Some(place)) if !text.is_empty() => {
+            http_address(text).map(Some).map_err(|text| ConfigError::new(ErrorKind::OutOfRange, place, text).into())
+        }
+        _ => Ok(None),
+    }
 }
 
 fn check_failure_reply_mode(settings: &Settings) -> Result<(), ConfigErrors> {
@@ -349,6 +384,7 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
             Some("silence") => OnError::Silence,
             _ => OnError::Reply,
         },
+        stuck_ms: settings.int("kemi.stuck_ms").and_then(|n| u64::try_from(n).ok()).unwrap_or(default.stuck_ms),
         log_prefix: settings.str("log_prefix").map(str::to_owned),
     }
 }
@@ -404,11 +440,25 @@ mod tests {
     }
 
     #[test]
+    fn http_is_off_unless_an_address_is_given_and_a_port_alone_is_on_loopback() {
+        let listen = |text: &str| check(&format!("http.listen=\"{text}\"")).map(|c| c.http_listen);
+        assert_eq!(check("").unwrap().http_listen, None);
+        assert_eq!(listen(""), Ok(None));
+        assert_eq!(listen("9090"), Ok(Some("127.0.0.1:9090".parse().unwrap())));
+        assert_eq!(listen("tcp:192.0.2.1:80"), Ok(Some("192.0.2.1:80".parse().unwrap())));
+        assert_eq!(listen("[::1]:80"), Ok(Some("[::1]:80".parse().unwrap())));
+        for text in ["localhost:80", "127.0.0.1", "udp:127.0.0.1:80", "70000"] {
+            assert!(listen(text).unwrap_err().contains("p.cfg:1: "), "{text}");
+        }
+    }
+
+    #[test]
     fn what_a_caller_hears_of_an_error_can_be_set() {
         let default = check("").unwrap();
-        assert_eq!(default.settings.on_error, OnError::Reply);
-        let set = check("kemi.on_error=\"silence\"").unwrap();
-        assert_eq!(set.settings.on_error, OnError::Silence);
+        let how = |c: &Configuration| (c.settings.on_error, c.settings.stuck_ms);
+        assert_eq!(how(&default), (OnError::Reply, 15_000));
+        let set = check("kemi.on_error=\"silence\"\nkemi.stuck_ms=300").unwrap();
+        assert_eq!(how(&set), (OnError::Silence, 300));
         assert!(check("kemi.on_error=\"shout\"").unwrap_err().contains("p.cfg:1:"));
     }
 

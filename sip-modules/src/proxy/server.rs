@@ -9,7 +9,7 @@ use std::thread;
 use kemi_core::{Program, Registry, ScriptError};
 
 use crate::proxy::worker::Worker;
-use crate::proxy::{Cx, Identity, Listener, Outbox, ProxySettings, Routes, Shared};
+use crate::proxy::{Cx, Identity, Listener, Outbox, Phase, ProxySettings, Routes, Shared};
 use crate::transport::{TransportError, UdpSocket, Waker};
 
 /// The stack of a worker's thread: interpreters recurse on it.
@@ -110,7 +110,7 @@ impl Server {
     /// Returns what stops the proxy from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { stop: self.stop.clone(), wakers: self.wakers.clone() }
+        Stopper { shared: self.shared.clone(), stop: self.stop.clone(), wakers: self.wakers.clone() }
     }
 
     /// Runs the workers until they are stopped.
@@ -174,6 +174,7 @@ impl Server {
                 stopper.stop();
                 return Err(ServerError::Panicked);
             }
+            self.shared.lifecycle.advance(Phase::Running);
             ready();
             let mut result = Ok(());
             for thread in threads {
@@ -209,6 +210,7 @@ fn bind_all(
 /// Stops a [`Server`]; clones stop the same one.
 #[derive(Clone, Debug)]
 pub struct Stopper {
+    shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
     wakers: Vec<Waker>,
 }
@@ -216,6 +218,7 @@ pub struct Stopper {
 impl Stopper {
     /// Tells all workers to finish their turn and end.
     pub fn stop(&self) {
+        self.shared.lifecycle.advance(Phase::Stopping);
         self.stop.store(true, Ordering::Release);
         for waker in &self.wakers {
             waker.wake();

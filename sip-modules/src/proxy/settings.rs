@@ -20,6 +20,8 @@ pub struct ProxySettings {
     pub max_forwards_limit: u32,
     /// `kemi.on_error`: what a caller hears when its request's callback ends with an error.
     pub on_error: OnError,
+    /// `kemi.stuck_ms`: the milliseconds after which a worker that is still at the same turn counts as stuck.
+    pub stuck_ms: u64,
     /// `log_prefix`: text that goes before every line a script logs, with `$rm`-like names in it.
     pub log_prefix: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Default for ProxySettings {
             append_fromtag: true,
             max_forwards_limit: 70,
             on_error: OnError::Reply,
+            stuck_ms: 15_000,
             log_prefix: None,
         }
     }

@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use serde::Serialize;
+
 use super::{
     key::ServerKey,
     token::{BranchToken, TransactionId},
@@ -60,7 +62,7 @@ pub enum Inserted<T> {
 }
 
 /// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Transactions created.
     pub created: u64,
