@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use kemi::Program;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
-use sip_modules::proxy::{Cx, Stopper};
+use sip_modules::proxy::{Cx, Shared, Stopper};
 use sip_modules::rpc::reload;
 
 use crate::watch::Watch;
@@ -29,6 +29,7 @@ impl Triggers {
     /// Stops the workers on SIGINT and SIGTERM, reloads on SIGHUP and when a watched file changes.
     pub(crate) fn start(
         stopper: Stopper,
+        shared: &Arc<Shared>,
         program: &Arc<Program<Cx>>,
         watch: Option<Watch>,
     ) -> Result<Triggers, Box<dyn Error>> {
@@ -38,9 +39,10 @@ impl Triggers {
         // A reload takes its time on a thread of its own, so that the proxy can be stopped meanwhile. One that waits is
         // enough: it will see whatever the next one would.
         let (reloads, wanted) = sync_channel(1);
-        let reloading = program.clone();
-        triggers
-            .spawn(Builder::new().name("reload".to_owned()).stack_size(STACK), move || work(&reloading, &wanted))?;
+        let (shared, reloading) = (shared.clone(), program.clone());
+        triggers.spawn(Builder::new().name("reload".to_owned()).stack_size(STACK), move || {
+            work(&shared, &reloading, &wanted);
+        })?;
 
         if let Some(watch) = watch {
             let (watching, end) = channel();
@@ -91,12 +93,12 @@ fn want(reloads: &SyncSender<&'static str>, trigger: &'static str) {
 }
 
 /// Reloads whenever it is wanted. How it went is in the log, and nobody else waits for it.
-fn work(program: &Program<Cx>, wanted: &Receiver<&'static str>) {
+fn work(shared: &Shared, program: &Program<Cx>, wanted: &Receiver<&'static str>) {
     for trigger in wanted {
         if program.files().is_empty() {
             tracing::warn!("reload by {trigger}: there is no script, the route is compiled in");
             continue;
         }
-        let _ = reload(program, trigger);
+        let _ = reload(shared, program, trigger);
     }
 }
