@@ -91,7 +91,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
-    let _triggers = Triggers::start(server.stopper(), server.shared(), &program, watch)?;
+    let _triggers = Triggers::start(&server, &program, configuration.exit_timeout, watch)?;
     let addresses = server.addresses();
     server.run(&program, || {
         for address in &addresses {

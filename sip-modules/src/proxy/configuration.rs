@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kemi_core::{Limits, Policy};
 
@@ -48,6 +49,8 @@ pub struct Configuration {
     pub rpc_socket: Option<PathBuf>,
     /// `http.listen`: where metrics and health are served.
     pub http_listen: Option<SocketAddr>,
+    /// `exit_timeout`: how long a drain may take; nothing is waited for if it is zero.
+    pub exit_timeout: Duration,
     /// The values that modules read.
     pub settings: ProxySettings,
     /// `debug`: Kamailio's log level, -5 to 5.
@@ -122,6 +125,11 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
             Param::str("http.listen").doc(
                 "ADDRESS:PORT, or a port of 127.0.0.1, that serves /metrics, /health and /ready; none if not set.",
             ),
+        )
+        .global(
+            Param::int("exit_timeout", 0, 86_400)
+                .default_int(60)
+                .doc("Seconds that requests in progress may take after SIGTERM; 0 to end at once."),
         )
         .global(
             Param::choice("kemi.on_error", &["reply", "silence"])
@@ -240,6 +248,7 @@ impl Configuration {
             limits: limits(&settings),
             rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
             http_listen: http_listen(&settings)?,
+            exit_timeout: Duration::from_secs(settings.int("exit_timeout").map_or(0, i64::unsigned_abs)),
             settings: proxy_settings(&settings),
             debug: settings.int("debug").unwrap_or_default(),
             defines: {
@@ -453,12 +462,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_caller_hears_of_an_error_can_be_set() {
+    fn how_the_end_and_errors_are_dealt_with_can_be_set() {
         let default = check("").unwrap();
-        let how = |c: &Configuration| (c.settings.on_error, c.settings.stuck_ms);
-        assert_eq!(how(&default), (OnError::Reply, 15_000));
-        let set = check("kemi.on_error=\"silence\"\nkemi.stuck_ms=300").unwrap();
-        assert_eq!(how(&set), (OnError::Silence, 300));
+        let how = |c: &Configuration| (c.exit_timeout, c.settings.on_error, c.settings.stuck_ms);
+        assert_eq!(how(&default), (Duration::from_secs(60), OnError::Reply, 15_000));
+        let set = check("exit_timeout=0\nkemi.on_error=\"silence\"\nkemi.stuck_ms=300").unwrap();
+        assert_eq!(how(&set), (Duration::ZERO, OnError::Silence, 300));
         assert!(check("kemi.on_error=\"shout\"").unwrap_err().contains("p.cfg:1:"));
     }
 

@@ -3,6 +3,7 @@
 mod configuration;
 mod context;
 mod destination;
+mod drain;
 mod identity;
 mod lifecycle;
 mod metrics;

@@ -216,6 +216,10 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Tells all workers to finish their turn and end.
     pub fn stop(&self) {
         self.shared.lifecycle.advance(Phase::Stopping);

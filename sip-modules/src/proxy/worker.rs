@@ -9,7 +9,7 @@ use kemi_core::{Instance, Outcome};
 
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
-use crate::proxy::DropReason;
+use crate::proxy::{DropReason, drain};
 use crate::tm;
 use crate::transport::{RecvBatch, UdpSocket, Waker};
 
@@ -121,6 +121,9 @@ impl Worker {
         if self.cx.msg.method() == b"ACK"
             && message.to().and_then(|to| to.tag()).is_some_and(|tag| self.cx.shared.is_own_tag(tag))
         {
+            return;
+        }
+        if drain::refuse(&mut self.cx) {
             return;
         }
         let callback = self.cx.shared.routes.request;

@@ -30,7 +30,7 @@ pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
 }
 
 /// Stands for the script where no callback can come up.
-struct NoCaller;
+pub(crate) struct NoCaller;
 
 impl Caller for NoCaller {
     fn call(

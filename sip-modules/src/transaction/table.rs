@@ -152,6 +152,17 @@ impl<T> TransactionTable<T> {
         removed
     }
 
+    /// Counts the transactions that a condition holds for.
+    ///
+    /// Looks at each under its own lock and no other, so it may be slow but holds nobody up; not for every message.
+    pub fn count(&self, mut condition: impl FnMut(&T) -> bool) -> usize {
+        let shards = self.by_number.iter();
+        shards
+            .flat_map(|shard| lock(shard).values().cloned().collect::<Vec<Handle<T>>>())
+            .filter(|handle| condition(&handle.lock()))
+            .count()
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         // Removed first, so that a transaction made in between cannot make the difference negative.
