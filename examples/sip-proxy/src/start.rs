@@ -12,6 +12,7 @@ use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server
 use sip_modules::rpc::{RpcServer, proxy_methods};
 
 use crate::cli::{Cli, Command};
+use crate::systemd::Systemd;
 use crate::triggers::Triggers;
 use crate::watch::Watch;
 use crate::{ask, defaults, route};
@@ -91,6 +92,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
+    let _systemd = Systemd::start(server.shared())?;
     let _triggers = Triggers::start(&server, &program, configuration.exit_timeout, watch)?;
     let addresses = server.addresses();
     server.run(&program, || {
