@@ -96,6 +96,12 @@ pub trait Interpreter {
 
     /// Returns the line of the script that is being executed, if the interpreter can tell.
     fn place(&self) -> Option<Place>;
+
+    /// Returns where the script defines a function, if the interpreter can tell.
+    fn definition(&self, name: &str) -> Option<Place> {
+        let _ = name;
+        None
+    }
 }
 
 /// An announced engine; see [`announce_engine!`](crate::announce_engine).

@@ -21,9 +21,11 @@ mod engine;
 mod error;
 mod error_log;
 mod export;
+mod insight;
 mod instance;
 mod lexis;
 mod limits;
+mod metrics;
 mod policy;
 mod program;
 mod registry;
@@ -31,6 +33,7 @@ mod runtime;
 mod settings;
 mod source;
 mod suggest;
+mod throttle;
 mod types;
 mod value;
 
@@ -44,9 +47,11 @@ pub use export::{
     Call, ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Out, Param, RawArg, RawBytes, RawOut, RawRet, Ret,
     Shape, Thunk, Typed,
 };
+pub use insight::Insight;
 pub use instance::Instance;
 pub use lexis::{Lexis, References, check_references};
 pub use limits::{Interrupt, Limit, Limits};
+pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
 pub use policy::{Coercions, Policy};
 pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
 pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};

@@ -103,8 +103,20 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// How many intervals without any call it goes on looking before it sleeps until the next one.
 const LINGER: u32 = 200;
 
+/// How long it waits at most until it interrupts the same call again.
+const LONGEST_PAUSE_MS: u64 = 1_000;
+
 /// How often it reports a call that goes on although its time is over.
 const REPORT_EVERY_MS: u64 = 5_000;
+
+/// The watchdog's clock in milliseconds as somebody last read it: some milliseconds late while calls are running.
+static COARSE: AtomicU64 = AtomicU64::new(0);
+
+/// Reads the clock that steps some milliseconds at a time; costs no more than a load.
+#[inline]
+pub(crate) fn coarse_ms() -> u64 {
+    COARSE.load(Ordering::Relaxed)
+}
 
 /// What one runtime shares with the watchdog.
 pub(crate) struct Watch {
@@ -116,6 +128,9 @@ pub(crate) struct Watch {
     /// The index of the export that runs, plus 1; for the report of a stuck call.
     pub(crate) native: AtomicU32,
     reported: AtomicU64,
+    /// When to interrupt again: an interrupt takes the thread's own time, so it must not come faster than the thread
+    /// gets on.
+    again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     name: String,
 }
@@ -128,6 +143,7 @@ impl Watch {
             expired: AtomicU64::new(0),
             native: AtomicU32::new(0),
             reported: AtomicU64::new(0),
+            again: AtomicU64::new(0),
             interrupt: Mutex::new(None),
             name: format!("{engine} on thread '{}'", thread.name().unwrap_or("unnamed")),
         })
@@ -137,11 +153,17 @@ impl Watch {
         *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt;
     }
 
-    /// Starts the clock of a call.
-    pub(crate) fn begin(self: &Arc<Watch>, limit_ms: u64) {
+    /// Starts the clock of a call; 0 for one that may take forever.
+    pub(crate) fn begin(self: &Arc<Watch>, limit_ms: u64, now: Instant) {
         let dog = watchdog();
+        let now = milliseconds(now.saturating_duration_since(dog.start));
+        if COARSE.load(Ordering::Relaxed) < now {
+            COARSE.store(now, Ordering::Relaxed);
+        }
         self.reported.store(0, Ordering::Relaxed);
-        self.deadline.store(dog.now().saturating_add(limit_ms).max(1), Ordering::Release);
+        self.again.store(0, Ordering::Relaxed);
+        let limit_ms = if limit_ms == 0 { u64::MAX } else { limit_ms };
+        self.deadline.store(now.saturating_add(limit_ms).max(1), Ordering::Release);
         if dog.asleep.load(Ordering::SeqCst) {
             dog.thread.unpark();
         }
@@ -173,11 +195,14 @@ impl Watch {
             return true;
         }
         self.expired.store(deadline, Ordering::Relaxed);
-        if let Some(interrupt) = &*interrupt {
-            interrupt();
+        let late = now - deadline;
+        if now >= self.again.load(Ordering::Relaxed) {
+            self.again.store(now + late.min(LONGEST_PAUSE_MS), Ordering::Relaxed);
+            if let Some(interrupt) = &*interrupt {
+                interrupt();
+            }
         }
         drop(interrupt);
-        let late = now - deadline;
         if late >= self.reported.load(Ordering::Relaxed) + REPORT_EVERY_MS {
             self.reported.store(late, Ordering::Relaxed);
             let doing = match self.native.load(Ordering::Relaxed) {
@@ -204,10 +229,8 @@ struct Watchdog {
     watches: Arc<Mutex<Vec<Weak<Watch>>>>,
 }
 
-impl Watchdog {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Makes the watchdog look after a runtime.
@@ -239,7 +262,8 @@ fn watchdog() -> &'static Watchdog {
 fn patrol(start: Instant, asleep: &AtomicBool, watches: &Mutex<Vec<Weak<Watch>>>) {
     let mut idle = 0;
     loop {
-        let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = milliseconds(start.elapsed());
+        COARSE.store(now, Ordering::Relaxed);
         let mut busy = false;
         watches.lock().unwrap_or_else(PoisonError::into_inner).retain(|watch| match watch.upgrade() {
             Some(watch) => {

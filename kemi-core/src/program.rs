@@ -139,7 +139,9 @@ impl<C: 'static> Program<C> {
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, ScriptError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
-        let sources = check(&*self.engine, &self.registry, &self.files)?;
+        let checked = check(&*self.engine, &self.registry, &self.files);
+        self.registry.hub().reloaded(checked.is_ok());
+        let sources = checked?;
         let old = self.version.load(Ordering::Acquire);
         let new = old + 1;
         let mut state = self.state();

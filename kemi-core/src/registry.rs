@@ -9,11 +9,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::callback::{CallbackDecl, CallbackId, CallbackNames, Callbacks, RouteId};
-use crate::error::{ErrorCode, ScriptError};
+use crate::error::{ErrorCode, Place, ScriptError};
 use crate::export::{ContextType, EXPORTS, ExportDef, NoContext};
+use crate::insight::Insight;
 use crate::limits::Limits;
+use crate::metrics::Hub;
 use crate::policy::Policy;
 use crate::suggest::nearest;
+use crate::throttle::Throttle;
 
 /// The bit of an [`Export::gate`] that stands for "while no callback runs".
 pub(crate) const IDLE_GATE: u64 = 1 << 63;
@@ -37,6 +40,7 @@ impl<C: 'static> Registry<C> {
             callbacks: Callbacks::new(),
             policy: Policy::Strict,
             limits: Limits::default(),
+            insight: Insight::default(),
             enable_hint: "enable the module in the host".to_owned(),
             context: PhantomData,
         }
@@ -77,6 +81,7 @@ pub struct RegistryBuilder<C: 'static> {
     callbacks: Callbacks,
     policy: Policy,
     limits: Limits,
+    insight: Insight,
     enable_hint: String,
     context: PhantomData<fn(&mut C)>,
 }
@@ -127,6 +132,13 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
+    /// Sets what is measured of calls, and which are logged as slow; [`Insight::default`] by default.
+    #[must_use]
+    pub fn insight(mut self, insight: Insight) -> Self {
+        self.insight = insight;
+        self
+    }
+
     /// Says how an operator enables a module, for error messages; `{module}` stands for its name.
     #[must_use]
     pub fn enable_hint(mut self, hint: &str) -> Self {
@@ -174,6 +186,9 @@ impl<C: 'static> RegistryBuilder<C> {
             callbacks: self.callbacks,
             policy: self.policy,
             limits: self.limits,
+            insight: self.insight,
+            hub: Hub::new(exports.len()),
+            slow: Throttle::default(),
             enable_hint: self.enable_hint,
             exports: exports.into(),
             modules,
@@ -265,6 +280,9 @@ impl fmt::Display for RegistryError {
 
 impl std::error::Error for RegistryError {}
 
+/// What was slow: a callback, or the export that it called at a place.
+pub(crate) type Slow = (Option<CallbackId>, Option<(u32, Option<Place>)>);
+
 /// A [`Registry`] without its context type: what engines work with.
 #[derive(Debug)]
 pub struct RegistryData {
@@ -274,6 +292,9 @@ pub struct RegistryData {
     names: CallbackNames,
     policy: Policy,
     limits: Limits,
+    insight: Insight,
+    hub: Arc<Hub>,
+    slow: Throttle<Slow>,
     enable_hint: String,
     exports: Box<[Export]>,
     modules: BTreeMap<&'static str, std::ops::Range<usize>>,
@@ -314,6 +335,20 @@ impl RegistryData {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns what is measured of calls.
+    #[must_use]
+    pub fn insight(&self) -> &Insight {
+        &self.insight
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn slow(&self) -> &Throttle<Slow> {
+        &self.slow
     }
 
     /// Returns all exports by index.

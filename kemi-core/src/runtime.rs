@@ -8,12 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::callback::{CallbackId, RouteId};
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::export::{Call, Ret};
-use crate::limits::{Interrupt, Limit, Watch, watch};
+use crate::limits::{Interrupt, Limit, Watch, coarse_ms, watch};
+use crate::metrics::{Ending, Recorder};
 use crate::policy::{Coercions, Policy};
 use crate::registry::{Export, IDLE_GATE, RegistryData};
 use crate::value::{Arg, Value};
@@ -55,13 +57,32 @@ pub struct Runtime {
     spent: Cell<u64>,
     exhausted: Cell<Option<Limit>>,
     exhausted_at: RefCell<Option<Place>>,
+    recorder: Option<Recorder>,
+    /// From how many milliseconds on a native call is slow.
+    slow_native_ms: u64,
+    /// From which duration on a callback is slow.
+    slow_callback: Duration,
+    /// Whether somebody wants to see spans of native calls.
+    spans: Cell<bool>,
+}
+
+/// A native call that is timed or seen as a span.
+struct Observed {
+    started: Instant,
+    _span: Option<tracing::span::EnteredSpan>,
 }
 
 impl Runtime {
     pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
         let clock = Watch::new(engine);
         watch(&clock);
+        let insight = registry.insight();
+        let or_never = |milliseconds| if milliseconds == 0 { u64::MAX } else { milliseconds };
         Runtime {
+            recorder: insight.metrics.then(|| registry.hub().recorder(insight.sample)),
+            slow_native_ms: or_never(insight.slow_native_ms),
+            slow_callback: Duration::from_millis(or_never(insight.slow_callback_ms)),
+            spans: Cell::new(false),
             watch: clock,
             spent: Cell::new(0),
             exhausted: Cell::new(None),
@@ -188,7 +209,8 @@ impl Runtime {
     /// Calls an export by its typed entry.
     ///
     /// `call` gets the context, to be passed to the typed entry and to nothing else. It must not enter the
-    /// interpreter in a way that can raise: an error of the interpreter must not cross this frame.
+    /// interpreter in a way that can raise: an error of the interpreter must not cross this frame. `place` tells where in
+    /// the script the call stands, should that be wanted.
     ///
     /// # Errors
     /// What the export, its argument conversion or a panic in it came to; pass it to [`settle`](Self::settle).
@@ -196,10 +218,11 @@ impl Runtime {
     pub fn typed<R>(
         &self,
         export: &Export,
+        place: impl FnOnce() -> Option<Place>,
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
         self.typed_calls.set(self.typed_calls.get().wrapping_add(1));
-        self.guarded(export, call)
+        self.guarded(export, place, call)
     }
 
     /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, settles.
@@ -238,11 +261,15 @@ impl Runtime {
         };
         let script = Script { runtime: self, interpreter };
         let run = |args: &[Arg<'_>]| {
-            self.guarded(export, |context| {
-                let call = Call { args, script: &script, export: def };
-                // SAFETY: `guarded` gives the context of this export, taken out of its slot for the call.
-                unsafe { def.thunk.call(context, &call) }
-            })
+            self.guarded(
+                export,
+                || interpreter.place(),
+                |context| {
+                    let call = Call { args, script: &script, export: def };
+                    // SAFETY: `guarded` gives the context of this export, taken out of its slot for the call.
+                    unsafe { def.thunk.call(context, &call) }
+                },
+            )
         };
         if coerced.is_empty() {
             return run(args).map(|result| keep(result, args));
@@ -261,12 +288,15 @@ impl Runtime {
     fn guarded<R>(
         &self,
         export: &Export,
+        place: impl FnOnce() -> Option<Place>,
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
         if export.gate & self.gate.get() == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
         self.spent.set(self.spent.get().wrapping_add(export.def.cost.into()));
+        let observed = self.observe(export);
+        let before = coarse_ms();
         self.watch.native.store(export.index + 1, Ordering::Relaxed);
         let result = if export.def.needs_context {
             let context = self.context.replace(ptr::null_mut());
@@ -281,7 +311,54 @@ impl Runtime {
             catch_unwind(AssertUnwindSafe(|| call(ptr::NonNull::<()>::dangling().as_ptr())))
         };
         self.watch.native.store(0, Ordering::Relaxed);
+        if observed.is_some() {
+            self.observed(export, observed);
+        }
+        let took = coarse_ms().wrapping_sub(before);
+        if took >= self.slow_native_ms {
+            self.slow_native(export, took, place());
+        }
         result.unwrap_or_else(|payload| Err(panicked(export, &*payload)))
+    }
+
+    /// Counts a native call; returns something if it is to be timed.
+    #[inline]
+    fn observe(&self, export: &Export) -> Option<Box<Observed>> {
+        let timed = self.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index));
+        if timed || self.spans.get() { Some(self.observer(export)) } else { None }
+    }
+
+    #[cold]
+    fn observer(&self, export: &Export) -> Box<Observed> {
+        let span = self.spans.get().then(|| {
+            let name = self.registry.script_name(export.def);
+            tracing::trace_span!(target: "kemi", "native", export = name).entered()
+        });
+        Box::new(Observed { started: Instant::now(), _span: span })
+    }
+
+    #[cold]
+    fn observed(&self, export: &Export, observed: Option<Box<Observed>>) {
+        if let (Some(observed), Some(recorder)) = (observed, &self.recorder) {
+            recorder.native_took(export.index, observed.started.elapsed());
+        }
+    }
+
+    #[cold]
+    fn slow_native(&self, export: &Export, took_ms: u64, place: Option<Place>) {
+        let callback = self.callback.get();
+        let subject = (callback, Some((export.index, place.clone())));
+        let Some(left_out) = self.registry.slow().admit(subject, Instant::now()) else { return };
+        let name = self.registry.script_name(export.def);
+        let of = callback.and_then(|id| self.registry.callback_name(id)).unwrap_or_else(|| "the top level".into());
+        let place = place.map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let limit = self.slow_native_ms;
+        tracing::warn!(
+            target: "kemi",
+            engine = self.engine,
+            left_out,
+            "slow: {place}: {name} took about {took_ms} ms, called by {of} (slow_native_ms is {limit})"
+        );
     }
 
     /// Lends the context to a callback that is itself native.
@@ -357,6 +434,9 @@ impl Runtime {
             Fault::Exit => self.end(Control::Exit),
             Fault::Drop => self.end(Control::Drop),
             Fault::Error(error) => {
+                if self.recorder.is_some() {
+                    self.registry.hub().export_failed(export.index, error.code.as_str());
+                }
                 // An error of a nested callback has its own export already.
                 if error.engine.is_empty() && error.export.is_none() {
                     error.export = Some(self.registry.script_name(export.def));
@@ -431,11 +511,14 @@ impl Runtime {
             let message = format!("callbacks nest deeper than {MAX_NESTED_CALLBACKS}");
             return Err(self.complete(ScriptError::new(ErrorCode::NestedTooDeep, message), callback));
         }
+        let started = Instant::now();
         if depth == 0 {
             self.unknown.borrow_mut().take();
             self.raised.borrow_mut().take();
-            self.start_budget(self.registry.limits().max_time_ms);
+            self.spans.set(tracing::enabled!(target: "kemi", tracing::Level::TRACE));
+            self.start_budget(self.registry.limits().max_time_ms, started);
         }
+        let _span = self.span_of(callback);
         let _restore = Restore {
             runtime: self,
             context: self.context.replace(context),
@@ -445,6 +528,12 @@ impl Runtime {
             depth: self.depth.replace(depth + 1),
         };
         let result = interpreter.call(callback, args);
+        let outcome = self.outcome(callback, result);
+        self.callback_took(callback, &outcome, started.elapsed(), interpreter);
+        outcome
+    }
+
+    fn outcome(&self, callback: CallbackId, result: Result<Value, ScriptError>) -> Result<Outcome, ScriptError> {
         if let Some(error) = self.limit_error() {
             return Err(self.complete(error, callback));
         }
@@ -455,18 +544,64 @@ impl Runtime {
         }
     }
 
-    fn start_budget(&self, time_ms: u64) {
+    fn span_of(&self, callback: CallbackId) -> Option<tracing::span::EnteredSpan> {
+        tracing::enabled!(target: "kemi", tracing::Level::DEBUG).then(|| {
+            let name = self.registry.callback_name(callback).unwrap_or_default();
+            tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered()
+        })
+    }
+
+    fn callback_took(
+        &self,
+        callback: CallbackId,
+        outcome: &Result<Outcome, ScriptError>,
+        took: Duration,
+        interpreter: &dyn Interpreter,
+    ) {
+        if let Some(recorder) = &self.recorder {
+            let ending = match outcome {
+                Ok(Outcome::Value(_)) => Ending::Value,
+                Ok(Outcome::Exit) => Ending::Exit,
+                Ok(Outcome::Drop) => Ending::Drop,
+                Err(error) => {
+                    self.registry.hub().callback_failed(callback, error.code.as_str());
+                    Ending::Error
+                }
+            };
+            recorder.callback_took(callback, ending, took);
+        }
+        // An error has a line of its own, which says more.
+        if took >= self.slow_callback && outcome.is_ok() {
+            self.slow_callback(callback, took, interpreter);
+        }
+    }
+
+    #[cold]
+    fn slow_callback(&self, callback: CallbackId, took: Duration, interpreter: &dyn Interpreter) {
+        let Some(left_out) = self.registry.slow().admit((Some(callback), None), Instant::now()) else { return };
+        let name = self.registry.callback_name(callback).unwrap_or_default();
+        let place = interpreter.definition(&name).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let (took_ms, limit) = (took.as_millis(), self.registry.insight().slow_callback_ms);
+        tracing::warn!(
+            target: "kemi",
+            engine = self.engine,
+            left_out,
+            "slow: {place}: {name} took {took_ms} ms (slow_callback_ms is {limit})"
+        );
+    }
+
+    fn start_budget(&self, time_ms: u64, now: Instant) {
         self.spent.set(0);
         self.exhausted.set(None);
         self.exhausted_at.borrow_mut().take();
-        if time_ms != 0 {
-            self.watch.begin(time_ms);
+        if time_ms != 0 || self.slow_native_ms != u64::MAX {
+            self.watch.begin(time_ms, now);
         }
     }
 
     /// Starts the clock for the script's top level.
     pub(crate) fn loading(&self) {
-        self.start_budget(self.registry.limits().max_load_time_ms);
+        self.start_budget(self.registry.limits().max_load_time_ms, Instant::now());
     }
 
     fn complete(&self, mut error: ScriptError, callback: CallbackId) -> ScriptError {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::find_engine;
 use crate::error::ScriptError;
+use crate::insight::Insight;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -32,6 +33,9 @@ pub struct Settings {
     /// How much a callback may use; give it to [`RegistryBuilder::limits`](crate::RegistryBuilder::limits).
     #[serde(default)]
     pub limits: Limits,
+    /// What is measured of its calls; give it to [`RegistryBuilder::insight`](crate::RegistryBuilder::insight).
+    #[serde(default)]
+    pub insight: Insight,
 }
 
 impl Settings {

@@ -455,6 +455,10 @@ impl Interpreter for Core {
         }
         self.lend(|context| self.place_in(context)).flatten()
     }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        self.texts().definition(name)
+    }
 }
 
 impl Drop for Core {
@@ -488,6 +492,10 @@ impl Interpreter for Owner {
 
     fn place(&self) -> Option<Place> {
         self.0.place()
+    }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        self.0.definition(name)
     }
 }
 

@@ -37,6 +37,22 @@ impl Texts {
         };
         code.find(|(line, _)| has(line)).map(|(_, number)| number)
     }
+
+    /// Finds the line that defines a function by `function name` or `name =`.
+    pub(crate) fn definition(&self, name: &str) -> Option<Place> {
+        let defines = |line: &str| {
+            line.match_indices(name).any(|(start, _)| {
+                let (before, after) = (line.get(..start).unwrap_or(""), line.get(start + name.len()..).unwrap_or(""));
+                let whole = !before.ends_with(in_name) && !after.starts_with(in_name);
+                let (before, after) = (before.trim_end(), after.trim_start());
+                whole && (before.ends_with("function") || (after.starts_with('=') && !after.starts_with("==")))
+            })
+        };
+        self.0.iter().find_map(|(file, text)| {
+            let (_, line) = text.lines().zip(1u32..).find(|(line, _)| defines(line))?;
+            Some(Place { file: file.clone(), line })
+        })
+    }
 }
 
 /// Checks that a script is text.

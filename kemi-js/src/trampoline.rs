@@ -6,7 +6,7 @@
 
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsValue, NativeFunction};
-use kemi_core::{Arg, Export, Fault, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::{Arg, Export, Fault, Interpreter, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 
 use crate::core::Core;
 use crate::text::Text;
@@ -154,7 +154,7 @@ macro_rules! trampolines {
                 return generic(bound, args, context);
             };)*
             let result = core.during(context, || {
-                let result = core.runtime().typed(export, |host| {
+                let result = core.runtime().typed(export, || core.place(), |host| {
                     // SAFETY: this trampoline was chosen by the export's shape, `host` is the context that the
                     // runtime lends for this call, and what the arguments borrow from lives until the end.
                     unsafe { typed.$call::<$($ty::Raw,)* R>(host $(, $ty::raw(&$held))*) }

@@ -77,6 +77,19 @@ pub(crate) fn place(l: State) -> Option<Place> {
     (0..).map_while(|level| Activation::at(l, level)).find_map(|activation| activation.place())
 }
 
+/// Takes the function on top of the stack off and returns where it is defined.
+///
+/// # Safety
+/// There is a function on top of the stack.
+pub(crate) unsafe fn definition(l: State) -> Option<Place> {
+    // SAFETY: all fields are numbers, characters and pointers, for which zero is valid.
+    let mut record: ffi::lua_Debug = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: as the caller's; with `>` the function on the stack is asked about, and nothing raises.
+    unsafe { ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record) };
+    let line = u32::try_from(record.linedefined).ok().filter(|&line| line > 0)?;
+    Some(Place { file: Activation(record).file(), line })
+}
+
 /// One level of a state's call stack.
 struct Activation(ffi::lua_Debug);
 

@@ -216,6 +216,10 @@ impl Interpreter for LuaInterpreter {
     fn place(&self) -> Option<Place> {
         self.core.place()
     }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        self.core.definition(name)
+    }
 }
 
 /// Native functions get the core as their interpreter: it does not move.
@@ -247,6 +251,19 @@ impl Interpreter for Core {
 
     fn place(&self) -> Option<Place> {
         self.current_place()
+    }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        let l = self.current.get();
+        let (reference, _) = self.find(name)?;
+        // SAFETY: the reference is fresh and to a function, which `definition` takes off the stack again; giving the
+        // reference back does not raise.
+        unsafe {
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into());
+            let place = errors::definition(l);
+            ffi::luaL_unref(l, ffi::LUA_REGISTRYINDEX, reference);
+            place
+        }
     }
 }
 

@@ -211,7 +211,7 @@ macro_rules! trampolines {
                     && let Some(typed) = bound.typed
                 {
                     let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
-                    return match bound.core().runtime.typed(bound.export(), call) {
+                    return match bound.core().runtime.typed(bound.export(), || errors::place(l), call) {
                         Ok(result) => result.push(l, bound),
                         Err(fault) => settled(l, bound, fault),
                     };

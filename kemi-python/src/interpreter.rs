@@ -320,6 +320,13 @@ impl Interpreter for Inner {
     fn place(&self) -> Option<Place> {
         Python::attach(fault::place)
     }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        Python::attach(|py| {
+            let _guard = Guard::own(py);
+            place_of(&self.find(py, name)?)
+        })
+    }
 }
 
 impl Interpreter for Loaded {
@@ -337,6 +344,10 @@ impl Interpreter for Loaded {
 
     fn place(&self) -> Option<Place> {
         self.0.place()
+    }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        self.0.definition(name)
     }
 }
 

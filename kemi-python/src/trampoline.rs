@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-use kemi_core::{Export, Fault, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
+use kemi_core::{Export, Fault, Interpreter, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
@@ -64,7 +64,8 @@ struct Call<'a, 'py> {
 impl Call<'_, '_> {
     fn typed<R: Give>(&self, call: impl FnOnce(Typed, *mut ()) -> Result<R, Box<Fault>>) -> Option<*mut PyObject> {
         let typed = self.record.typed?;
-        Some(match self.inner.runtime.typed(self.export, |context| call(typed, context)) {
+        let place = || self.inner.place();
+        Some(match self.inner.runtime.typed(self.export, place, |context| call(typed, context)) {
             Ok(result) => result.give(self.py),
             Err(fault) => self.settle(fault),
         })

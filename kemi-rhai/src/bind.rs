@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kemi_core::{Arg, Export, Fault, RegistryData, Ret};
+use kemi_core::{Arg, Export, Fault, Interpreter, RegistryData, Ret};
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
 use crate::errors::raise;
@@ -94,8 +94,12 @@ impl Binding {
 
     /// Calls the export's typed entry.
     #[inline]
-    pub(crate) fn typed<R>(&self, call: impl FnOnce(*mut ()) -> TypedResult<R>) -> TypedResult<R> {
-        self.shared.runtime.typed(&self.export, call)
+    pub(crate) fn typed<R>(
+        &self,
+        call: &NativeCallContext<'_>,
+        run: impl FnOnce(*mut ()) -> TypedResult<R>,
+    ) -> TypedResult<R> {
+        self.shared.runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run)
     }
 
     /// Turns the outcome of a typed call into a value of the script or what ends the call.

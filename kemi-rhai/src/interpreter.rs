@@ -124,6 +124,10 @@ impl Interpreter for RhaiInterpreter {
     fn place(&self) -> Option<Place> {
         None
     }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        self.view().definition(name)
+    }
 }
 
 /// The interpreter as a native function sees it, from the call it is in.
@@ -206,6 +210,12 @@ impl Interpreter for View<'_> {
         let call = self.call?;
         let line = line_of(call.call_position())?;
         Some(Place { file: call.call_source().unwrap_or("script").to_owned(), line })
+    }
+
+    fn definition(&self, name: &str) -> Option<Place> {
+        let program = self.shared.program.borrow();
+        let (file, position) = program.functions.get(name)?.overloads.values().next_back()?;
+        Some(Place { file: file.clone(), line: line_of(*position)? })
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<Typ
         ($binding:ident, $typed:ident, $call:ident [] $ret:ty) => {
             Some((Vec::new(), $binding.native(move |binding, call, _args| {
                 // SAFETY: the shape is the one of this result without parameters, and the context is the export's.
-                let result = binding.typed(|context| unsafe { $typed.$call::<$ret>(context) });
+                let result = binding.typed(call, |context| unsafe { $typed.$call::<$ret>(context) });
                 binding.finish(call, result)
             })))
         };
@@ -43,7 +43,7 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<Typ
                         Some(raw) => {
                             // SAFETY: the shape is the one of these parameters and result, and the context is the
                             // export's.
-                            let result = binding.typed(|context| unsafe {
+                            let result = binding.typed(call, |context| unsafe {
                                 spread!($typed $call $ret; context, raw; $($kind)+)
                             });
                             binding.finish(call, result)

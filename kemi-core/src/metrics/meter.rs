@@ -1,0 +1,230 @@
+//! The counters that one interpreter's calls go to, and the place where those of all interpreters meet.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::callback::CallbackId;
+use crate::metrics::histogram::{Durations, Histogram};
+
+/// How a callback ended, as an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Value,
+    Exit,
+    Drop,
+    Error,
+}
+
+/// What one callback came to in one interpreter.
+#[derive(Debug, Default)]
+pub(crate) struct CallbackMeter {
+    endings: [AtomicU64; 4],
+    durations: Histogram,
+}
+
+/// The counters of one interpreter, which only its thread writes.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    calls: Box<[AtomicU64]>,
+    callbacks: Mutex<BTreeMap<CallbackId, Arc<CallbackMeter>>>,
+}
+
+/// A meter with what its own thread keeps at hand.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    meter: Arc<Meter>,
+    hub: Arc<Hub>,
+    mask: u64,
+    /// The callbacks' meters by index.
+    near: RefCell<Vec<Option<Arc<CallbackMeter>>>>,
+}
+
+impl Recorder {
+    /// Counts a call of an export; returns whether it is one to be timed.
+    #[inline]
+    pub(crate) fn count(&self, export: u32) -> bool {
+        let Some(calls) = self.meter.calls.get(export as usize) else { return false };
+        // One writer, so no locked addition.
+        let before = calls.load(Ordering::Relaxed);
+        calls.store(before.wrapping_add(1), Ordering::Relaxed);
+        before & self.mask == 0
+    }
+
+    #[cold]
+    pub(crate) fn native_took(&self, export: u32, duration: Duration) {
+        if let Some(cell) = self.hub.durations.get(export as usize) {
+            cell.get_or_init(Box::default).record(duration);
+        }
+    }
+
+    pub(crate) fn callback_took(&self, callback: CallbackId, ending: Ending, duration: Duration) {
+        let mut near = self.near.borrow_mut();
+        if near.len() <= callback.index() {
+            near.resize(callback.index() + 1, None);
+        }
+        let Some(slot) = near.get_mut(callback.index()) else { return };
+        let meter = slot.get_or_insert_with(|| {
+            let mut callbacks = self.meter.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+            callbacks.entry(callback).or_default().clone()
+        });
+        if let Some(count) = meter.endings.get(ending as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        meter.durations.record(duration);
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.hub.retire(&self.meter);
+    }
+}
+
+/// Where the meters of all interpreters of a registry meet.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    /// By export; shared, since only some of the calls are timed.
+    durations: Box<[OnceLock<Box<Histogram>>]>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: Vec<Arc<Meter>>,
+    /// What interpreters that are gone had counted.
+    retired: Totals,
+    export_errors: BTreeMap<(u32, &'static str), u64>,
+    callback_errors: BTreeMap<(CallbackId, &'static str), u64>,
+    reloads: [u64; 2],
+}
+
+/// All counters at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) calls: Vec<u64>,
+    pub(crate) callbacks: BTreeMap<CallbackId, CallbackTotals>,
+    pub(crate) export_errors: BTreeMap<(u32, &'static str), u64>,
+    pub(crate) callback_errors: BTreeMap<(CallbackId, &'static str), u64>,
+    /// Failed and successful ones.
+    pub(crate) reloads: [u64; 2],
+}
+
+/// What one callback came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallbackTotals {
+    pub(crate) endings: [u64; 4],
+    pub(crate) durations: Durations,
+}
+
+impl Hub {
+    pub(crate) fn new(exports: usize) -> Arc<Hub> {
+        let durations = (0..exports).map(|_| OnceLock::new()).collect();
+        Arc::new(Hub { durations, state: Mutex::default() })
+    }
+
+    /// Creates the recorder of an interpreter; one in `sample` native calls is to be timed.
+    pub(crate) fn recorder(self: &Arc<Hub>, sample: u32) -> Recorder {
+        let calls = (0..self.durations.len()).map(|_| AtomicU64::new(0)).collect();
+        let meter = Arc::new(Meter { calls, callbacks: Mutex::default() });
+        self.state().live.push(meter.clone());
+        let mask = u64::from(sample.max(1)).next_power_of_two() - 1;
+        Recorder { meter, hub: self.clone(), mask, near: RefCell::default() }
+    }
+
+    pub(crate) fn export_failed(&self, export: u32, code: &'static str) {
+        *self.state().export_errors.entry((export, code)).or_default() += 1;
+    }
+
+    pub(crate) fn callback_failed(&self, callback: CallbackId, code: &'static str) {
+        *self.state().callback_errors.entry((callback, code)).or_default() += 1;
+    }
+
+    pub(crate) fn reloaded(&self, well: bool) {
+        if let Some(count) = self.state().reloads.get_mut(usize::from(well)) {
+            *count += 1;
+        }
+    }
+
+    /// Sums up what all interpreters have counted, those that are gone included.
+    pub(crate) fn totals(&self) -> Totals {
+        let state = self.state();
+        let mut totals = state.retired.clone();
+        for meter in &state.live {
+            totals.add(meter);
+        }
+        totals.export_errors.clone_from(&state.export_errors);
+        totals.callback_errors.clone_from(&state.callback_errors);
+        totals.reloads = state.reloads;
+        totals
+    }
+
+    /// Returns how long the timed calls of an export took; `None` if none was timed yet.
+    pub(crate) fn durations(&self, export: u32) -> Option<Durations> {
+        self.durations.get(export as usize)?.get().map(|histogram| histogram.read())
+    }
+
+    fn retire(&self, meter: &Arc<Meter>) {
+        let mut state = self.state();
+        state.live.retain(|live| !Arc::ptr_eq(live, meter));
+        state.retired.add(meter);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Totals {
+    fn add(&mut self, meter: &Meter) {
+        self.calls.resize(meter.calls.len(), 0);
+        for (sum, calls) in self.calls.iter_mut().zip(&meter.calls) {
+            *sum = sum.wrapping_add(calls.load(Ordering::Relaxed));
+        }
+        for (&callback, meter) in &*meter.callbacks.lock().unwrap_or_else(PoisonError::into_inner) {
+            let totals = self.callbacks.entry(callback).or_default();
+            for (sum, count) in totals.endings.iter_mut().zip(&meter.endings) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            totals.durations.add(&meter.durations.read());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLBACK: CallbackId = CallbackId(0);
+
+    #[test]
+    fn one_call_in_so_many_is_timed_from_the_first_on() {
+        let recorder = Hub::new(1).recorder(3);
+        let timed: Vec<bool> = (0..6).map(|_| recorder.count(0)).collect();
+        assert_eq!(timed, [true, false, false, false, true, false], "rounded up to four");
+    }
+
+    #[test]
+    fn counts_of_all_interpreters_are_summed_and_outlive_them() {
+        let hub = Hub::new(2);
+        let (first, second) = (hub.recorder(1), hub.recorder(1));
+        for recorder in [&first, &first, &second] {
+            recorder.count(1);
+            recorder.callback_took(CALLBACK, Ending::Exit, Duration::from_micros(1));
+        }
+        let check = || {
+            let totals = hub.totals();
+            assert_eq!(totals.calls, [0, 3]);
+            let callback = totals.callbacks.get(&CALLBACK).unwrap();
+            assert_eq!((callback.endings, callback.durations.count()), ([0, 3, 0, 0], 3));
+        };
+        check();
+        drop(first);
+        check();
+        drop(second);
+        check();
+        assert!(hub.state().live.is_empty());
+    }
+}
