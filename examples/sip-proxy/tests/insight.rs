@@ -121,6 +121,8 @@ fn every_message_is_counted_where_it_belongs() {
 
 #[test]
 fn script_errors_and_reloads_are_counted_and_each_worker_tells_its_version() {
+    let callback =
+        |name: &str, label: &str| format!("{name}{{callback=\"ksr_request_route\",route=\"request_route\",{label}}}");
     let folder = Folder::new();
     fs::write(folder.0.join("route.lua"), "function ksr_request_route() error('boom') end\n")
         .expect("it can be written");
@@ -134,9 +136,9 @@ fn script_errors_and_reloads_are_counted_and_each_worker_tells_its_version() {
     call(&folder.0.join("rpc.sock"), "app_lua.reload", &Params::none()).expect_err("it does not parse");
 
     let numbers = metrics(&proxy);
-    assert_eq!(value(&numbers, "kemi_script_errors_total{code=\"runtime\"}"), 1.0);
-    assert_eq!(value(&numbers, "kemi_reloads_total{result=\"succeeded\"}"), 1.0);
-    assert_eq!(value(&numbers, "kemi_reloads_total{result=\"failed\"}"), 1.0);
+    assert_eq!(value(&numbers, &callback("kemi_callback_errors_total", "code=\"runtime\"")), 1.0);
+    assert_eq!(value(&numbers, "kemi_reloads_total{result=\"published\"}"), 1.0);
+    assert_eq!(value(&numbers, "kemi_reloads_total{result=\"refused\"}"), 1.0);
     assert_eq!(value(&numbers, "kemi_program_version"), 2.0);
     for worker in ["0.0", "1.0"] {
         assert_eq!(value(&numbers, &format!("kemi_worker_program_version{{worker=\"{worker}\"}}")), 2.0);
@@ -171,6 +173,7 @@ fn the_same_numbers_are_told_over_rpc_under_kamailios_names_and_as_json() {
     assert_eq!(metrics["registrations"]["location"]["contacts"], json!(1), "{metrics}");
     assert_eq!(metrics["health"]["healthy"], json!(true), "{metrics}");
     assert_eq!(metrics["program"]["version"], json!(1), "{metrics}");
+    assert_eq!(metrics["script"]["callbacks"][0]["name"], json!("ksr_request_route"), "{metrics}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kemi_core::{Limits, Policy};
+use kemi_core::{Insight, Limits, Policy};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
 use crate::location::SaveRules;
@@ -45,6 +45,8 @@ pub struct Configuration {
     pub policy: Policy,
     /// What one callback may use.
     pub limits: Limits,
+    /// What is measured of the script's calls.
+    pub insight: Insight,
     /// `rpc.socket`: where JSON-RPC is answered.
     pub rpc_socket: Option<PathBuf>,
     /// `http.listen`: where metrics and health are served.
@@ -136,6 +138,17 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
                 .default_str("reply")
                 .doc("What the caller hears when the request callback fails: a 500, or nothing."),
         )
+        .global(Param::bool("kemi.metrics").default_bool(true).doc("Count and time the script's calls."))
+        .global(
+            Param::int("kemi.slow_native_ms", 0, MAX_TIMER)
+                .default_int(100)
+                .doc("Milliseconds from which on a native call is logged as slow; 0 for never."),
+        )
+        .global(
+            Param::int("kemi.slow_callback_ms", 0, MAX_TIMER)
+                .default_int(200)
+                .doc("Milliseconds from which on a callback is logged as slow; 0 for never."),
+        )
         .global(
             Param::int("kemi.stuck_ms", 1, MAX_TIMER)
                 .default_int(15_000)
@@ -158,10 +171,10 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
         schema = schema.global(Param::bool(name).without_effect(why));
     }
     for (name, why) in [
-        ("latency_cfg_log", "durations are not logged"),
-        ("latency_limit_action", "durations are not logged"),
-        ("latency_limit_db", "durations are not logged"),
-        ("latency_log", "durations are not logged"),
+        ("latency_cfg_log", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_limit_action", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_limit_db", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_log", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
         ("max_while_loops", "it limits loops of the native language"),
         ("memdbg", "there is no memory manager of its own"),
         ("memlog", "there is no memory manager of its own"),
@@ -246,6 +259,7 @@ impl Configuration {
             },
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
             limits: limits(&settings),
+            insight: insight(&settings),
             rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
             http_listen: http_listen(&settings)?,
             exit_timeout: Duration::from_secs(settings.int("exit_timeout").map_or(0, i64::unsigned_abs)),
@@ -348,6 +362,17 @@ fn limits(settings: &Settings) -> Limits {
         max_memory: number("kemi.max_memory").unwrap_or(default.max_memory),
         max_depth: number("kemi.max_depth").and_then(|n| u32::try_from(n).ok()).unwrap_or(default.max_depth),
         max_load_time_ms: number("kemi.max_load_time_ms").unwrap_or(default.max_load_time_ms),
+    }
+}
+
+fn insight(settings: &Settings) -> Insight {
+    let default = Insight::default();
+    let number = |name: &str| settings.int(name).and_then(|n| u64::try_from(n).ok());
+    Insight {
+        metrics: settings.bool("kemi.metrics").unwrap_or(default.metrics),
+        slow_native_ms: number("kemi.slow_native_ms").unwrap_or(default.slow_native_ms),
+        slow_callback_ms: number("kemi.slow_callback_ms").unwrap_or(default.slow_callback_ms),
+        ..default
     }
 }
 
@@ -459,6 +484,14 @@ mod tests {
         for text in ["localhost:80", "127.0.0.1", "udp:127.0.0.1:80", "70000"] {
             assert!(listen(text).unwrap_err().contains("p.cfg:1: "), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_measured_can_be_set() {
+        assert_eq!(check("").unwrap().insight, Insight::default());
+        let text = "kemi.metrics=no\nkemi.slow_native_ms=0\nkemi.slow_callback_ms=20";
+        let expected = Insight { metrics: false, slow_native_ms: 0, slow_callback_ms: 20, ..Insight::default() };
+        assert_eq!(check(text).unwrap().insight, expected);
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));
+        registry.register_collector(Box::new(self.shared.registry.data().metrics_collector()));
         let mut text = String::new();
         // Writing to a String does not fail.
         if let Err(error) = text::encode(&mut text, &registry) {
@@ -85,6 +86,7 @@ impl Metrics {
             registrations: tables.filter_map(|name| Some((shared.location.stats(&name)?, name))).map(swap).collect(),
             health: shared.health(),
             program: self.program.status(),
+            script: shared.registry.data().metrics(),
         }
     }
 }
@@ -108,11 +110,13 @@ pub struct Snapshot {
     pub health: Health,
     /// The script and the version of it that each worker runs.
     pub program: ProgramStatus,
+    /// What the script has called and been called for.
+    pub script: kemi_core::Metrics,
 }
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { uptime, counts, transactions, registrations, health, program } = self.snapshot();
+        let Snapshot { uptime, counts, transactions, registrations, health, program, script: _ } = self.snapshot();
         let mut out = Out(&mut encoder);
         out.counters(
             "sip_requests_received",
