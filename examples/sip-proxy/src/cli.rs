@@ -1,8 +1,10 @@
 //! The command line; flags are Kamailio's where Kamailio has them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use sip_modules::proxy::http_address;
 
 /// A SIP proxy whose routing is a script in Lua, Rhai, Python or JavaScript.
 ///
@@ -57,6 +59,10 @@ pub(crate) struct Cli {
     /// Unix socket where JSON-RPC is answered, or asked by `rpc`; instead of the configuration's `rpc.socket`
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) rpc: Option<PathBuf>,
+
+    /// Serve metrics, health and readiness by HTTP here, instead of the configuration's `http.listen`
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = http_address)]
+    pub(crate) http: Option<SocketAddr>,
 
     /// Print what scripts can call and end
     #[arg(long, value_name = "FORMAT")]

@@ -8,6 +8,7 @@ mod cli;
 mod defaults;
 mod route;
 mod start;
+mod systemd;
 mod triggers;
 mod watch;
 

@@ -3,14 +3,17 @@
 use std::error::Error;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use kemi::{Engine, Program, Registry, Source};
 use sip_modules::config::{self, Address, Defines, Protocol};
-use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
-use sip_modules::rpc::{RpcServer, proxy_methods};
+use sip_modules::http::{HttpError, HttpServer, proxy_pages};
+use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server, Setup, schema};
+use sip_modules::rpc::{RpcServer, SocketError, proxy_methods};
 
 use crate::cli::{Cli, Command};
+use crate::systemd::Systemd;
 use crate::triggers::Triggers;
 use crate::watch::Watch;
 use crate::{ask, defaults, route};
@@ -39,6 +42,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         .callbacks(callbacks)
         .policy(configuration.policy)
         .limits(configuration.limits)
+        .insight(configuration.insight)
         .enable_hint("add `loadmodule \"{module}.so\"` to the configuration");
     for module in &configuration.modules {
         registry = registry.module(module);
@@ -71,17 +75,12 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         routes,
         defines: configuration.defines,
     })?;
-    let _rpc = match cli.rpc.as_ref().or(configuration.rpc_socket.as_ref()) {
-        Some(path) => {
-            let version = concat!("sip-proxy ", env!("CARGO_PKG_VERSION"));
-            let methods = proxy_methods(version, server.shared(), &program, &engines);
-            let rpc = RpcServer::start(path, methods)?;
-            tracing::info!("answering JSON-RPC on {}", path.display());
-            Some(rpc)
-        }
-        None => None,
-    };
-    let _triggers = Triggers::start(server.stopper(), &program, watch)?;
+    let rpc_socket = cli.rpc.as_ref().or(configuration.rpc_socket.as_ref());
+    let _rpc = rpc_socket.map(|path| answer_rpc(path, &server, &program, &engines)).transpose()?;
+    let http_address = cli.http.or(configuration.http_listen);
+    let _http = http_address.map(|address| answer_http(address, &server, &program)).transpose()?;
+    let _systemd = Systemd::start(server.shared())?;
+    let _triggers = Triggers::start(&server, &program, configuration.exit_timeout, watch)?;
     let addresses = server.addresses();
     server.run(&program, || {
         for address in &addresses {
@@ -89,6 +88,25 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         }
     })?;
     Ok(())
+}
+
+fn answer_rpc(
+    path: &Path,
+    server: &Server,
+    program: &Arc<Program<Cx>>,
+    engines: &[EngineNames],
+) -> Result<RpcServer, SocketError> {
+    let version = concat!("sip-proxy ", env!("CARGO_PKG_VERSION"));
+    let rpc = RpcServer::start(path, proxy_methods(version, server.shared(), program, engines))?;
+    tracing::info!("answering JSON-RPC on {}", path.display());
+    Ok(rpc)
+}
+
+fn answer_http(address: SocketAddr, server: &Server, program: &Arc<Program<Cx>>) -> Result<HttpServer, HttpError> {
+    let metrics = Metrics::new(server.shared().clone(), program.clone());
+    let http = HttpServer::start(address, proxy_pages(&metrics))?;
+    tracing::info!("answering HTTP on {}", http.address());
+    Ok(http)
 }
 
 fn print(text: &str) -> Result<(), Box<dyn Error>> {

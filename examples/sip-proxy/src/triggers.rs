@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use kemi::Program;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
-use sip_modules::proxy::{Cx, Stopper};
+use sip_modules::proxy::{Cx, Server, Shared};
 use sip_modules::rpc::reload;
 
 use crate::watch::Watch;
@@ -26,10 +27,12 @@ pub(crate) struct Triggers {
 }
 
 impl Triggers {
-    /// Stops the workers on SIGINT and SIGTERM, reloads on SIGHUP and when a watched file changes.
+    /// Drains on SIGTERM for as long as `exit_timeout`, stops on SIGINT and a second SIGTERM, reloads on SIGHUP and when a
+    /// watched file changes.
     pub(crate) fn start(
-        stopper: Stopper,
+        server: &Server,
         program: &Arc<Program<Cx>>,
+        exit_timeout: Duration,
         watch: Option<Watch>,
     ) -> Result<Triggers, Box<dyn Error>> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
@@ -38,9 +41,10 @@ impl Triggers {
         // A reload takes its time on a thread of its own, so that the proxy can be stopped meanwhile. One that waits is
         // enough: it will see whatever the next one would.
         let (reloads, wanted) = sync_channel(1);
-        let reloading = program.clone();
-        triggers
-            .spawn(Builder::new().name("reload".to_owned()).stack_size(STACK), move || work(&reloading, &wanted))?;
+        let (shared, reloading) = (server.shared().clone(), program.clone());
+        triggers.spawn(Builder::new().name("reload".to_owned()).stack_size(STACK), move || {
+            work(&shared, &reloading, &wanted);
+        })?;
 
         if let Some(watch) = watch {
             let (watching, end) = channel();
@@ -50,10 +54,20 @@ impl Triggers {
                 watch.run(&end, || want(&reloads, "a changed file"));
             })?;
         }
+
+        // A drain takes its time too.
+        let (drain, drains) = sync_channel(1);
+        let draining = server.stopper();
+        triggers.spawn(Builder::new().name("drain".to_owned()), move || {
+            drains.into_iter().for_each(|()| draining.drain(exit_timeout));
+        })?;
+        let stopper = server.stopper();
         triggers.spawn(Builder::new().name("signals".to_owned()), move || {
+            let mut drain = Some(drain).filter(|_| !exit_timeout.is_zero());
             for signal in signals.forever() {
-                match signal {
-                    SIGHUP => want(&reloads, "SIGHUP"),
+                match (signal, drain.take_if(|_| signal == SIGTERM)) {
+                    (SIGHUP, _) => want(&reloads, "SIGHUP"),
+                    (SIGTERM, Some(drain)) if drain.send(()).is_ok() => {}
                     _ => stopper.stop(),
                 }
             }
@@ -91,12 +105,12 @@ fn want(reloads: &SyncSender<&'static str>, trigger: &'static str) {
 }
 
 /// Reloads whenever it is wanted. How it went is in the log, and nobody else waits for it.
-fn work(program: &Program<Cx>, wanted: &Receiver<&'static str>) {
+fn work(shared: &Shared, program: &Program<Cx>, wanted: &Receiver<&'static str>) {
     for trigger in wanted {
         if program.files().is_empty() {
             tracing::warn!("reload by {trigger}: there is no script, the route is compiled in");
             continue;
         }
-        let _ = reload(program, trigger);
+        let _ = reload(shared, program, trigger);
     }
 }

@@ -12,10 +12,11 @@ mod proxy {
     pub(crate) mod defaults;
     pub(crate) mod route;
     pub(crate) mod start;
+    pub(crate) mod systemd;
     pub(crate) mod triggers;
     pub(crate) mod watch;
 }
-use proxy::{ask, cli, defaults, route, start, triggers, watch};
+use proxy::{ask, cli, defaults, route, start, systemd, triggers, watch};
 
 use std::process::Command;
 use std::time::Duration;

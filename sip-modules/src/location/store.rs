@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use serde::Serialize;
+
 use super::save;
 use super::shard::Shard;
 use super::{Contact, SaveError, SaveOutcome, SaveRequest};
@@ -151,7 +153,7 @@ pub struct Expired {
 }
 
 /// What a table holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct TableStats {
     /// Addresses of record.
     pub records: usize,

@@ -1,14 +1,15 @@
 //! What a `kamailio.cfg` may say to this proxy, and what the proxy makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use kemi_core::{Limits, Policy};
+use kemi_core::{Insight, Limits, Policy};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
 use crate::location::SaveRules;
-use crate::proxy::{ProxySettings, RegistrarSettings, RouteNames};
+use crate::proxy::{OnError, ProxySettings, RegistrarSettings, RouteNames};
 use crate::transaction::{self, FailureReplyMode, Timers};
 
 /// The greatest time in milliseconds that a timer can be set to: one day.
@@ -44,8 +45,14 @@ pub struct Configuration {
     pub policy: Policy,
     /// What one callback may use.
     pub limits: Limits,
+    /// What is measured of the script's calls.
+    pub insight: Insight,
     /// `rpc.socket`: where JSON-RPC is answered.
     pub rpc_socket: Option<PathBuf>,
+    /// `http.listen`: where metrics and health are served.
+    pub http_listen: Option<SocketAddr>,
+    /// `exit_timeout`: how long a drain may take; nothing is waited for if it is zero.
+    pub exit_timeout: Duration,
     /// The values that modules read.
     pub settings: ProxySettings,
     /// `debug`: Kamailio's log level, -5 to 5.
@@ -116,6 +123,37 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
                 .doc("How deep script functions may call each other; 0 for no limit."),
         )
         .global(Param::str("rpc.socket").doc("The unix socket that answers JSON-RPC; none if it is empty or not set."))
+        .global(
+            Param::str("http.listen").doc(
+                "ADDRESS:PORT, or a port of 127.0.0.1, that serves /metrics, /health and /ready; none if not set.",
+            ),
+        )
+        .global(
+            Param::int("exit_timeout", 0, 86_400)
+                .default_int(60)
+                .doc("Seconds that requests in progress may take after SIGTERM; 0 to end at once."),
+        )
+        .global(
+            Param::choice("kemi.on_error", &["reply", "silence"])
+                .default_str("reply")
+                .doc("What the caller hears when the request callback fails: a 500, or nothing."),
+        )
+        .global(Param::bool("kemi.metrics").default_bool(true).doc("Count and time the script's calls."))
+        .global(
+            Param::int("kemi.slow_native_ms", 0, MAX_TIMER)
+                .default_int(100)
+                .doc("Milliseconds from which on a native call is logged as slow; 0 for never."),
+        )
+        .global(
+            Param::int("kemi.slow_callback_ms", 0, MAX_TIMER)
+                .default_int(200)
+                .doc("Milliseconds from which on a callback is logged as slow; 0 for never."),
+        )
+        .global(
+            Param::int("kemi.stuck_ms", 1, MAX_TIMER)
+                .default_int(15_000)
+                .doc("Milliseconds after which a worker that is still at the same messages is reported as stuck."),
+        )
         .global(Param::str("kemi.request_route_callback").default_str("ksr_request_route").doc("The request callback."))
         .global(Param::str("kemi.reply_route_callback").default_str("ksr_reply_route").doc("The reply callback."))
         .global(Param::choice("kemi.onsend_route_callback", &["none", ""]).doc("There is no such route here."))
@@ -133,10 +171,10 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
         schema = schema.global(Param::bool(name).without_effect(why));
     }
     for (name, why) in [
-        ("latency_cfg_log", "durations are not logged"),
-        ("latency_limit_action", "durations are not logged"),
-        ("latency_limit_db", "durations are not logged"),
-        ("latency_log", "durations are not logged"),
+        ("latency_cfg_log", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_limit_action", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_limit_db", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
+        ("latency_log", "kemi.slow_native_ms and kemi.slow_callback_ms say what is logged"),
         ("max_while_loops", "it limits loops of the native language"),
         ("memdbg", "there is no memory manager of its own"),
         ("memlog", "there is no memory manager of its own"),
@@ -221,7 +259,10 @@ impl Configuration {
             },
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
             limits: limits(&settings),
+            insight: insight(&settings),
             rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
+            http_listen: http_listen(&settings)?,
+            exit_timeout: Duration::from_secs(settings.int("exit_timeout").map_or(0, i64::unsigned_abs)),
             settings: proxy_settings(&settings),
             debug: settings.int("debug").unwrap_or_default(),
             defines: {
@@ -258,6 +299,28 @@ fn listen(settings: &Settings) -> Result<Vec<SocketAddr>, ConfigErrors> {
         addresses.push(SocketAddr::new(ip, address.port.unwrap_or(5060)));
     }
     Ok(addresses)
+}
+
+/// Reads where HTTP is served: `ADDRESS:PORT`, or a port alone for one that only this machine reaches.
+///
+/// # Errors
+/// What is neither.
+pub fn http_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Err(_) => text.strip_prefix("tcp:").unwrap_or(text).parse(),
+    };
+    address.map_err(|_| format!("'{text}' is no address for HTTP: give ADDRESS:PORT, or a port of 127.0.0.1"))
+}
+
+fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, ConfigErrors> {
+    let name = "http.listen";
+    match (settings.str(name), settings.place(name)) {
+        (Some(text), Some(place)) if !text.is_empty() => {
+            http_address(text).map(Some).map_err(|text| ConfigError::new(ErrorKind::OutOfRange, place, text).into())
+        }
+        _ => Ok(None),
+    }
 }
 
 fn check_failure_reply_mode(settings: &Settings) -> Result<(), ConfigErrors> {
@@ -302,6 +365,17 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+fn insight(settings: &Settings) -> Insight {
+    let default = Insight::default();
+    let number = |name: &str| settings.int(name).and_then(|n| u64::try_from(n).ok());
+    Insight {
+        metrics: settings.bool("kemi.metrics").unwrap_or(default.metrics),
+        slow_native_ms: number("kemi.slow_native_ms").unwrap_or(default.slow_native_ms),
+        slow_callback_ms: number("kemi.slow_callback_ms").unwrap_or(default.slow_callback_ms),
+        ..default
+    }
+}
+
 fn proxy_settings(settings: &Settings) -> ProxySettings {
     let default = ProxySettings::default();
     let unsigned = |module: &str, name: &str| settings.module_int(module, name).and_then(|n| u64::try_from(n).ok());
@@ -340,6 +414,11 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
         full_lr: flag("rr", "enable_full_lr").unwrap_or(default.full_lr),
         append_fromtag: flag("rr", "append_fromtag").unwrap_or(default.append_fromtag),
         max_forwards_limit: small("maxfwd", "max_limit").unwrap_or(default.max_forwards_limit),
+        on_error: match settings.str("kemi.on_error") {
+            Some("silence") => OnError::Silence,
+            _ => OnError::Reply,
+        },
+        stuck_ms: settings.int("kemi.stuck_ms").and_then(|n| u64::try_from(n).ok()).unwrap_or(default.stuck_ms),
         log_prefix: settings.str("log_prefix").map(str::to_owned),
     }
 }
@@ -392,6 +471,37 @@ mod tests {
         assert_eq!(check("rpc.socket=\"\"").unwrap().rpc_socket, None);
         assert_eq!(check("").unwrap().rpc_socket, None);
         assert!(check("rpc.sockt=\"x\"").unwrap_err().contains("did you mean 'rpc.socket'?"));
+    }
+
+    #[test]
+    fn http_is_off_unless_an_address_is_given_and_a_port_alone_is_on_loopback() {
+        let listen = |text: &str| check(&format!("http.listen=\"{text}\"")).map(|c| c.http_listen);
+        assert_eq!(check("").unwrap().http_listen, None);
+        assert_eq!(listen(""), Ok(None));
+        assert_eq!(listen("9090"), Ok(Some("127.0.0.1:9090".parse().unwrap())));
+        assert_eq!(listen("tcp:192.0.2.1:80"), Ok(Some("192.0.2.1:80".parse().unwrap())));
+        assert_eq!(listen("[::1]:80"), Ok(Some("[::1]:80".parse().unwrap())));
+        for text in ["localhost:80", "127.0.0.1", "udp:127.0.0.1:80", "70000"] {
+            assert!(listen(text).unwrap_err().contains("p.cfg:1: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_measured_can_be_set() {
+        assert_eq!(check("").unwrap().insight, Insight::default());
+        let text = "kemi.metrics=no\nkemi.slow_native_ms=0\nkemi.slow_callback_ms=20";
+        let expected = Insight { metrics: false, slow_native_ms: 0, slow_callback_ms: 20, ..Insight::default() };
+        assert_eq!(check(text).unwrap().insight, expected);
+    }
+
+    #[test]
+    fn how_the_end_and_errors_are_dealt_with_can_be_set() {
+        let default = check("").unwrap();
+        let how = |c: &Configuration| (c.exit_timeout, c.settings.on_error, c.settings.stuck_ms);
+        assert_eq!(how(&default), (Duration::from_secs(60), OnError::Reply, 15_000));
+        let set = check("exit_timeout=0\nkemi.on_error=\"silence\"\nkemi.stuck_ms=300").unwrap();
+        assert_eq!(how(&set), (Duration::ZERO, OnError::Silence, 300));
+        assert!(check("kemi.on_error=\"shout\"").unwrap_err().contains("p.cfg:1:"));
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub fn send_stateless(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), Reply
     write_reply(&msg.message, &parts, &mut cx.buffer)?;
     let dest = reply_destination(&msg.message, msg.source, msg.force_rport);
     cx.out.queue(msg.socket, &cx.buffer, dest)?;
+    cx.statistics.reply_sent(code);
     if code >= 200 {
         msg.final_reply = true;
     }

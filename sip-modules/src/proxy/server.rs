@@ -12,7 +12,7 @@ use kemi_core::{Program, Registry, ScriptError};
 
 use crate::proxy::crew::{LOOK_EVERY, Lookout, Member};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Crew, Cx, Identity, Listener, ProxySettings, Routes, Shared};
+use crate::proxy::{Crew, Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared};
 use crate::transport::{TransportError, UdpSocket, Waker};
 
 /// The stack of a worker's thread: interpreters recurse on it.
@@ -120,7 +120,7 @@ impl Server {
     /// Returns what stops the proxy from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { stop: self.stop.clone(), crew: self.crew.clone() }
+        Stopper { shared: self.shared.clone(), stop: self.stop.clone(), crew: self.crew.clone() }
     }
 
     /// Runs the workers until they are stopped.
@@ -180,6 +180,7 @@ impl Server {
                 stopper.stop();
                 return Err(ServerError::Panicked);
             }
+            self.shared.lifecycle.advance(Phase::Running);
             ready();
             look_after(&threads, &ended, Lookout::new(&self.crew, program), &stopper);
             let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
@@ -225,13 +226,19 @@ fn bind_all(
 /// Stops a [`Server`]; clones stop the same one.
 #[derive(Clone, Debug)]
 pub struct Stopper {
+    shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
     crew: Arc<Crew>,
 }
 
 impl Stopper {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Tells all workers to finish their turn and end.
     pub fn stop(&self) {
+        self.shared.lifecycle.advance(Phase::Stopping);
         self.stop.store(true, Ordering::Release);
         for member in self.crew.members() {
             member.waker.wake();

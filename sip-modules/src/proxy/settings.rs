@@ -18,6 +18,10 @@ pub struct ProxySettings {
     pub append_fromtag: bool,
     /// `maxfwd`: the greatest value that is let through (`max_limit`).
     pub max_forwards_limit: u32,
+    /// `kemi.on_error`: what a caller hears when its request's callback ends with an error.
+    pub on_error: OnError,
+    /// `kemi.stuck_ms`: the milliseconds after which a worker that is still at the same turn counts as stuck.
+    pub stuck_ms: u64,
     /// `log_prefix`: text that goes before every line a script logs, with `$rm`-like names in it.
     pub log_prefix: Option<String>,
 }
@@ -31,9 +35,21 @@ impl Default for ProxySettings {
             full_lr: false,
             append_fromtag: true,
             max_forwards_limit: 70,
+            on_error: OnError::Reply,
+            stuck_ms: 15_000,
             log_prefix: None,
         }
     }
+}
+
+/// What a caller hears when its request's callback ends with an error before it has answered or relayed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// `500 Server Internal Error`.
+    #[default]
+    Reply,
+    /// Nothing.
+    Silence,
 }
 
 /// The values of `registrar` and `usrloc`.

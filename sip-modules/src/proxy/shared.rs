@@ -9,7 +9,8 @@ use kemi_core::{ErrorLog, Registry};
 
 use crate::location::Location;
 use crate::message::Message;
-use crate::proxy::{Cx, Identity, ProxySettings, Routes};
+use crate::proxy::statistics::Statistics;
+use crate::proxy::{Cx, Identity, Lifecycle, ProxySettings, Routes};
 use crate::tm::Call;
 use crate::transaction::TransactionTable;
 
@@ -30,6 +31,10 @@ pub struct Shared {
     pub location: Location,
     /// Where errors of the script go.
     pub errors: ErrorLog,
+    /// What the proxy is at.
+    pub lifecycle: Lifecycle,
+    /// What the workers count.
+    pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
     pub defines: BTreeMap<String, String>,
     /// Requests whose route runs right now, for `tmx.t_precheck_trans`.
@@ -60,6 +65,8 @@ impl Shared {
             transactions: TransactionTable::new(),
             location: Location::new(),
             errors: ErrorLog::new(),
+            lifecycle: Lifecycle::default(),
+            statistics: Statistics::default(),
             defines,
             in_progress: Mutex::default(),
             hasher,

@@ -10,7 +10,7 @@ use kemi_core::{CallbackId, Instance, Outcome};
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::crew::Place;
-use crate::proxy::{Outbox, Shared};
+use crate::proxy::{DropReason, Outbox, Shared, drain};
 use crate::tm;
 use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
 
@@ -37,6 +37,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(shared: Arc<Shared>, place: &'a Place, stop: &'a AtomicBool) -> Worker<'a> {
         let mut cx = Cx::new(shared, Outbox::new(place.me.sockets.clone()));
+        cx.statistics = cx.shared.statistics.join(&place.me.name);
         cx.timers = place.me.timers.clone();
         cx.place = Some(place.clone());
         Worker { cx, place, stop, spare: Arc::new(Message::new()), on_reply: None }
@@ -50,6 +51,7 @@ impl<'a> Worker<'a> {
         while !self.stop.load(Ordering::Acquire) {
             fill(&mut batch, &me.socket, self.sleep(), Some(&me.waker));
             me.begin_turn();
+            self.cx.statistics.begin_turn(self.cx.shared.now());
             if script.refresh() {
                 self.on_reply = reply_route(&self.cx, script.instance());
             }
@@ -59,6 +61,7 @@ impl<'a> Worker<'a> {
             self.relieve(&mut batch, script);
             me.end_turn();
             self.cx.out.flush();
+            self.cx.statistics.end_turn();
         }
         self.cx.out.flush();
     }
@@ -108,6 +111,7 @@ pub(super) fn receive(
     listener: usize,
 ) {
     if datagram.truncated {
+        cx.statistics.dropped(DropReason::Truncated);
         tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
         return;
     }
@@ -115,8 +119,12 @@ pub(super) fn receive(
     cx.msg.message = Arc::clone(&cx.nothing);
     match parse(spare, datagram.bytes) {
         Ok(()) => {}
-        Err(ParseError::KeepAlive) => return,
+        Err(ParseError::KeepAlive) => {
+            cx.statistics.dropped(DropReason::KeepAlive);
+            return;
+        }
         Err(error) => {
+            cx.statistics.dropped(DropReason::Malformed);
             tracing::debug!(source = %datagram.source, "not a SIP message: {error}; dropped");
             return;
         }
@@ -171,12 +179,19 @@ pub(super) fn reply_route(cx: &Cx, script: &Instance<Cx>) -> Option<CallbackId> 
 
 fn request(cx: &mut Cx, script: &Instance<Cx>) {
     let message = &cx.msg.message;
+    if let Some(method) = message.method() {
+        cx.statistics.request_received(method);
+    }
     if !has_mandatory_headers(message) {
+        cx.statistics.dropped(DropReason::Incomplete);
         tracing::debug!(source = %cx.msg.source, "a request without a mandatory header; dropped");
         return;
     }
     // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
     if cx.msg.method() == b"ACK" && message.to().and_then(|to| to.tag()).is_some_and(|tag| cx.shared.is_own_tag(tag)) {
+        return;
+    }
+    if drain::refuse(cx) {
         return;
     }
     let callback = cx.shared.routes.request;
@@ -191,7 +206,11 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
 }
 
 fn reply(cx: &mut Cx, script: &Instance<Cx>, reply_route: Option<CallbackId>) {
+    if let Some(status) = cx.msg.message.status() {
+        cx.statistics.reply_received(status);
+    }
     if !has_mandatory_headers(&cx.msg.message) {
+        cx.statistics.dropped(DropReason::Incomplete);
         tracing::debug!(source = %cx.msg.source, "a reply without a mandatory header; dropped");
         return;
     }

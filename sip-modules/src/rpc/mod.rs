@@ -9,6 +9,8 @@
 //! | `core.version`, `core.uptime`, `core.sockets` | what runs, since when, where it listens |
 //! | `tm.stats` | transactions: created, removed, current, retransmitted requests |
 //! | `ul.stats` | records and contacts of each location table |
+//! | `stats.fetch`, `stats.fetchn`, `stats.get_statistics` | the numbers that Kamailio has too, by its names: as texts, as numbers, as lines |
+//! | `kemi.metrics` | all numbers, as [`crate::http`] gives them |
 //! | `app_….reload` | loads the script's files anew, into all workers or into none |
 //! | `app_….list` | the script's files, the version that is published, the version each worker runs |
 //! | `app_….api_list` | every function that a script can call |
@@ -25,6 +27,7 @@ mod proxy;
 mod script;
 mod server;
 mod socket;
+mod statistics;
 #[cfg(test)]
 mod tests;
 

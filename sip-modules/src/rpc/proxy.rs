@@ -5,8 +5,8 @@ use std::sync::Arc;
 use kemi_core::Program;
 use serde_json::{Value, json};
 
-use crate::proxy::{Cx, EngineNames, Shared};
-use crate::rpc::{Methods, script};
+use crate::proxy::{Cx, EngineNames, Metrics, Shared};
+use crate::rpc::{Methods, script, statistics};
 
 /// Returns everything that can be called of a proxy.
 ///
@@ -36,7 +36,8 @@ pub fn proxy_methods(
         .add("core.sockets", "Shows where it listens.", about(sockets, "core.sockets"))
         .add("tm.stats", "Counts the transactions.", about(transactions, "tm.stats"))
         .add("ul.stats", "Counts the registered contacts of each table.", about(contacts, "ul.stats"));
-    script::add(methods, program, &Arc::new(shared.registry.dump()), engines)
+    let methods = statistics::add(methods, &Metrics::new(shared.clone(), program.clone()));
+    script::add(methods, shared, program, engines)
 }
 
 fn uptime(shared: &Shared) -> Value {

@@ -7,20 +7,20 @@ use kemi_core::{Program, Reloaded, ScriptError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::proxy::EngineNames;
+use crate::proxy::{Cx, EngineNames, Shared};
 use crate::rpc::{Methods, RpcError};
 
 /// How long a reload waits for workers that are busy; they take the version up when they are free.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Loads a program's script anew, and logs once what came of it.
+/// Loads a program's script anew, logs once what came of it, and tells the lifecycle's observer.
 ///
 /// `trigger` says who wanted it. The script is compiled on the calling thread, which needs the stack for it: 16 MiB.
 ///
 /// # Errors
 /// What [`Program::reload`] reports; nothing has changed then.
-pub fn reload<C>(program: &Program<C>, trigger: &str) -> Result<Reloaded, ScriptError> {
-    let result = program.reload(PATIENCE);
+pub fn reload(shared: &Shared, program: &Program<Cx>, trigger: &str) -> Result<Reloaded, ScriptError> {
+    let result = shared.lifecycle.reloading(|| program.reload(PATIENCE));
     match &result {
         Ok(done) => {
             let behind: Vec<&str> =
@@ -47,23 +47,23 @@ pub fn reload<C>(program: &Program<C>, trigger: &str) -> Result<Reloaded, Script
 
 /// Adds `reload`, `list` and `api_list` under each module name of the program's engine, and says of other engines' names
 /// that they are not in use.
-pub(super) fn add<C: 'static>(
+pub(super) fn add(
     mut methods: Methods,
-    program: &Arc<Program<C>>,
-    api: &Arc<Value>,
+    shared: &Arc<Shared>,
+    program: &Arc<Program<Cx>>,
     engines: &[EngineNames],
 ) -> Methods {
     let engine = program.engine();
+    let api = Arc::new(shared.registry.dump());
     let own: Vec<&str> = engine.aliases().iter().copied().filter(|alias| alias.starts_with("app_")).collect();
     for module in &own {
-        let program_of = || Arc::clone(program);
-        let (name, program) = (format!("{module}.reload"), program_of());
+        let (name, shared, reloaded) = (format!("{module}.reload"), shared.clone(), program.clone());
         methods =
             methods.add(name.clone(), "Loads the script's files anew, into all workers or none.", move |params| {
                 params.expect_none(&name)?;
-                to_json(&reload(&program, "RPC")?)
+                to_json(&reload(&shared, &reloaded, "RPC")?)
             });
-        let (name, program) = (format!("{module}.list"), program_of());
+        let (name, program) = (format!("{module}.list"), program.clone());
         methods =
             methods.add(name.clone(), "Shows the script's files and the version each worker runs.", move |params| {
                 params.expect_none(&name)?;

@@ -14,5 +14,7 @@ mod request;
 
 pub use call::{BranchInfo, Call};
 pub use key::{invite_key, progress_key, server_key};
+#[cfg(test)]
+pub(crate) use reply::NoCaller;
 pub use reply::{on_reply, reply};
 pub use request::{Checked, Created, cancel, check, create, finish, on_timers, relay};

@@ -19,12 +19,14 @@ pub(super) fn perform(
 ) {
     while let Some(action) = actions.pop() {
         match action {
-            Action::SendReply { bytes, .. } => {
+            Action::SendReply { status, bytes } => {
                 let (socket, dest) = {
                     let call = handle.lock();
                     (call.reply_socket, call.reply_to)
                 };
-                queue(cx, socket, &bytes, dest);
+                if queue(cx, socket, &bytes, dest) {
+                    cx.statistics.reply_sent(status);
+                }
             }
             Action::SendRequest { branch, bytes, dest } => {
                 let socket = handle.lock().socket(branch);

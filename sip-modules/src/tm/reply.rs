@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kemi_core::Outcome;
 
-use crate::proxy::{Caller, Cx, ReplyError, Route};
+use crate::proxy::{Caller, Cx, DropReason, ReplyError, Route};
 use crate::tm::perform::{perform, write_own_reply};
 use crate::transaction::{BranchToken, Bytes};
 
@@ -30,7 +30,7 @@ pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
 }
 
 /// Stands for the script where no callback can come up.
-struct NoCaller;
+pub(crate) struct NoCaller;
 
 impl Caller for NoCaller {
     fn call(
@@ -54,6 +54,7 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
     let Some((token, handle)) =
         token.and_then(|token| cx.shared.transactions.find_branch(&token).map(|handle| (token, handle)))
     else {
+        cx.statistics.dropped(DropReason::StrayReply);
         tracing::debug!(status, source = %cx.msg.source, "a reply to nothing that was sent; dropped");
         return;
     };

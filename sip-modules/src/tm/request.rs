@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::proxy::{Caller, Cx, MessageState, Route, reply_destination, send_stateless};
+use crate::proxy::{Caller, Cx, MessageState, OnError, Route, reply_destination, send_stateless};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, server_key};
 use crate::transaction::{Handle, Inserted, Kind, ServerState, TimerQueue, Transaction};
@@ -53,7 +53,10 @@ pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
             }
             call.machine.ack(now, &mut actions);
         }
-        _ => handle.lock().machine.request_retransmission(&mut actions),
+        _ => {
+            cx.statistics.retransmission_received();
+            handle.lock().machine.request_retransmission(&mut actions);
+        }
     }
     perform(cx, &handle, actions, caller, None);
     Checked::Absorbed
@@ -86,6 +89,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
             Created::New
         }
         Inserted::Existing(handle) => {
+            cx.statistics.retransmission_received();
             let mut actions = std::mem::take(&mut cx.actions);
             handle.lock().machine.request_retransmission(&mut actions);
             perform(cx, &handle, actions, caller, None);
@@ -195,12 +199,13 @@ pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
 /// Does what is left when the request route is over: the error reply of a failed relay, the end of a transaction that
 /// nobody used, the begin of the wait for replies.
 ///
-/// `failed` says that the script died of an error; a request that has neither been relayed nor answered then gets a 500.
+/// `failed` says that the script died of an error; a request that has neither been relayed nor answered then gets a 500,
+/// unless the configuration wants silence.
 pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
     if let Some(key) = cx.msg.in_progress.take() {
         crate::proxy::leave_progress(&cx.shared, key);
     }
-    if failed && cx.msg.delayed_error.is_none() {
+    if failed && cx.msg.delayed_error.is_none() && cx.shared.settings.on_error == OnError::Reply {
         cx.msg.delayed_error = Some((500, "Server Internal Error"));
     }
     let error = cx.msg.delayed_error.take();
@@ -238,6 +243,7 @@ pub fn on_timers(cx: &mut Cx, timers: &TimerQueue<Call>, caller: &dyn Caller) {
     for handle in due {
         let mut actions = std::mem::take(&mut cx.actions);
         handle.lock().machine.timer(now, &mut actions);
+        cx.statistics.retransmissions_sent(actions.iter().filter(|action| action.is_send()).count());
         perform(cx, &handle, actions, caller, None);
     }
 }

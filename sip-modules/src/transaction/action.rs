@@ -64,6 +64,16 @@ pub enum Action {
     Finished,
 }
 
+impl Action {
+    /// Whether it sends a message.
+    pub(crate) fn is_send(&self) -> bool {
+        matches!(
+            self,
+            Action::SendReply { .. } | Action::SendRequest { .. } | Action::SendCancel { .. } | Action::SendAck { .. }
+        )
+    }
+}
+
 /// The final reply that RFC 3261 §16.7 step 6 selects among the branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {

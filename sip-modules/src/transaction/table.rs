@@ -11,6 +11,7 @@ use std::{
 
 use foldhash::quality::RandomState as KeyHasher;
 use hashbrown::{HashTable, hash_table::Entry};
+use serde::Serialize;
 
 use super::{
     key::ServerKey,
@@ -67,7 +68,7 @@ pub enum Inserted<T> {
 }
 
 /// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Transactions created.
     pub created: u64,
@@ -154,6 +155,17 @@ impl<T> TransactionTable<T> {
             self.removed.fetch_add(1, Ordering::Relaxed);
         }
         removed
+    }
+
+    /// Counts the transactions that a condition holds for.
+    ///
+    /// Looks at each under its own lock and no other, so it may be slow but holds nobody up; not for every message.
+    pub fn count(&self, mut condition: impl FnMut(&T) -> bool) -> usize {
+        let shards = self.by_number.iter();
+        shards
+            .flat_map(|shard| lock(shard).iter().map(|(_, handle)| handle.clone()).collect::<Vec<Handle<T>>>())
+            .filter(|handle| condition(&handle.lock()))
+            .count()
     }
 
     /// The counters.

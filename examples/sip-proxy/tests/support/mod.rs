@@ -1,8 +1,8 @@
 //! A proxy process and SIP peers for the tests, all on 127.0.0.1 with ports that the system picks.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part")]
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,8 +25,13 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy with two workers and debug output.
     pub fn start(args: &[&str]) -> Proxy {
+        Proxy::start_with(args, &[])
+    }
+
+    /// Starts a proxy with environment variables of its own.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Proxy {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sip-proxy"));
-        command.args(STANDARD).args(args);
+        command.args(STANDARD).args(args).envs(environment.iter().copied());
         Proxy::spawn(command)
     }
 
@@ -87,6 +92,38 @@ impl Proxy {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill can be run").success());
+    }
+
+    /// Asks the HTTP port of a proxy that was started with `--http 0`; returns the answer's status, head and body.
+    pub fn http(&self, path: &str) -> Option<(u16, String, String)> {
+        let log = self.log();
+        let (_, rest) = log.split_once("answering HTTP on ")?;
+        let mut stream = TcpStream::connect(rest.lines().next()?).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: proxy\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, head.to_owned(), body.to_owned()))
+    }
+
+    /// Waits until a page is answered with a status, and returns its body.
+    pub fn expect_page(&self, path: &str, status: u16) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.http(path);
+            match answer {
+                Some((got, _, body)) if got == status => return body,
+                _ => assert!(Instant::now() < deadline, "no {status} from {path} but {answer:?}:\n{}", self.log()),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits for the process to end; returns whether it ended by itself with success.
@@ -196,6 +233,21 @@ impl Phone {
         text.push_str(&format!("To: {to}{tag}\nContact: <sip:phone@{}>\nContent-Length: 0\n\n", self.address));
         let text = text.replace('\n', "\r\n");
         self.socket.send_to(text.as_bytes(), request.source).expect("loopback takes it");
+    }
+
+    /// Asks a user of the proxy for its abilities, outside of any dialog.
+    pub fn options(&self, user: &str) {
+        let (id, me, proxy) = (unique(), self.address, self.proxy);
+        self.send(&format!(
+            "OPTIONS sip:{user}@{proxy} SIP/2.0\n\
+             Via: SIP/2.0/UDP {me};branch=z9hG4bKopt{id};rport\n\
+             Max-Forwards: 70\n\
+             From: <sip:me@{me}>;tag=o{id}\n\
+             To: <sip:{user}@{proxy}>\n\
+             Call-ID: opt-{id}\n\
+             CSeq: 1 OPTIONS\n\
+             Content-Length: 0\n\n"
+        ));
     }
 
     /// Registers an address of record at the proxy.

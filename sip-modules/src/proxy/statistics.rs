@@ -1,0 +1,318 @@
+//! What the workers count and what they are at: each writes its own part without contention, anybody reads the sum.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::message::Method;
+
+/// The methods that are told apart, in the order of [`method_index`]; all others count as the last one, so that no
+/// sender can make up new counters.
+const METHODS: [&str; 15] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "REGISTER",
+    "PRACK",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "INFO",
+    "REFER",
+    "MESSAGE",
+    "UPDATE",
+    "other",
+];
+
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+
+const REASONS: [&str; 5] = ["keep_alive", "truncated", "malformed", "incomplete", "stray_reply"];
+
+/// Why a received datagram went nowhere, without a script having a say in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// Empty lines that keep a NAT's binding open.
+    KeepAlive,
+    /// Longer than the receive buffer.
+    Truncated,
+    /// Not a SIP message.
+    Malformed,
+    /// A message without one of the headers that none may lack.
+    Incomplete,
+    /// A reply to nothing that this proxy has sent.
+    StrayReply,
+}
+
+/// A number that one thread adds to and others read.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owner may, which spares it the atomic addition.
+    fn add(&self, n: u64) {
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of one worker, apart from those of others so that no two cores fight for a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct WorkerStatistics {
+    name: String,
+    requests: [Counter; METHODS.len()],
+    replies_received: [Counter; CLASSES.len()],
+    replies_sent: [Counter; CLASSES.len()],
+    dropped: [Counter; REASONS.len()],
+    retransmissions_received: Counter,
+    retransmissions_sent: Counter,
+    /// When the turn began that the worker is at, in milliseconds of the proxy's clock plus 1; 0 while it waits.
+    busy_since: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl WorkerStatistics {
+    pub(crate) fn request_received(&self, method: Method<'_>) {
+        add(&self.requests, method_index(method));
+    }
+
+    pub(crate) fn reply_received(&self, status: u16) {
+        add(&self.replies_received, class_index(status));
+    }
+
+    pub(crate) fn reply_sent(&self, status: u16) {
+        add(&self.replies_sent, class_index(status));
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        add(&self.dropped, reason as usize);
+    }
+
+    pub(crate) fn retransmission_received(&self) {
+        self.retransmissions_received.add(1);
+    }
+
+    pub(crate) fn retransmissions_sent(&self, count: usize) {
+        self.retransmissions_sent.add(count as u64);
+    }
+
+    /// Notes that the worker begins to work on what it has received; `now` is the proxy's clock.
+    pub(crate) fn begin_turn(&self, now: u64) {
+        self.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Notes that it waits for more.
+    pub(crate) fn end_turn(&self) {
+        self.busy_since.store(0, Ordering::Release);
+    }
+
+    /// Returns when the turn began that the worker is at.
+    fn busy_since(&self) -> Option<u64> {
+        self.busy_since.load(Ordering::Acquire).checked_sub(1)
+    }
+}
+
+/// A worker's hold on its own counters; once it is dropped, the worker counts as ended.
+#[derive(Debug, Default)]
+pub(crate) struct OwnStatistics(Arc<WorkerStatistics>);
+
+impl Deref for OwnStatistics {
+    type Target = WorkerStatistics;
+    fn deref(&self) -> &WorkerStatistics {
+        &self.0
+    }
+}
+
+impl Drop for OwnStatistics {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+/// The counters of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Statistics {
+    workers: Mutex<Vec<Arc<WorkerStatistics>>>,
+}
+
+impl Statistics {
+    /// Adds a worker.
+    pub(crate) fn join(&self, name: &str) -> OwnStatistics {
+        let worker = Arc::new(WorkerStatistics { name: name.to_owned(), ..WorkerStatistics::default() });
+        lock(&self.workers).push(worker.clone());
+        OwnStatistics(worker)
+    }
+
+    /// Returns whether a worker is still at a turn that began before `time`.
+    pub(crate) fn any_busy_since_before(&self, time: u64) -> bool {
+        lock(&self.workers).iter().any(|worker| worker.busy_since().is_some_and(|since| since < time))
+    }
+
+    /// Returns what each worker is at; one that is at the same turn for longer than `patience` milliseconds is stuck.
+    pub(crate) fn workers(&self, now: u64, patience: u64) -> Vec<WorkerHealth> {
+        let health = |worker: &Arc<WorkerStatistics>| {
+            let busy_ms = worker.busy_since().map_or(0, |since| now.saturating_sub(since));
+            let state = if worker.ended.load(Ordering::Acquire) {
+                WorkerState::Ended
+            } else if busy_ms > patience {
+                WorkerState::Stuck
+            } else {
+                WorkerState::Working
+            };
+            WorkerHealth { name: worker.name.clone(), state, busy_ms }
+        };
+        lock(&self.workers).iter().map(health).collect()
+    }
+
+    /// Returns the sums.
+    pub(crate) fn sum(&self) -> Counts {
+        let mut counts = Counts::default();
+        for worker in &*lock(&self.workers) {
+            collect(&mut counts.requests_received, &METHODS, &worker.requests);
+            collect(&mut counts.replies_received, &CLASSES, &worker.replies_received);
+            collect(&mut counts.replies_sent, &CLASSES, &worker.replies_sent);
+            collect(&mut counts.datagrams_dropped, &REASONS, &worker.dropped);
+            *counts.retransmissions.entry("received").or_default() += worker.retransmissions_received.get();
+            *counts.retransmissions.entry("sent").or_default() += worker.retransmissions_sent.get();
+        }
+        counts
+    }
+}
+
+/// What all workers have counted since the start, by what each number is told apart by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) requests_received: BTreeMap<&'static str, u64>,
+    pub(crate) replies_received: BTreeMap<&'static str, u64>,
+    pub(crate) replies_sent: BTreeMap<&'static str, u64>,
+    pub(crate) datagrams_dropped: BTreeMap<&'static str, u64>,
+    pub(crate) retransmissions: BTreeMap<&'static str, u64>,
+}
+
+/// How a worker is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkerHealth {
+    /// Its name: worker and listener, from 0.
+    pub name: String,
+    /// Whether it works.
+    pub state: WorkerState,
+    /// The milliseconds that it is at the same turn; 0 while it waits.
+    pub busy_ms: u64,
+}
+
+/// Whether a worker works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It waits for messages or works on some.
+    Working,
+    /// It is at the same turn for too long.
+    Stuck,
+    /// Its thread is over.
+    Ended,
+}
+
+fn add(counters: &[Counter], index: usize) {
+    if let Some(counter) = counters.get(index) {
+        counter.add(1);
+    }
+}
+
+fn collect(into: &mut BTreeMap<&'static str, u64>, names: &[&'static str], counters: &[Counter]) {
+    for (&name, counter) in names.iter().zip(counters) {
+        *into.entry(name).or_default() += counter.get();
+    }
+}
+
+fn method_index(method: Method<'_>) -> usize {
+    match method {
+        Method::Invite => 0,
+        Method::Ack => 1,
+        Method::Bye => 2,
+        Method::Cancel => 3,
+        Method::Options => 4,
+        Method::Register => 5,
+        Method::Prack => 6,
+        Method::Subscribe => 7,
+        Method::Notify => 8,
+        Method::Publish => 9,
+        Method::Info => 10,
+        Method::Refer => 11,
+        Method::Message => 12,
+        Method::Update => 13,
+        Method::Other(_) => 14,
+    }
+}
+
+/// A status outside of 100 to 699 counts nowhere.
+fn class_index(status: u16) -> usize {
+    usize::from(status / 100).wrapping_sub(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_counts_under_its_own_name_and_unknown_ones_under_one() {
+        let statistics = Statistics::default();
+        let worker = statistics.join("0.0");
+        let known = METHODS.iter().filter(|name| **name != "other");
+        for name in known.clone() {
+            worker.request_received(Method::from_bytes(name.as_bytes()));
+        }
+        for name in ["invite", "FOO", "other", ""] {
+            worker.request_received(Method::from_bytes(name.as_bytes()));
+        }
+        let expected = known.map(|&name| (name, 1)).chain([("other", 4)]).collect();
+        assert_eq!(statistics.sum().requests_received, expected);
+    }
+
+    #[test]
+    fn the_counters_of_all_workers_are_added_also_of_those_that_have_ended() {
+        let statistics = Statistics::default();
+        let (one, two) = (statistics.join("0.0"), statistics.join("1.0"));
+        for (worker, status) in [(&one, 100), (&two, 199), (&two, 200), (&one, 699), (&one, 99), (&two, 700)] {
+            worker.reply_sent(status);
+        }
+        one.dropped(DropReason::StrayReply);
+        drop(two);
+        let counts = statistics.sum();
+        let replies: Vec<_> = counts.replies_sent.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(replies, [("1xx", 2), ("2xx", 1), ("6xx", 1)]);
+        assert_eq!(counts.datagrams_dropped["stray_reply"], 1);
+    }
+
+    #[test]
+    fn a_worker_is_stuck_once_its_turn_takes_longer_than_the_patience() {
+        let statistics = Statistics::default();
+        let worker = statistics.join("0.0");
+        let state = |now| statistics.workers(now, 100).pop().map(|worker| worker.state);
+        assert_eq!(state(1000), Some(WorkerState::Working), "it waits");
+        worker.begin_turn(1000);
+        assert_eq!((state(1100), state(1101)), (Some(WorkerState::Working), Some(WorkerState::Stuck)));
+        assert!(statistics.any_busy_since_before(1001) && !statistics.any_busy_since_before(1000));
+        worker.end_turn();
+        assert_eq!(state(9000), Some(WorkerState::Working));
+        drop(worker);
+        assert_eq!(state(9000), Some(WorkerState::Ended));
+    }
+
+    #[test]
+    fn two_workers_share_no_cache_line() {
+        assert!(align_of::<WorkerStatistics>() >= 128);
+    }
+}
