@@ -69,10 +69,10 @@ impl SaveRules {
     }
 }
 
-/// One minute to one hour, one hour by default, any number of contacts.
+/// One minute to one hour, one hour by default, a hundred contacts.
 impl Default for SaveRules {
     fn default() -> Self {
-        Self { min_expires: 60, max_expires: 3600, default_expires: 3600, max_contacts: 0 }
+        Self { min_expires: 60, max_expires: 3600, default_expires: 3600, max_contacts: 100 }
     }
 }
 
@@ -122,7 +122,7 @@ pub enum SaveError {
     /// `*` stands beside other contacts.
     #[error("* used in contact and more than one contact")]
     StarWithOthers,
-    /// The address of record would have more contacts than the rules allow.
+    /// The address of record would have more contacts than the rules allow, or the request names too many at once.
     #[error("Too many registered contacts")]
     TooManyContacts,
 }
@@ -137,6 +137,9 @@ impl SaveError {
     }
 }
 
+/// How many contacts one request may name: each is compared with all that are bound, while others wait for the table.
+const MAX_NAMED: usize = 100;
+
 /// What the contacts become; `None` when nothing changes.
 pub(super) struct Change {
     pub(super) kind: SaveKind,
@@ -147,6 +150,9 @@ pub(super) struct Change {
 pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>) -> Result<Change, SaveError> {
     if request.contacts.is_empty() {
         return Ok(Change { kind: SaveKind::Query, contacts: None });
+    }
+    if request.contacts.len() > MAX_NAMED {
+        return Err(SaveError::TooManyContacts);
     }
     let now = request.now;
     let live = || current.iter().filter(|contact| !contact.is_expired(now));

@@ -222,7 +222,7 @@ fn params(module: Module, name: &str) -> Module {
             .param(Param::int("default_expires", 1, 31_536_000).default_int(3600).doc("Seconds."))
             .param(Param::int("min_expires", 0, 31_536_000).default_int(60).doc("Seconds."))
             .param(Param::int("max_expires", 0, 31_536_000).default_int(3600).doc("Seconds; 0 for no limit."))
-            .param(Param::int("max_contacts", 0, 10_000).default_int(0).doc("Per address; 0 for no limit."))
+            .param(Param::int("max_contacts", 0, 10_000).default_int(100).doc("Per address; 0 for no limit."))
             .param(Param::bool("method_filtering").default_bool(false).doc("Obey the methods a contact announces."))
             .param(Param::bool("case_sensitive").default_bool(false).doc("Compare users with regard to case."))
             .param(Param::bool("append_branches").default_bool(true).doc("Look-up gives all contacts, not one.")),
