@@ -3,6 +3,7 @@
 mod configuration;
 mod context;
 mod destination;
+mod harness;
 mod identity;
 mod outbox;
 mod reply;
@@ -15,6 +16,7 @@ mod worker;
 pub use configuration::{Configuration, EngineNames, schema};
 pub use context::{Armed, Cx, ExtraBranch, MessageState, RecordRoute, Route};
 pub use destination::{DestinationError, destination};
+pub use harness::Harness;
 pub use identity::{Identity, Listener};
 pub use outbox::Outbox;
 pub use reply::{ReplyError, reply_destination, send_stateless};
