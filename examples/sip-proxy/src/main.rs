@@ -5,8 +5,6 @@
 
 mod ask;
 mod cli;
-mod defaults;
-mod route;
 mod start;
 mod triggers;
 mod watch;

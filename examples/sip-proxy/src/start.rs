@@ -9,11 +9,12 @@ use kemi::{Engine, Program, Registry, Source};
 use sip_modules::config::{self, Address, Defines, Protocol};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Routes, Server, Setup, schema};
 use sip_modules::rpc::{RpcServer, proxy_methods};
+use sip_proxy::{defaults, route};
 
+use crate::ask;
 use crate::cli::{Cli, Command};
 use crate::triggers::Triggers;
 use crate::watch::Watch;
-use crate::{ask, defaults, route};
 
 /// What is asked of the system for each socket; it may give less. A worker that is busy for some milliseconds then loses
 /// nothing.
