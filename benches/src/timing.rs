@@ -60,6 +60,16 @@ pub fn in_turns(contestants: &mut [Contestant<'_>], rounds: u32, repetitions: u6
     least
 }
 
+/// Returns criterion with short measurements: there are many, and the tables come from [`in_turns`].
+#[must_use]
+pub fn criterion() -> criterion::Criterion {
+    criterion::Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .configure_from_args()
+}
+
 /// Returns the geometric mean; 1 of nothing.
 #[must_use]
 pub fn geometric_mean(values: impl IntoIterator<Item = f64>) -> f64 {
