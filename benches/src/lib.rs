@@ -9,6 +9,7 @@ pub mod micro;
 pub mod natives;
 pub mod ours;
 pub mod questions;
+pub mod route;
 pub mod scripts;
 pub mod timing;
 
