@@ -127,6 +127,7 @@ macro_rules! integers {
                 }
             }
 
+            #[inline]
             fn from_raw(raw: &i64) -> Result<Self, Mismatch> {
                 <$int>::try_from(*raw).map_err(|_| Mismatch::of(expected_int($min, $max), &Arg::Int(*raw)))
             }
@@ -136,6 +137,7 @@ macro_rules! integers {
             const RETURNS: Type = Type::Int { min: $min, max: $max };
             type Raw = i64;
 
+            #[inline]
             fn into_raw(self) -> Result<i64, Box<Fault>> {
                 i64::try_from(self).map_err(|_| {
                     ScriptError::new(ErrorCode::NativeError, format!("result {self} does not fit 64 signed bits")).into()
@@ -176,6 +178,7 @@ impl<'a> FromArg<'a> for bool {
         }
     }
 
+    #[inline]
     fn from_raw(raw: &bool) -> Result<Self, Mismatch> {
         Ok(*raw)
     }
@@ -195,6 +198,7 @@ macro_rules! floats {
                 }
             }
 
+            #[inline]
             fn from_raw(raw: &f64) -> Result<Self, Mismatch> {
                 Ok(*raw as $float)
             }
@@ -215,12 +219,26 @@ impl<'a> FromArg<'a> for &'a [u8] {
         }
     }
 
+    #[inline]
     fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
         Ok(raw.bytes())
     }
 }
 
+#[inline]
 fn utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
+    // Most arguments are short names, for which this is faster than the decoder.
+    if bytes.len() <= SHORT && bytes.iter().fold(0, |all, byte| all | byte) < 0x80 {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    checked_utf8(bytes)
+}
+
+/// Up to which length a string is looked at byte by byte.
+const SHORT: usize = 16;
+
+fn checked_utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
     std::str::from_utf8(bytes).map_err(|error| Mismatch {
         expected: "a string of valid UTF-8".to_owned(),
         got: format!("a string of {} bytes, invalid at byte {}", bytes.len(), error.valid_up_to()),
@@ -239,8 +257,9 @@ impl<'a> FromArg<'a> for &'a str {
         }
     }
 
+    #[inline]
     fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
-        utf8(raw.bytes())
+        raw.known_text().map_or_else(|| utf8(raw.bytes()), Ok)
     }
 }
 
@@ -289,6 +308,7 @@ impl<'a> FromArg<'a> for String {
         <&str>::from_arg(arg).map(str::to_owned)
     }
 
+    #[inline]
     fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
         <&str>::from_raw(raw).map(str::to_owned)
     }
@@ -302,6 +322,7 @@ impl<'a> FromArg<'a> for ByteString {
         <&[u8]>::from_arg(arg).map(ByteString::from)
     }
 
+    #[inline]
     fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
         Ok(raw.bytes().into())
     }
@@ -312,6 +333,7 @@ macro_rules! generic_only {
     () => {
         type Raw = Ret;
 
+        #[inline]
         fn from_raw(raw: &'a Ret) -> Result<Self, Mismatch> {
             Self::from_arg(&raw.as_arg())
         }
@@ -386,6 +408,7 @@ impl<'a, T: FromArg<'a>> FromArg<'a> for Option<T> {
 impl IntoRet for () {
     const RETURNS: Type = Type::Nil;
     type Raw = ();
+    #[inline]
     fn into_raw(self) -> Result<(), Box<Fault>> {
         Ok(())
     }
@@ -394,6 +417,7 @@ impl IntoRet for () {
 impl IntoRet for bool {
     const RETURNS: Type = Type::Bool;
     type Raw = bool;
+    #[inline]
     fn into_raw(self) -> Result<bool, Box<Fault>> {
         Ok(self)
     }
@@ -404,6 +428,7 @@ macro_rules! float_results {
         impl IntoRet for $float {
             const RETURNS: Type = Type::Float;
             type Raw = f64;
+            #[inline]
             fn into_raw(self) -> Result<f64, Box<Fault>> {
                 Ok(self.into())
             }
@@ -415,6 +440,7 @@ float_results! { f32 f64 }
 impl IntoRet for &[u8] {
     const RETURNS: Type = Type::Bytes;
     type Raw = RawOut;
+    #[inline]
     fn into_raw(self) -> Result<RawOut, Box<Fault>> {
         Ok(RawOut::new(self))
     }
@@ -423,6 +449,7 @@ impl IntoRet for &[u8] {
 impl IntoRet for &str {
     const RETURNS: Type = Type::Str;
     type Raw = RawOut;
+    #[inline]
     fn into_raw(self) -> Result<RawOut, Box<Fault>> {
         Ok(RawOut::new(self.as_bytes()))
     }
@@ -434,6 +461,7 @@ macro_rules! owned_results {
         impl<$($gen)*> IntoRet for $ty {
             const RETURNS: Type = $type;
             type Raw = Ret;
+            #[inline]
             fn into_raw(self) -> Result<Ret, Box<Fault>> {
                 self.into_value().map(Ret::Value)
             }
@@ -451,6 +479,7 @@ owned_results! {
 impl<T: IntoRet> IntoRet for Option<T> {
     const RETURNS: Type = Type::Option(&T::RETURNS);
     type Raw = Ret;
+    #[inline]
     fn into_raw(self) -> Result<Ret, Box<Fault>> {
         match self {
             Some(inner) => Ok(inner.into_raw()?.into_ret()),
@@ -462,6 +491,7 @@ impl<T: IntoRet> IntoRet for Option<T> {
 impl<T: IntoRet, E: IntoFault> IntoRet for Result<T, E> {
     const RETURNS: Type = T::RETURNS;
     type Raw = T::Raw;
+    #[inline]
     fn into_raw(self) -> Result<T::Raw, Box<Fault>> {
         match self {
             Ok(value) => value.into_raw(),
@@ -473,6 +503,7 @@ impl<T: IntoRet, E: IntoFault> IntoRet for Result<T, E> {
 impl IntoRet for Out<'_> {
     const RETURNS: Type = Type::Any;
     type Raw = Ret;
+    #[inline]
     fn into_raw(self) -> Result<Ret, Box<Fault>> {
         Ok(match self {
             Out::Nil => Ret::Nil,
@@ -490,6 +521,7 @@ macro_rules! tuples {
         impl<$($name: IntoValue),+> IntoRet for ($($name,)+) {
             const RETURNS: Type = Type::Tuple(&[$($name::ELEMENT),+]);
             type Raw = Ret;
+            #[inline]
             fn into_raw(self) -> Result<Ret, Box<Fault>> {
                 #[allow(non_snake_case)]
                 let ($($name,)+) = self;

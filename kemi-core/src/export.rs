@@ -281,27 +281,49 @@ pub enum Out<'c> {
 #[derive(Debug)]
 pub struct RawBytes {
     pointer: *const u8,
+    /// The length, with [`TEXT`](Self::TEXT) set if the bytes are known to be UTF-8: two words pass in registers.
     length: usize,
 }
 
 impl RawBytes {
+    /// No slice is so long that its length needs this bit.
+    const TEXT: usize = 1 << (usize::BITS - 1);
+
     /// Wraps bytes on the interpreter's own stack.
     ///
     /// # Safety
     /// The bytes stay alive and unchanged as long as this value.
     #[must_use]
     pub unsafe fn new(pointer: *const u8, length: usize) -> RawBytes {
-        RawBytes { pointer, length }
+        RawBytes { pointer, length: length & !Self::TEXT }
+    }
+
+    /// Wraps text on the interpreter's own stack, which needs no check any more.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new), and the bytes are UTF-8.
+    #[must_use]
+    pub unsafe fn text(pointer: *const u8, length: usize) -> RawBytes {
+        RawBytes { pointer, length: length | Self::TEXT }
     }
 
     /// Returns the bytes.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        if self.length == 0 {
+        let length = self.length & !Self::TEXT;
+        if length == 0 {
             return &[];
         }
         // SAFETY: `new` demands that the bytes outlive this value, and the result borrows this value.
-        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
+        unsafe { std::slice::from_raw_parts(self.pointer, length) }
+    }
+
+    /// Returns the text if it is known to be such.
+    #[inline]
+    pub(crate) fn known_text(&self) -> Option<&str> {
+        // SAFETY: only `text` sets the bit, and its caller vouches for the bytes.
+        (self.length & Self::TEXT != 0).then(|| unsafe { std::str::from_utf8_unchecked(self.bytes()) })
     }
 }
 
@@ -344,9 +366,16 @@ mod sealed {
 }
 
 /// A parameter as a typed trampoline passes it.
-pub trait RawArg: sealed::Sealed {
+pub trait RawArg: sealed::Sealed + Sized {
     /// Its letter in a shape.
     const KIND: Kind;
+
+    /// Takes it from an argument that is exactly of this type.
+    ///
+    /// # Safety
+    /// What the argument borrows lives as long as the result is used.
+    #[doc(hidden)]
+    unsafe fn from_exact(arg: &Arg<'_>) -> Option<Self>;
 }
 
 /// A result as a typed trampoline receives it.
@@ -358,18 +387,28 @@ pub trait RawRet: sealed::Sealed {
 }
 
 macro_rules! raw {
-    ($($ty:ty, $kind:ident;)*) => {$(
+    ($($ty:ty, $kind:ident, $arg:pat => $raw:expr;)*) => {$(
         impl RawArg for $ty {
             const KIND: Kind = Kind::$kind;
+
+            #[inline]
+            unsafe fn from_exact(arg: &Arg<'_>) -> Option<$ty> {
+                match *arg {
+                    $arg => Some($raw),
+                    _ => None,
+                }
+            }
         }
     )*};
 }
 raw! {
-    bool, Bool;
-    i64, Int;
-    f64, Float;
-    RawBytes, Bytes;
-    Ret, Any;
+    bool, Bool, Arg::Bool(b) => b;
+    i64, Int, Arg::Int(i) => i;
+    f64, Float, Arg::Float(x) => x;
+    // SAFETY: as the caller's.
+    RawBytes, Bytes, Arg::Str(s) => unsafe { RawBytes::new(s.as_ptr(), s.len()) };
+    // No parameter is passed in this form.
+    Ret, Any, Arg::Nil => Ret::Nil;
 }
 
 macro_rules! raw_ret {
@@ -423,6 +462,19 @@ impl Shape {
     pub const fn code(self) -> u32 {
         self.0
     }
+
+    /// Returns the parameters' kinds in order.
+    pub fn params(self) -> impl ExactSizeIterator<Item = Kind> {
+        let kind = move |i| match self.0 >> (6 + 3 * i) & 7 {
+            0 => Kind::Nil,
+            1 => Kind::Bool,
+            2 => Kind::Int,
+            3 => Kind::Float,
+            4 => Kind::Bytes,
+            _ => Kind::Any,
+        };
+        (0..self.0 >> 3 & 7).map(kind)
+    }
 }
 
 impl fmt::Debug for Shape {
@@ -442,13 +494,33 @@ impl fmt::Debug for Shape {
 pub struct Typed {
     shape: Shape,
     function: unsafe fn(),
+    spread: Spread,
 }
+
+/// Calls a typed entry, given first, with a list of arguments; `None` if they do not fit.
+type Spread = unsafe fn(unsafe fn(), *mut (), &[Arg<'_>]) -> Option<Result<Ret, Box<Fault>>>;
 
 impl Typed {
     /// Returns the shape.
     #[must_use]
     pub const fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Calls the function with a list of arguments: for shapes that an engine has no trampoline of its own for.
+    ///
+    /// # Errors
+    /// What the function came to, or that the arguments are not exactly what the shape says.
+    ///
+    /// # Safety
+    /// As the calls with single arguments demand of the context, and what the arguments borrow outlives the result.
+    pub unsafe fn call(self, context: *mut (), args: &[Arg<'_>]) -> Result<Ret, Box<Fault>> {
+        // SAFETY: `spread` was made for the function's own type; the rest is the caller's.
+        let result = unsafe { (self.spread)(self.function, context, args) };
+        result.unwrap_or_else(|| {
+            let message = format!("the engine passes what does not fit {:?}", self.shape);
+            Err(ScriptError::new(ErrorCode::BadArgument, message).into())
+        })
     }
 }
 
@@ -459,7 +531,22 @@ impl fmt::Debug for Typed {
 }
 
 macro_rules! typed {
-    ($($new:ident $call:ident ($($arg:ident : $ty:ident),*);)*) => {$(
+    ($($new:ident $call:ident $spread:ident ($($arg:ident : $ty:ident),*);)*) => {$(
+        /// # Safety
+        /// The function has this type; the rest as [`Typed::call`].
+        unsafe fn $spread<$($ty: RawArg,)* R: RawRet>(
+            function: unsafe fn(), context: *mut (), args: &[Arg<'_>]
+        ) -> Option<Result<Ret, Box<Fault>>> {
+            let [$($arg),*] = args else { return None };
+            // SAFETY: the caller vouches for what the arguments borrow.
+            $(let $arg = unsafe { $ty::from_exact($arg) }?;)*
+            // SAFETY: as in the call with single arguments.
+            let function = unsafe {
+                std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> Result<R, Box<Fault>>>(function)
+            };
+            Some(function(context $(, $arg)*).map(R::into_ret))
+        }
+
         impl Typed {
             /// Wraps a function of this many parameters after the context.
             ///
@@ -473,7 +560,7 @@ macro_rules! typed {
                 let function = unsafe {
                     std::mem::transmute::<fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>, unsafe fn()>(function)
                 };
-                Typed { shape: Shape::of(&[$($ty::KIND),*], R::KIND), function }
+                Typed { shape: Shape::of(&[$($ty::KIND),*], R::KIND), function, spread: $spread::<$($ty,)* R> }
             }
 
             /// Calls a function of this many parameters after the context.
@@ -498,13 +585,13 @@ macro_rules! typed {
     )*};
 }
 typed! {
-    new0 call0 ();
-    new1 call1 (a: A);
-    new2 call2 (a: A, b: B);
-    new3 call3 (a: A, b: B, c: D);
-    new4 call4 (a: A, b: B, c: D, d: E);
-    new5 call5 (a: A, b: B, c: D, d: E, e: F);
-    new6 call6 (a: A, b: B, c: D, d: E, e: F, f: G);
+    new0 call0 spread0 ();
+    new1 call1 spread1 (a: A);
+    new2 call2 spread2 (a: A, b: B);
+    new3 call3 spread3 (a: A, b: B, c: D);
+    new4 call4 spread4 (a: A, b: B, c: D, d: E);
+    new5 call5 spread5 (a: A, b: B, c: D, d: E, e: F);
+    new6 call6 spread6 (a: A, b: B, c: D, d: E, e: F, f: G);
 }
 
 #[cfg(test)]
@@ -544,5 +631,32 @@ mod tests {
         // SAFETY: `add` has this shape, and `cx` is its context.
         let sum: i64 = unsafe { typed.call2((&raw mut cx).cast(), 39, text) }.unwrap();
         assert_eq!((sum, cx), (42, 2));
+        let args = [Arg::Int(40), Arg::Str(b"ab")];
+        // SAFETY: as above.
+        let sum = unsafe { typed.call((&raw mut cx).cast(), &args) };
+        assert!(matches!(sum, Ok(Ret::Int(42))), "{sum:?}");
+        // SAFETY: as above.
+        let refused = unsafe { typed.call((&raw mut cx).cast(), &args[..1]) };
+        assert!(matches!(refused.as_deref(), Err(Fault::Error(_))), "{refused:?}");
+        assert_eq!(cx, 3);
+    }
+
+    #[test]
+    fn a_shape_tells_its_parameters() {
+        let kinds = [Kind::Bytes, Kind::Int, Kind::Bool, Kind::Float, Kind::Bytes, Kind::Int];
+        for count in 0..=kinds.len() {
+            assert!(Shape::of(&kinds[..count], Kind::Any).params().eq(kinds[..count].iter().copied()));
+        }
+    }
+
+    #[test]
+    fn text_that_is_known_to_be_such_keeps_its_bytes() {
+        // SAFETY: static text.
+        let (text, empty) = unsafe { (RawBytes::text("grüß".as_ptr(), 6), RawBytes::text("".as_ptr(), 0)) };
+        assert_eq!((text.bytes(), text.known_text()), ("grüß".as_bytes(), Some("grüß")));
+        assert_eq!((empty.bytes(), empty.known_text()), (&b""[..], Some("")));
+        // SAFETY: as above.
+        let unknown = unsafe { RawBytes::new("grüß".as_ptr(), 6) };
+        assert_eq!((unknown.bytes(), unknown.known_text()), ("grüß".as_bytes(), None));
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::{Arg, Export, Fault, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Type, Typed, Value};
+use kemi_core::{Arg, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Type, Typed, Value};
 use mlua::ffi;
 
 use crate::ending;
@@ -27,7 +27,7 @@ impl Bound {
 
     /// Chooses the C function for the export.
     pub(crate) fn function(&self) -> ffi::lua_CFunction {
-        self.typed.and_then(|typed| by_shape(typed.shape())).unwrap_or(generic)
+        self.typed.map_or(generic, |typed| by_shape(typed.shape()).unwrap_or(listed))
     }
 
     fn core(&self) -> &Core {
@@ -279,6 +279,55 @@ unsafe fn settled(l: State, bound: &Bound, fault: Box<Fault>) -> c_int {
             Err(fault) => raise(l, core, fault),
         }
     }
+}
+
+/// Calls an export by its typed entry, whatever the shape.
+unsafe extern "C-unwind" fn listed(l: State) -> c_int {
+    // SAFETY: Lua calls an export's closure. The arguments stay on the stack during the call; then this frame owns
+    // only what it passes on.
+    unsafe {
+        let bound = bound(l);
+        let mut list = [Arg::Nil; Shape::MAX_PARAMS];
+        let count = usize::try_from(ffi::lua_gettop(l)).unwrap_or(usize::MAX);
+        if let Some(typed) = bound.typed
+            && let Some(args) = list.get_mut(..count)
+            && exact(l, typed.shape(), args)
+        {
+            return match bound.core().runtime.typed(
+                bound.export(),
+                || errors::place(l),
+                |context| typed.call(context, args),
+            ) {
+                Ok(result) => result.push(l, bound),
+                Err(fault) => settled(l, bound, fault),
+            };
+        }
+        generic(l)
+    }
+}
+
+/// Reads all arguments, if they are exactly what the shape says.
+///
+/// # Safety
+/// Called in an export's closure; the arguments are used only while they are on the stack.
+unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
+    let kinds = shape.params();
+    kinds.len() == args.len()
+        && kinds.zip(args).zip(1..).all(|((kind, slot), index)| {
+            // SAFETY: as the caller's; a string is not converted.
+            let arg = unsafe {
+                match kind {
+                    Kind::Int => i64::read(l, index).map(Arg::Int),
+                    Kind::Bool => bool::read(l, index).map(Arg::Bool),
+                    Kind::Float => values::float(l, index).map(Arg::Float),
+                    Kind::Bytes if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
+                        Some(Arg::Str(values::string(l, index)))
+                    }
+                    Kind::Bytes | Kind::Nil | Kind::Any => None,
+                }
+            };
+            arg.map(|arg| *slot = arg).is_some()
+        })
 }
 
 /// Calls any export.

@@ -61,6 +61,19 @@ pub(crate) unsafe fn integer(l: State, index: c_int) -> Option<i64> {
     }
 }
 
+/// Reads a float; an integer is none.
+///
+/// # Safety
+/// The index is valid.
+pub(crate) unsafe fn float(l: State, index: c_int) -> Option<f64> {
+    // SAFETY: neither call raises.
+    unsafe {
+        let float =
+            ffi::lua_type(l, index) == ffi::LUA_TNUMBER && (cfg!(feature = "luajit") || integer(l, index).is_none());
+        float.then(|| ffi::lua_tonumber(l, index))
+    }
+}
+
 /// # Safety
 /// The index holds a number.
 unsafe fn number<'a>(l: State, index: c_int, wanted: Option<Type>) -> Arg<'a> {
@@ -115,7 +128,13 @@ pub(crate) unsafe fn string<'a>(l: State, index: c_int) -> &'a [u8] {
 ///
 /// # Safety
 /// The index is valid and not relative to the top.
+#[inline]
 pub(crate) unsafe fn read(l: State, index: c_int, wanted: Option<Type>) -> Result<Value, ScriptError> {
+    // What most callbacks return.
+    // SAFETY: it does not raise.
+    if unsafe { ffi::lua_type(l, index) } == ffi::LUA_TNIL {
+        return Ok(Value::Nil);
+    }
     let mut room = MAX_ELEMENTS;
     // SAFETY: as the caller's.
     unsafe { convert(l, index, wanted, MAX_VALUE_DEPTH, &mut room) }

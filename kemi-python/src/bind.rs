@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use kemi_core::{Export, RegistryData, Typed};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyCapsule, PyDict, PyModule, PyTuple};
+use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::fault;
 use crate::interpreter::Inner;
@@ -67,13 +67,14 @@ fn thread() -> u64 {
     NUMBER.get()
 }
 
-/// What a function in Python holds: its export, and the way to its instance.
+/// What a function in Python has as its `self`: its export, and the way to its instance.
 ///
 /// It owns the definition that the function object points to, and Python frees it after the function.
+#[pyclass(frozen, name = "Export", module = "kemi")]
 pub(crate) struct Record {
     pub(crate) link: Arc<Link>,
     pub(crate) registry: Arc<RegistryData>,
-    pub(crate) index: u32,
+    pub(crate) export: Export,
     pub(crate) typed: Option<Typed>,
     _name: CString,
     _doc: CString,
@@ -82,25 +83,8 @@ pub(crate) struct Record {
 
 // SAFETY: the pointers in `method` lead to static functions and to the record's own strings, which never change.
 unsafe impl Send for Record {}
-
-impl Record {
-    const NAME: &'static std::ffi::CStr = c"kemi.export";
-
-    /// Returns the record of a function object.
-    ///
-    /// # Safety
-    /// `object` is null or a live Python object; the record is used only as long as it lives.
-    pub(crate) unsafe fn of<'a>(object: *mut ffi::PyObject) -> Option<&'a Record> {
-        // SAFETY: any object may be asked; the name tells our capsules from others.
-        let record = unsafe { ffi::PyCapsule_GetPointer(object, Record::NAME.as_ptr()) };
-        // SAFETY: a capsule of this name holds a boxed record, see `function`.
-        unsafe { record.cast::<Record>().as_ref() }
-    }
-
-    pub(crate) fn export(&self) -> Option<&Export> {
-        self.registry.exports().get(self.index as usize)
-    }
-}
+// SAFETY: as above; nothing in a record changes but the link's target, which is atomic.
+unsafe impl Sync for Record {}
 
 /// Builds the module tree of one instance.
 ///
@@ -142,10 +126,7 @@ fn function<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let def = export.def;
     let typed = def.typed.filter(|_| def.deprecated.is_none());
-    let (typed, entry) = match typed.and_then(|typed| Some((typed, trampoline::of_shape(typed.shape())?))) {
-        Some((typed, entry)) => (Some(typed), entry),
-        None => (None, trampoline::GENERIC),
-    };
+    let entry = typed.map_or(trampoline::GENERIC, |typed| trampoline::of_shape(typed.shape()));
     let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
     let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
     let name = CString::new(def.name)?;
@@ -157,17 +138,12 @@ fn function<'py>(
         ml_doc: doc.as_ptr(),
     };
     let (registry, link) = (registry.clone(), link.clone());
-    let record = Record { link, registry, index: export.index, typed, _name: name, _doc: doc, method };
-    let capsule = PyCapsule::new_with_value(py, record, Record::NAME)?;
-    // SAFETY: the capsule is alive and holds a record. The function object gets the definition inside it and keeps
-    // the capsule, its `self`, until it has no more use for the definition. The result is a new reference or null.
-    unsafe {
-        let Some(record) = Record::of(capsule.as_ptr()) else {
-            return Err(PyErr::fetch(py));
-        };
-        let method = (&raw const record.method).cast_mut();
-        Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, capsule.as_ptr(), ptr::null_mut()))
-    }
+    let record = Record { link, registry, export: export.clone(), typed, _name: name, _doc: doc, method };
+    let record = Bound::new(py, record)?;
+    let method = (&raw const record.get().method).cast_mut();
+    // SAFETY: the function object gets the definition inside the record, which does not move, and keeps the record, its
+    // `self`, until it has no more use for the definition. The result is a new reference or null.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, record.as_ptr(), ptr::null_mut())) }
 }
 
 /// Makes the function that turns an unknown name into the exception to raise.

@@ -104,7 +104,7 @@ impl<'a, 'py> Guard<'a, 'py> {
     }
 
     fn enter(py: Python<'py>, inner: Option<&'a Inner>) -> Guard<'a, 'py> {
-        let pending = PyErr::take(py);
+        let pending = if PyErr::occurred(py) { PyErr::take(py) } else { None };
         let around = CURRENT.get();
         let same = ptr::eq(around, inner.map_or(ptr::null(), ptr::from_ref));
         let mut held = (false, false);

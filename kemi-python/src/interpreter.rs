@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::mem::ManuallyDrop;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use kemi_core::{
     Arg, CallbackId, Control, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source, Value, nearest,
 };
 use pyo3::exceptions::PySystemExit;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 
@@ -18,6 +20,9 @@ use crate::bind::{self, Link};
 use crate::ending::Guard;
 use crate::prelude::Prelude;
 use crate::{fault, memory, value};
+
+/// Up to how many arguments, the message included, are passed without a tuple.
+const FEW: usize = 8;
 
 /// The owner of a loaded script; unloads it.
 pub(crate) struct Loaded(ManuallyDrop<Rc<Inner>>);
@@ -235,9 +240,23 @@ impl Inner {
         if message.is_none() && args.is_empty() {
             return function.call0();
         }
-        let args = args.iter().map(|arg| value::from_arg(py, arg));
-        let args = message.map(Ok).into_iter().chain(args).collect::<PyResult<Vec<_>>>()?;
-        function.call1(PyTuple::new(py, args)?)
+        let objects = message.map(Ok).into_iter().chain(args.iter().map(|arg| value::from_arg(py, arg)));
+        if args.len() >= FEW {
+            return function.call1(PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)?);
+        }
+        let mut few = [const { None }; FEW];
+        let mut pointers = [ptr::null_mut(); FEW];
+        let mut count = 0;
+        for (object, (slot, pointer)) in objects.zip(few.iter_mut().zip(&mut pointers)) {
+            *pointer = slot.insert(object?).as_ptr();
+            count += 1;
+        }
+        // SAFETY: so many pointers are to objects that `few` keeps; the result is a new reference or null with an
+        // exception.
+        unsafe {
+            let result = ffi::PyObject_Vectorcall(function.as_ptr(), pointers.as_ptr(), count, ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, result)
+        }
     }
 
     /// Puts the root object back into the global scope if the script has replaced it.
@@ -298,6 +317,8 @@ impl Inner {
     fn finish(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Result<Value, ScriptError> {
         match result {
             _ if self.runtime.ending().is_some() => Ok(Value::Nil),
+            // What most callbacks return.
+            Ok(result) if result.is_none() => Ok(Value::Nil),
             Ok(result) => value::value(&result, 0).map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 
-use kemi_core::{Export, Fault, Interpreter, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
+use kemi_core::{Arg, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
@@ -17,12 +17,12 @@ use crate::value;
 /// The entry for every signature.
 pub(crate) const GENERIC: ffi::PyCFunctionFast = generic;
 
-/// Returns the entry that reads the arguments of a shape straight from Python's stack, if there is one.
-pub(crate) fn of_shape(shape: Shape) -> Option<ffi::PyCFunctionFast> {
+/// Returns the entry that reads the arguments of a shape straight from Python's stack.
+pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
     macro_rules! entry {
         ($entry:ident ($($ty:ty),*) $result:ty) => {
             if shape == Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND) {
-                return Some($entry::<$($ty,)* $result>);
+                return $entry::<$($ty,)* $result>;
             }
         };
     }
@@ -49,7 +49,7 @@ pub(crate) fn of_shape(shape: Shape) -> Option<ffi::PyCFunctionFast> {
         typed3 (RawBytes, RawBytes, RawBytes);
         typed3 (RawBytes, RawBytes, i64);
     }
-    None
+    listed
 }
 
 /// One call on its way.
@@ -121,15 +121,15 @@ unsafe fn enter(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: Python calls functions on attached threads.
         let py = unsafe { Python::assume_attached() };
-        // SAFETY: the function object, alive during the call, keeps its record.
-        let record = unsafe { Record::of(this) }?;
-        let export = record.export()?;
+        // SAFETY: the function object, alive during the call, was made with a record and keeps it.
+        let record = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Record>() };
+        let record = record.get();
         let inner = match record.link.follow() {
             Ok(inner) => inner,
             Err(reason) => {
-                let name = record.registry.script_name(export.def);
-                Python::attach(|py| fault::raise_plain(py, &format!("{name}: {reason}")));
-                return Some(ptr::null_mut());
+                let name = record.registry.script_name(record.export.def);
+                fault::raise_plain(py, &format!("{name}: {reason}"));
+                return ptr::null_mut();
             }
         };
         if inner.alarm.was_refused() {
@@ -140,23 +140,57 @@ unsafe fn enter(
             Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(args, count) },
             _ => &[],
         };
-        let call = Call { py, args, record, export, inner: &inner };
-        Some(fast(&call).unwrap_or_else(|| call.generic()))
+        let call = Call { py, args, record, export: &record.export, inner: &inner };
+        fast(&call).unwrap_or_else(|| call.generic())
     }));
-    match result {
-        Ok(Some(object)) => object,
-        _ => {
-            let text = c"the Python engine failed in a native call; this is a bug in the host, not in the script";
-            // SAFETY: the thread is attached; both are static.
-            unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
-            ptr::null_mut()
-        }
-    }
+    result.unwrap_or_else(|_| {
+        let text = c"the Python engine failed in a native call; this is a bug in the host, not in the script";
+        // SAFETY: the thread is attached; both are static.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
+        ptr::null_mut()
+    })
 }
 
 unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
     // SAFETY: Python calls.
     unsafe { enter(this, args, count, |_| None) }
+}
+
+/// Calls by the typed entry, whatever the shape.
+unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+    let fast = |call: &Call<'_, '_>| {
+        let mut list = [Arg::Nil; Shape::MAX_PARAMS];
+        let args = list.get_mut(..call.args.len())?;
+        let kinds = call.record.typed?.shape().params();
+        if kinds.len() != args.len() {
+            return None;
+        }
+        for ((kind, &object), slot) in kinds.zip(call.args).zip(&mut *args) {
+            // SAFETY: the arguments are alive during the call.
+            *slot = unsafe { exact(kind, object) }?;
+        }
+        // SAFETY: the context is the export's own.
+        call.typed(|typed, context| unsafe { typed.call(context, args) })
+    };
+    // SAFETY: Python calls.
+    unsafe { enter(this, args, count, fast) }
+}
+
+/// Reads an argument that is exactly of a kind.
+///
+/// # Safety
+/// As [`Take::take`].
+unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
+    // SAFETY: as the caller's.
+    unsafe {
+        match kind {
+            Kind::Bool => bool::take(object).map(Arg::Bool),
+            Kind::Int => i64::take(object).map(Arg::Int),
+            Kind::Float => f64::take(object).map(Arg::Float),
+            Kind::Bytes => bytes(object).map(Arg::Str),
+            Kind::Nil | Kind::Any => None,
+        }
+    }
 }
 
 macro_rules! typed_entries {
@@ -223,18 +257,32 @@ impl Take for f64 {
 
 impl Take for RawBytes {
     unsafe fn take(object: *mut PyObject) -> Option<RawBytes> {
-        // SAFETY: see the trait; `str` and `bytes` never change.
+        // SAFETY: see the trait; `str` and `bytes` never change, and what Python gives of a `str` is UTF-8.
         unsafe {
             if ffi::PyUnicode_CheckExact(object) != 0 {
                 let text = value::utf8(object)?;
-                return Some(RawBytes::new(text.as_ptr(), text.len()));
+                return Some(RawBytes::text(text.as_ptr(), text.len()));
             }
-            if ffi::PyBytes_CheckExact(object) != 0 {
-                let length = usize::try_from(ffi::PyBytes_Size(object)).ok()?;
-                return Some(RawBytes::new(ffi::PyBytes_AsString(object).cast(), length));
-            }
+            bytes(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
         }
-        None
+    }
+}
+
+/// Borrows the bytes of a `str` or `bytes`.
+///
+/// # Safety
+/// As [`Take::take`].
+unsafe fn bytes<'a>(object: *mut PyObject) -> Option<&'a [u8]> {
+    // SAFETY: as the caller's; both types never change.
+    unsafe {
+        if ffi::PyUnicode_CheckExact(object) != 0 {
+            return value::utf8(object);
+        }
+        if ffi::PyBytes_CheckExact(object) == 0 {
+            return None;
+        }
+        let length = usize::try_from(ffi::PyBytes_Size(object)).ok()?;
+        Some(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), length))
     }
 }
 
@@ -278,7 +326,13 @@ impl Give for RawOut {
 
 impl Give for Ret {
     fn give(self, py: Python<'_>) -> *mut PyObject {
-        match value::from_ret(py, self) {
+        let other = match self {
+            Ret::Nil => return ().give(py),
+            Ret::Bool(b) => return b.give(py),
+            Ret::Int(i) => return i.give(py),
+            other => other,
+        };
+        match value::from_ret(py, other) {
             Ok(object) => object.into_ptr(),
             Err(error) => {
                 error.restore(py);

@@ -65,9 +65,8 @@ fn bind(module: &mut Module, binding: &Rc<Binding>) {
         register(vec![TypeId::of::<Dynamic>(); arity], generic.clone());
     }
     // A deprecated function is warned of on the generic path.
-    if def.deprecated.is_none()
-        && let Some((types, func)) = def.typed.and_then(|typed| shapes::trampoline(binding, typed))
-    {
+    if let Some(typed) = def.typed.filter(|_| def.deprecated.is_none()) {
+        let (types, func) = shapes::trampoline(binding, typed);
         register(types, func);
     }
 }

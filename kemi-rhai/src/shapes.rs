@@ -3,15 +3,15 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use kemi_core::{Fault, Kind, RawBytes, RawOut, Ret, Shape, Typed};
-use rhai::{Dynamic, DynamicReadLock, ImmutableString};
+use kemi_core::{Arg, Fault, Kind, RawBytes, RawOut, Ret, Shape, Typed};
+use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
 use crate::bind::{Binding, NativeFn};
 use crate::text;
-use crate::values::{bytes_to_dynamic, ret_to_dynamic};
+use crate::values::{Held, bytes_to_dynamic, ret_to_dynamic};
 
-/// Returns the trampoline for an export with the argument types it is for; `None` if its shape has none.
-pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<TypeId>, Rc<NativeFn>)> {
+/// Returns the trampoline for an export with the argument types it is for.
+pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
     macro_rules! shapes {
         ($([$($kind:ident)*] $call:ident;)*) => {
             $(shapes! { @results [$($kind)*] $call; Nil (), Bool bool, Int i64, Float f64, Bytes RawOut, Any Ret })*
@@ -27,14 +27,14 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<Typ
     }
     macro_rules! shape {
         ($binding:ident, $typed:ident, $call:ident [] $ret:ty) => {
-            Some((Vec::new(), $binding.native(move |binding, call, _args| {
+            (Vec::new(), $binding.native(move |binding, call, _args| {
                 // SAFETY: the shape is the one of this result without parameters, and the context is the export's.
                 let result = binding.typed(call, |context| unsafe { $typed.$call::<$ret>(context) });
                 binding.finish(call, result)
-            })))
+            }))
         };
         ($binding:ident, $typed:ident, $call:ident [$($kind:ident)+] $ret:ty) => {
-            Some((
+            (
                 vec![$(<marker::$kind as Parameter>::type_id()),+],
                 $binding.native(move |binding, call, args| {
                     let mut rest = args.iter();
@@ -51,7 +51,7 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<Typ
                         None => binding.generic(call, args),
                     }
                 }),
-            ))
+            )
         };
     }
     /// Borrows each held argument, if all are there.
@@ -98,7 +98,46 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> Option<(Vec<Typ
         [Bytes Bytes Int] call3;
         [Bytes Bytes Bytes] call3;
     }
-    None
+    listed(binding, typed)
+}
+
+/// The trampoline of the other shapes: the arguments go through a list.
+fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
+    let type_of = |kind| match kind {
+        Kind::Bool => TypeId::of::<bool>(),
+        Kind::Int => TypeId::of::<i64>(),
+        Kind::Float => TypeId::of::<f64>(),
+        Kind::Bytes => TypeId::of::<ImmutableString>(),
+        Kind::Nil | Kind::Any => TypeId::of::<Dynamic>(),
+    };
+    let call = move |binding: &Binding, call: &NativeCallContext<'_>, args: &[&mut Dynamic]| {
+        let mut held: [Option<Held<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
+        for (slot, arg) in held.iter_mut().zip(args) {
+            *slot = Held::of(arg).ok();
+        }
+        let mut list = [Arg::Nil; Shape::MAX_PARAMS];
+        for (slot, held) in list.iter_mut().zip(&held) {
+            *slot = held.as_ref().map_or(Arg::Nil, Held::arg);
+        }
+        let fits = |(kind, arg): (Kind, &Arg<'_>)| {
+            matches!(
+                (kind, arg),
+                (Kind::Bool, Arg::Bool(_))
+                    | (Kind::Int, Arg::Int(_))
+                    | (Kind::Float, Arg::Float(_))
+                    | (Kind::Bytes, Arg::Str(_))
+            )
+        };
+        match list.get(..args.len()) {
+            Some(list) if typed.shape().params().len() == list.len() && typed.shape().params().zip(list).all(fits) => {
+                // SAFETY: the context is the export's; what the list borrows is held until the end.
+                let result = binding.typed(call, |context| unsafe { typed.call(context, list) });
+                binding.finish(call, result)
+            }
+            _ => binding.generic(call, args),
+        }
+    };
+    (typed.shape().params().map(type_of).collect(), binding.native(call))
 }
 
 /// A result of a typed entry.
@@ -187,6 +226,6 @@ impl Parameter for marker::Bytes {
     }
     fn raw(held: &Self::Held<'_>) -> RawBytes {
         // SAFETY: the trampoline keeps the lock until the call is over, and a string under it does not change.
-        unsafe { RawBytes::new(held.as_ptr(), held.len()) }
+        unsafe { RawBytes::text(held.as_ptr(), held.len()) }
     }
 }

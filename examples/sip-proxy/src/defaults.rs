@@ -1,10 +1,10 @@
 //! What the proxy runs when no configuration is given.
 
 /// The configuration.
-pub(crate) const CONFIG: &str = include_str!("../default.cfg");
+pub const CONFIG: &str = include_str!("../default.cfg");
 
 /// The name that errors in it show.
-pub(crate) const CONFIG_NAME: &str = "(built-in configuration)";
+pub const CONFIG_NAME: &str = "(built-in configuration)";
 
 /// The basic script in each language, by the engine's name.
 const SCRIPTS: [(&str, &str, &str); 4] = [
@@ -15,6 +15,6 @@ const SCRIPTS: [(&str, &str, &str); 4] = [
 ];
 
 /// Returns the basic script of an engine: its name for errors, and its text.
-pub(crate) fn script(engine: &str) -> Option<(&'static str, &'static str)> {
+pub fn script(engine: &str) -> Option<(&'static str, &'static str)> {
     SCRIPTS.iter().find(|(name, ..)| *name == engine).map(|&(_, name, text)| (name, text))
 }

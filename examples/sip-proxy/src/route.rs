@@ -11,7 +11,7 @@ use sip_modules::modules::{corex, hdr, kx, maxfwd, registrar, rr, sanity, siputi
 use sip_modules::proxy::Cx;
 
 /// The name for `cfgengine`; `native` stays free for the routing language of `kamailio.cfg`.
-pub(crate) const ENGINE: &str = "rust";
+pub const ENGINE: &str = "rust";
 
 const FLAG_ACCOUNT: i64 = 1;
 const FLAG_ACCOUNT_FAILED: i64 = 3;
@@ -20,7 +20,7 @@ const FLAG_ACCOUNT_FAILED: i64 = 3;
 type Step = Result<(), Box<Fault>>;
 
 /// Returns the engine with all callbacks.
-pub(crate) fn engine() -> Compiled<Cx> {
+pub fn engine() -> Compiled<Cx> {
     Compiled::new(ENGINE)
         .callback("ksr_request_route", |cx, script, _| done(request_route(cx, script)))
         .callback("ksr_reply_route", |cx, _, _| done(reply_route(cx)))

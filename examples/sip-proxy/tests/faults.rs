@@ -3,25 +3,9 @@
 
 mod support;
 
-// The proxy itself, for the row that needs an export which no proxy has.
-#[allow(dead_code, reason = "the tests use no more than its beginning")]
-#[path = "../src"]
-mod proxy {
-    pub(crate) mod ask;
-    pub(crate) mod cli;
-    pub(crate) mod defaults;
-    pub(crate) mod route;
-    pub(crate) mod start;
-    pub(crate) mod systemd;
-    pub(crate) mod triggers;
-    pub(crate) mod watch;
-}
-use proxy::{ask, cli, defaults, route, start, systemd, triggers, watch};
-
 use std::process::Command;
 use std::time::Duration;
 
-use clap::Parser;
 use kemi::kemi_export;
 use sip_modules::proxy::Cx;
 use support::{Phone, Proxy, STANDARD};
@@ -284,10 +268,7 @@ const ARGUMENTS: &str = "SIP_PROXY_ARGUMENTS";
 #[ignore = "a process of another test"]
 fn proxy_with_a_bug() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    kemi::link();
-    sip_modules::link();
-    let cli = cli::Cli::parse_from(arguments.lines());
-    start::run(&cli).expect("the proxy runs until it is killed");
+    sip_proxy::run(arguments.lines().map(Into::into));
 }
 
 #[test]

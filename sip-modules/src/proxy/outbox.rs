@@ -20,6 +20,12 @@ impl Outbox {
         Outbox { sockets, batches }
     }
 
+    /// Creates an empty outbox for as many listeners, without sockets: what is queued waits until it is drained.
+    #[must_use]
+    pub fn detached(listeners: usize) -> Outbox {
+        Outbox { sockets: Arc::from([]), batches: (0..listeners).map(|_| SendBatch::new()).collect() }
+    }
+
     /// Queues a datagram.
     ///
     /// # Errors
@@ -32,6 +38,13 @@ impl Outbox {
                 let source = std::io::Error::new(std::io::ErrorKind::NotFound, format!("no socket {socket}"));
                 Err(SendError::Refused { dest, source })
             }
+        }
+    }
+
+    /// Hands everything to `sink` instead of sending it: the listener's position, the bytes, where they go.
+    pub fn drain(&mut self, mut sink: impl FnMut(usize, &[u8], SocketAddr)) {
+        for (listener, batch) in self.batches.iter_mut().enumerate() {
+            batch.drain(|bytes, dest| sink(listener, bytes, dest));
         }
     }
 

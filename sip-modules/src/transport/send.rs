@@ -84,6 +84,15 @@ impl SendBatch {
         self.queue.is_empty()
     }
 
+    /// Hands everything to `sink` instead of sending it, in order, and empties the batch.
+    pub fn drain(&mut self, mut sink: impl FnMut(&[u8], SocketAddr)) {
+        for queued in &self.queue {
+            sink(&self.arena[queued.bytes.clone()], queued.dest);
+        }
+        self.arena.clear();
+        self.queue.clear();
+    }
+
     /// Sends everything in order and empties the batch.
     ///
     /// A datagram that the system refuses is reported and the rest still sent. While the send buffer is full it waits,

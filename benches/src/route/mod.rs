@@ -1,0 +1,7 @@
+//! The whole route without the network: datagrams in, datagrams out, in any language.
+
+mod proxy;
+mod traffic;
+
+pub use proxy::{ENGINES, Script, proxy, setup};
+pub use traffic::{Phones, STAGES, Unexpected};
