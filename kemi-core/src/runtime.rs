@@ -23,6 +23,9 @@ use crate::value::{Arg, Value};
 /// How deep callbacks may nest: script, native function, script, and so on.
 pub const MAX_NESTED_CALLBACKS: u32 = 16;
 
+/// How many callbacks chosen by name are kept at hand.
+const MAX_CHOSEN: usize = 64;
+
 /// How a callback ended, if not with an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -53,6 +56,8 @@ pub struct Runtime {
     unknown: RefCell<Option<(String, Option<String>)>>,
     warned: RefCell<HashSet<u32>>,
     gates: RefCell<Vec<u64>>,
+    /// The callbacks that the script has chosen by name, so that each is looked up once.
+    chosen: RefCell<Vec<(RouteId, Box<str>, CallbackId)>>,
     watch: Arc<Watch>,
     spent: Cell<u64>,
     exhausted: Cell<Option<Limit>>,
@@ -101,6 +106,7 @@ impl Runtime {
             unknown: RefCell::new(None),
             warned: RefCell::new(HashSet::new()),
             gates: RefCell::new(Vec::new()),
+            chosen: RefCell::default(),
         }
     }
 
@@ -768,10 +774,19 @@ impl Script<'_> {
     /// # Errors
     /// [`ErrorCode::MissingCallback`] if the script defines no such function, with the nearest name it does define.
     pub fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
+        let known = |(of, known, _): &&(RouteId, Box<str>, CallbackId)| *of == route && **known == *name;
+        if let Some((_, _, id)) = self.runtime.chosen.borrow().iter().find(known) {
+            return Ok(*id);
+        }
         if !self.interpreter.resolve(name) {
             return Err(missing_callback(name, self.interpreter));
         }
-        self.runtime.registry.names().intern(route, name)
+        let id = self.runtime.registry.names().intern(route, name)?;
+        let mut chosen = self.runtime.chosen.borrow_mut();
+        if chosen.len() < MAX_CHOSEN {
+            chosen.push((route, name.into(), id));
+        }
+        Ok(id)
     }
 
     /// Returns whether the script defines a function.

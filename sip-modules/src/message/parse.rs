@@ -5,13 +5,16 @@ use std::fmt;
 use memchr::{memchr, memchr_iter};
 
 use crate::message::lexical::{is_token, number, trim};
-use crate::message::{Header, HeaderName, Method, ParseError, Span};
+use crate::message::{CSeq, Header, HeaderName, Method, Params, ParseError, Span, Via};
 
 /// The most bytes a message may have.
 pub const MAX_MESSAGE: usize = 65_535;
 
 /// The most header lines a message may have, folded ones counted once.
 pub const MAX_HEADERS: usize = 512;
+
+/// Room for the header lines of a common message.
+const FEW_HEADERS: usize = 16;
 
 /// One SIP message: its bytes, exactly as received, and where its parts are.
 ///
@@ -32,6 +35,27 @@ pub struct Message {
     headers_start: u32,
     headers_end: u32,
     body: Span,
+    top_via: Option<ViaSpans>,
+    cseq: Option<CSeqSpans>,
+}
+
+/// Where the parts of the topmost Via are. Nearly everything asks for them, so they are found once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ViaSpans {
+    raw: Span,
+    protocol: Span,
+    version: Span,
+    transport: Span,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+}
+
+/// What the CSeq says, likewise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CSeqSpans {
+    number: u32,
+    method: Span,
 }
 
 /// The parts of the first line.
@@ -188,6 +212,26 @@ impl Message {
         self.body
     }
 
+    /// The topmost Via, `None` when it is missing or unreadable.
+    pub fn top_via(&self) -> Option<Via<'_>> {
+        let via = self.top_via?;
+        Some(Via {
+            raw: self.text(via.raw),
+            protocol: self.text(via.protocol),
+            version: self.text(via.version),
+            transport: self.text(via.transport),
+            host: self.text(via.host),
+            port: via.port,
+            params: Params::new(self.text(via.params)),
+        })
+    }
+
+    /// The CSeq header, `None` when it is missing or unreadable.
+    pub fn cseq(&self) -> Option<CSeq<'_>> {
+        let CSeqSpans { number, method } = self.cseq?;
+        Some(CSeq { number, method: Method::from_bytes(self.text(method)) })
+    }
+
     /// Forgets the message and keeps the buffers.
     pub fn clear(&mut self) {
         self.buf.clear();
@@ -196,6 +240,8 @@ impl Message {
         self.headers_start = 0;
         self.headers_end = 0;
         self.body = Span::default();
+        self.top_via = None;
+        self.cseq = None;
     }
 
     fn fill(&mut self, bytes: &[u8]) -> Result<(), ParseError> {
@@ -207,6 +253,7 @@ impl Message {
         }
         let skipped = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.buf.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
+        self.headers.reserve(FEW_HEADERS);
         let buf = &self.buf;
         let truncated = ParseError::Truncated { offset: bytes.len() };
 
@@ -226,6 +273,8 @@ impl Message {
                 let body_end = body_end(length, next, buf.len(), skipped)?;
                 self.body = Span::new(next, body_end);
                 self.buf.truncate(body_end);
+                self.top_via = self.find_top_via();
+                self.cseq = self.find_cseq();
                 return Ok(());
             }
             if matches!(buf.get(next), Some(b' ' | b'\t')) {
@@ -242,6 +291,28 @@ impl Message {
             start = next;
         }
         Err(truncated)
+    }
+
+    fn find_top_via(&self) -> Option<ViaSpans> {
+        let via = self.vias().next()?.via()?;
+        Some(ViaSpans {
+            raw: self.span_of(via.raw)?,
+            protocol: self.span_of(via.protocol)?,
+            version: self.span_of(via.version)?,
+            transport: self.span_of(via.transport)?,
+            host: self.span_of(via.host)?,
+            port: via.port,
+            params: self.span_of(via.params.raw())?,
+        })
+    }
+
+    fn find_cseq(&self) -> Option<CSeqSpans> {
+        let value = self.value(HeaderName::CSeq)?;
+        let cseq = CSeq::parse(value)?;
+        // The method is what the value ends with.
+        let method = trim(value);
+        let method = method.get(method.len() - cseq.method.as_bytes().len()..)?;
+        Some(CSeqSpans { number: cseq.number, method: self.span_of(method)? })
     }
 }
 

@@ -129,8 +129,18 @@ impl<'a> Via<'a> {
 /// Without brackets: RFC 3261's `via-received` has none.
 fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
     use std::io::Write as _;
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{ip}");
+    match ip {
+        IpAddr::V4(ip) => {
+            for (i, octet) in ip.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                push_number(out, octet.into());
+            }
+        }
+        // Writing to a vector cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
 }
 
 /// Whether the text can be one Via element written by us: one line, readable, and no second element hides in it.

@@ -1,7 +1,7 @@
 //! What the headers of a message say, decoded when somebody asks.
 
 use crate::message::lexical::number;
-use crate::message::{CSeq, FirstLine, Header, HeaderName, ListItems, Message, NameAddr, Uri, Via, unfold};
+use crate::message::{FirstLine, Header, HeaderName, ListItems, Message, NameAddr, Uri, unfold};
 
 impl Message {
     /// The first header line of a name, compact or long, in any case.
@@ -48,11 +48,6 @@ impl Message {
         self.items(HeaderName::Via)
     }
 
-    /// The topmost Via, `None` when it is missing or unreadable.
-    pub fn top_via(&self) -> Option<Via<'_>> {
-        self.vias().next()?.via()
-    }
-
     /// The Route elements, next hop first.
     pub fn routes(&self) -> ListItems<'_> {
         self.items(HeaderName::Route)
@@ -94,11 +89,6 @@ impl Message {
     /// The Call-ID, `None` when it is missing or empty.
     pub fn call_id(&self) -> Option<&[u8]> {
         self.value(HeaderName::CallId).filter(|value| !value.is_empty())
-    }
-
-    /// The CSeq header.
-    pub fn cseq(&self) -> Option<CSeq<'_>> {
-        CSeq::parse(self.value(HeaderName::CSeq)?)
     }
 
     /// The Max-Forwards number, `None` when it is missing or no number.

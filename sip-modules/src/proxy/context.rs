@@ -11,7 +11,7 @@ use crate::modules::pv::Avps;
 use crate::proxy::statistics::OwnStatistics;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
-use crate::transaction::{Handle, TimerQueue};
+use crate::transaction::{Actions, Handle, TimerQueue};
 
 /// The context of the registry: one per worker, lent to the script for each call.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Cx {
     pub(crate) statistics: OwnStatistics,
     /// Where messages are written before they are queued.
     pub(crate) buffer: Vec<u8>,
+    /// An empty list for the next input of a transaction, with its memory.
+    pub(crate) actions: Actions,
 }
 
 impl Cx {
@@ -48,6 +50,7 @@ impl Cx {
             scratch: Vec::new(),
             statistics: OwnStatistics::default(),
             buffer: Vec::new(),
+            actions: Actions::default(),
         }
     }
 }
@@ -190,18 +193,49 @@ impl MessageState {
     }
 }
 
+/// What each branch has a copy of its own of.
+#[derive(Clone, Debug)]
+pub(crate) struct BranchState {
+    edits: Edits,
+    new_ruri: Option<Vec<u8>>,
+    dst_uri: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    branch_flags: u32,
+    send_socket: Option<usize>,
+    route: Route,
+    branch_index: Option<usize>,
+    drop: bool,
+}
+
 impl MessageState {
-    /// Puts back what each branch has a copy of its own of.
-    pub(crate) fn restore_after_branch(&mut self, before: &MessageState) {
-        self.edits.clone_from(&before.edits);
-        self.new_ruri.clone_from(&before.new_ruri);
-        self.dst_uri.clone_from(&before.dst_uri);
-        self.path.clone_from(&before.path);
-        self.branch_flags = before.branch_flags;
-        self.send_socket = before.send_socket;
-        self.route = before.route;
-        self.branch_index = before.branch_index;
-        self.drop = before.drop;
+    /// Copies what each branch may change for itself.
+    pub(crate) fn branch_state(&self) -> BranchState {
+        BranchState {
+            edits: self.edits.clone(),
+            new_ruri: self.new_ruri.clone(),
+            dst_uri: self.dst_uri.clone(),
+            path: self.path.clone(),
+            branch_flags: self.branch_flags,
+            send_socket: self.send_socket,
+            route: self.route,
+            branch_index: self.branch_index,
+            drop: self.drop,
+        }
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore_after_branch(&mut self, before: BranchState) {
+        let BranchState { edits, new_ruri, dst_uri, path, branch_flags, send_socket, route, branch_index, drop } =
+            before;
+        self.edits = edits;
+        self.new_ruri = new_ruri;
+        self.dst_uri = dst_uri;
+        self.path = path;
+        self.branch_flags = branch_flags;
+        self.send_socket = send_socket;
+        self.route = route;
+        self.branch_index = branch_index;
+        self.drop = drop;
     }
 }
 

@@ -34,6 +34,7 @@ impl Worker {
     pub(super) fn run(&mut self, mut script: kemi_core::Worker<Cx>) {
         let mut batch = RecvBatch::new();
         let mut spare = Arc::new(Message::new());
+        let nothing = Arc::new(Message::new());
         let mut reply_route = self.reply_route(script.instance());
         while !self.stop.load(Ordering::Acquire) {
             let sleep = self.until_next_timer().min(LONGEST_SLEEP);
@@ -51,6 +52,8 @@ impl Worker {
                     tracing::debug!(source = %datagram.source, "a datagram longer than the buffer; dropped");
                     continue;
                 }
+                // The last message's buffers are free for the next one.
+                self.cx.msg.message = Arc::clone(&nothing);
                 match parse(&mut spare, datagram.bytes) {
                     Ok(()) => {}
                     Err(ParseError::KeepAlive) => {
@@ -76,8 +79,6 @@ impl Worker {
             let now = self.cx.shared.unix_now();
             self.cx.shared.location.expire(now, EXPIRE_BUDGET);
             self.cx.out.flush();
-            // The last message's buffers are free for the next one.
-            self.cx.msg = MessageState::default();
             self.cx.statistics.end_turn();
         }
         self.cx.out.flush();

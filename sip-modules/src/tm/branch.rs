@@ -9,7 +9,7 @@ use crate::proxy::{Caller, Cx, DestinationError, ExtraBranch, Route, destination
 use crate::tm::perform::perform;
 use crate::tm::request::call_id;
 use crate::tm::{BranchInfo, Call};
-use crate::transaction::{Actions, BranchRequest, BranchToken, Bytes, Handle, MAGIC_COOKIE, TransactionError};
+use crate::transaction::{BranchRequest, BranchToken, Bytes, Handle, MAGIC_COOKIE, TransactionError};
 
 /// The status and reason of the error reply for a request that could not be relayed.
 pub(super) type RelayFailure = (u16, &'static str);
@@ -42,12 +42,12 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
         send_socket: cx.msg.send_socket,
     };
     let more = std::mem::take(&mut cx.msg.branches);
-    let before = cx.msg.clone();
+    let before = cx.msg.branch_state();
     let mut made = 0;
     let mut failure = NO_BRANCH;
     for target in std::iter::once(first).chain(more) {
         let result = add_one(cx, handle, target, caller);
-        cx.msg.restore_after_branch(&before);
+        cx.msg.restore_after_branch(before.clone());
         match result {
             Ok(true) => made += 1,
             Ok(false) => {}
@@ -97,7 +97,9 @@ fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn
     // Only now is it known whether the request leaves by another socket than it came in by.
     crate::modules::rr::complete(cx, socket);
     let token = BranchToken::new(handle.id(), index).encode();
-    write(cx, socket, &token)?;
+    // The branch's own; what the others start from is put back later.
+    let edits = std::mem::take(&mut cx.msg.edits);
+    write(cx, edits, socket, &token)?;
 
     let request = BranchRequest {
         bytes: Bytes::from(cx.buffer.as_slice()),
@@ -106,7 +108,7 @@ fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn
         reliable: false,
     };
     let info = BranchInfo { socket, flags: cx.msg.branch_flags };
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
     {
         let mut call = handle.lock();
         let now = cx.shared.now();
@@ -141,7 +143,7 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
     let hash = cx.shared.hash((message.call_id(), via, message.to().and_then(|to| to.tag())));
     let mut branch = MAGIC_COOKIE.to_vec();
     branch.extend_from_slice(format!("-ack-{hash:016x}").as_bytes());
-    write(cx, socket, &branch)?;
+    write(cx, cx.msg.edits.clone(), socket, &branch)?;
     if let Err(error) = cx.out.queue(socket, &cx.buffer, dest) {
         tracing::warn!("{error}");
     }
@@ -149,9 +151,8 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
 }
 
 /// Writes the request as it leaves, with our Via, into the context's buffer.
-fn write(cx: &mut Cx, socket: usize, branch: &[u8]) -> Result<(), WriteError> {
+fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<(), WriteError> {
     let message = Arc::clone(&cx.msg.message);
-    let mut edits: Edits = cx.msg.edits.clone();
     if let Some(ruri) = &cx.msg.new_ruri {
         edits.set_ruri(&message, ruri)?;
     }

@@ -1,7 +1,6 @@
 //! What the table keeps for one transaction.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::message::Message;
 use crate::modules::pv::Avps;
@@ -14,7 +13,7 @@ pub struct Call {
     /// The state machine.
     pub machine: Transaction,
     /// The request as it was when it was last relayed, to go back to in a failure route.
-    pub request: Arc<MessageState>,
+    pub request: MessageState,
     /// The callbacks.
     pub armed: Armed,
     /// The message flags.

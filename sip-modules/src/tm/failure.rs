@@ -10,7 +10,7 @@ pub(super) fn run(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &d
         let mut call = handle.lock();
         // It is armed once: the route may arm it again.
         let callback = call.armed.failure.take();
-        let mut state = (*call.request).clone();
+        let mut state = call.request.clone();
         state.flags = call.flags;
         state.avps.clone_from(&call.avps);
         state.armed = call.armed;

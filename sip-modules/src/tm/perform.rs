@@ -65,6 +65,8 @@ pub(super) fn perform(
             }
         }
     }
+    // Empty now, but with its memory.
+    cx.actions = actions;
     let deadline = handle.lock().machine.next_deadline();
     if let Some(deadline) = deadline {
         cx.timers.schedule(handle, deadline);
@@ -122,9 +124,12 @@ fn final_reply(cx: &Cx, call: &Call, choice: Choice) -> Option<Bytes> {
     }
 }
 
+/// By how much a reply of our own is longer than its request at most, usually: what is more costs an allocation.
+const MORE_IN_REPLY: usize = 128;
+
 /// Writes a reply to the transaction's request.
 pub(super) fn own_reply(cx: &Cx, call: &Call, code: u16, reason: Option<&[u8]>) -> Option<Bytes> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(call.request.message.bytes().len() + MORE_IN_REPLY);
     match write_own_reply(cx, call, code, reason, &[], &mut bytes) {
         Ok(()) => Some(bytes.into()),
         Err(error) => {
@@ -144,10 +149,10 @@ pub(super) fn write_own_reply(
     out: &mut Vec<u8>,
 ) -> Result<(), crate::message::WriteError> {
     let request = &call.request;
-    let tag = cx.shared.stateful_tag(&request.message);
+    let tag = (code > 100).then(|| cx.shared.stateful_tag(&request.message));
     let parts = ReplyParts {
         reason,
-        to_tag: (code > 100).then_some(tag.as_bytes()),
+        to_tag: tag.as_deref().map(str::as_bytes),
         source: Some(crate::message::ViaSource { addr: request.source, force_rport: request.force_rport }),
         server: cx.shared.settings.server.as_deref().map(str::as_bytes),
         extra_headers,

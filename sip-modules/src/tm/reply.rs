@@ -6,7 +6,7 @@ use kemi_core::Outcome;
 
 use crate::proxy::{Caller, Cx, DropReason, ReplyError, Route};
 use crate::tm::perform::{perform, write_own_reply};
-use crate::transaction::{Actions, BranchToken, Bytes};
+use crate::transaction::{BranchToken, Bytes};
 
 /// Sends a reply through the request's transaction (`t_reply`, `sl.send_reply`).
 ///
@@ -16,7 +16,7 @@ pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
     let Some(handle) = cx.msg.transaction.clone() else {
         return Err(ReplyError::NotAnswerable("a message without a transaction"));
     };
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
     {
         let mut call = handle.lock();
         let mut bytes = Vec::new();
@@ -59,7 +59,7 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         return;
     };
     let branch = token.branch;
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
 
     if message.cseq().is_some_and(|cseq| cseq.method.as_bytes() == b"CANCEL") {
         if let Err(error) = handle.lock().machine.cancel_reply(branch, status, &mut actions) {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::proxy::{Caller, Cx, OnError, Route, reply_destination, send_stateless};
+use crate::proxy::{Caller, Cx, MessageState, OnError, Route, reply_destination, send_stateless};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, server_key};
-use crate::transaction::{Actions, Handle, Inserted, Kind, ServerState, Transaction};
+use crate::transaction::{Handle, Inserted, Kind, ServerState, Transaction};
 
 /// What [`check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
     let method = cx.msg.method();
     let key = if matches!(method, b"ACK" | b"CANCEL") { invite_key(message) } else { server_key(message) };
     let Some(handle) = key.and_then(|key| table.find(&key)) else { return Checked::New };
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
     match cx.msg.method() {
         b"CANCEL" => return Checked::Found,
         b"ACK" => {
@@ -73,7 +73,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
     let msg = &cx.msg;
     let inserted = shared.transactions.insert(key, |_| Call {
         machine: Transaction::new(kind, false, shared.settings.transaction),
-        request: Arc::new(msg.clone()),
+        request: kept(msg),
         armed: msg.armed,
         flags: msg.flags,
         avps: msg.avps.clone(),
@@ -90,7 +90,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         }
         Inserted::Existing(handle) => {
             cx.statistics.retransmission_received();
-            let mut actions = Actions::default();
+            let mut actions = std::mem::take(&mut cx.actions);
             handle.lock().machine.request_retransmission(&mut actions);
             perform(cx, &handle, actions, caller, None);
             Created::Retransmission
@@ -128,7 +128,8 @@ pub fn relay(cx: &mut Cx, caller: &dyn Caller) -> i64 {
 
 fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
     match create(cx, caller) {
-        Created::New | Created::Already => {}
+        Created::New => {}
+        Created::Already => renew(cx),
         Created::Retransmission => return 1,
         Created::Unusable => {
             cx.msg.delayed_error = Some((400, "Bad Request"));
@@ -136,21 +137,9 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
         }
     }
     let Some(handle) = cx.msg.transaction.clone() else { return -1 };
-    {
-        let mut call = handle.lock();
-        call.armed = cx.msg.armed;
-        call.flags = cx.msg.flags;
-        call.avps.clone_from(&cx.msg.avps);
-        call.machine.set_failure_armed(cx.msg.armed.failure.is_some());
-        call.reply_to = reply_destination(&cx.msg.message, cx.msg.source, cx.msg.force_rport);
-        // What a failure route goes back to. Without the handle: a transaction must not keep itself alive.
-        let mut state = cx.msg.clone();
-        state.transaction = None;
-        state.branches.clear();
-        call.request = Arc::new(state);
-    }
+    handle.lock().machine.set_failure_armed(cx.msg.armed.failure.is_some());
     if cx.msg.method() == b"INVITE" {
-        let mut actions = Actions::default();
+        let mut actions = std::mem::take(&mut cx.actions);
         {
             let mut call = handle.lock();
             let now = cx.shared.now();
@@ -171,6 +160,22 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
     }
 }
 
+/// What a failure route goes back to, without the handle: a transaction must not keep itself alive.
+fn kept(msg: &MessageState) -> MessageState {
+    MessageState { transaction: None, branches: Vec::new(), ..msg.clone() }
+}
+
+/// Brings a transaction that was made earlier in this route up to what the message is now.
+fn renew(cx: &Cx) {
+    let Some(handle) = &cx.msg.transaction else { return };
+    let mut call = handle.lock();
+    call.armed = cx.msg.armed;
+    call.flags = cx.msg.flags;
+    call.avps.clone_from(&cx.msg.avps);
+    call.reply_to = reply_destination(&cx.msg.message, cx.msg.source, cx.msg.force_rport);
+    call.request = kept(&cx.msg);
+}
+
 /// Cancels the INVITE that the CANCEL being routed names and answers the CANCEL.
 ///
 /// Returns `false` if there is no such INVITE.
@@ -178,7 +183,7 @@ pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
     let Some(handle) = invite_key(&cx.msg.message).and_then(|key| cx.shared.transactions.find(&key)) else {
         return false;
     };
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
     {
         let mut call = handle.lock();
         let now = cx.shared.now();
@@ -214,7 +219,7 @@ pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
         }
         return;
     };
-    let mut actions = Actions::default();
+    let mut actions = std::mem::take(&mut cx.actions);
     {
         let mut call = handle.lock();
         let now = cx.shared.now();
@@ -237,7 +242,7 @@ pub fn on_timers(cx: &mut Cx, caller: &dyn Caller) {
     let timers = Arc::clone(&cx.timers);
     timers.advance(now, &mut |handle| due.push(handle));
     for handle in due {
-        let mut actions = Actions::default();
+        let mut actions = std::mem::take(&mut cx.actions);
         handle.lock().machine.timer(now, &mut actions);
         cx.statistics.retransmissions_sent(actions.iter().filter(|action| action.is_send()).count());
         perform(cx, &handle, actions, caller, None);

@@ -1,7 +1,5 @@
 //! The key that finds a caller's transaction for a request (RFC 3261 §17.2.3).
 
-use std::sync::Arc;
-
 use super::token::MAGIC_COOKIE;
 
 /// The parts of a request that identify its transaction, as they stand in the message.
@@ -34,7 +32,7 @@ pub struct KeyParts<'a> {
 /// the first request does not have the tag that its ACK has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey {
-    bytes: Arc<[u8]>,
+    bytes: Vec<u8>,
 }
 
 impl ServerKey {
@@ -58,7 +56,9 @@ impl ServerKey {
                 bytes.push(b'3');
                 field(&mut bytes, branch);
                 // Host names compare without regard to case; everything else here is compared as it stands.
-                field(&mut bytes, &parts.sent_by_host.to_ascii_lowercase());
+                field(&mut bytes, parts.sent_by_host);
+                let host = bytes.len() - parts.sent_by_host.len();
+                bytes.get_mut(host..).unwrap_or_default().make_ascii_lowercase();
                 match parts.sent_by_port {
                     Some(port) => field(&mut bytes, &port.to_be_bytes()),
                     None => field(&mut bytes, b""),
@@ -76,7 +76,7 @@ impl ServerKey {
             }
         }
         field(&mut bytes, method);
-        Self { bytes: bytes.into() }
+        Self { bytes }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Where all workers find a transaction again.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{
@@ -10,6 +9,8 @@ use std::{
     },
 };
 
+use foldhash::quality::RandomState as KeyHasher;
+use hashbrown::{HashTable, hash_table::Entry};
 use serde::Serialize;
 
 use super::{
@@ -25,16 +26,19 @@ const SHARDS: usize = 256;
 /// The table's own locks are held for a look-up only; a transaction's lock is taken with [`Handle::lock`] and may be
 /// given back at any time, so that no lock is held while a script runs.
 pub struct TransactionTable<T> {
-    by_key: Box<[Shard<ServerKey, T>]>,
-    by_number: Box<[Shard<u64, T>]>,
-    /// Keyed from the system's randomness: places keys and makes secrets.
-    hasher: RandomState,
+    by_key: Box<[Shard<T>]>,
+    by_number: Box<[Shard<T>]>,
+    /// Places keys; seeded at random.
+    places: KeyHasher,
+    /// Makes secrets: nobody can guess them who has seen others.
+    secrets: RandomState,
     next: AtomicU64,
     retransmitted: AtomicU64,
     removed: AtomicU64,
 }
 
-type Shard<K, T> = Mutex<HashMap<K, Handle<T>>>;
+/// Handles with the hash that places them.
+type Shard<T> = Mutex<HashTable<(u64, Handle<T>)>>;
 
 /// One transaction in the table.
 ///
@@ -47,6 +51,8 @@ pub struct Handle<T> {
 pub(super) struct Slot<T> {
     id: TransactionId,
     key: ServerKey,
+    /// The key's hash.
+    place: u64,
     payload: Mutex<T>,
     /// The deadline of its one live entry in a timer queue; the greatest value for none.
     pub(super) scheduled: AtomicU64,
@@ -80,7 +86,8 @@ impl<T> TransactionTable<T> {
         Self {
             by_key: (0..SHARDS).map(|_| Mutex::default()).collect(),
             by_number: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            places: KeyHasher::default(),
+            secrets: RandomState::new(),
             next: AtomicU64::new(0),
             retransmitted: AtomicU64::new(0),
             removed: AtomicU64::new(0),
@@ -89,7 +96,7 @@ impl<T> TransactionTable<T> {
 
     /// Finds the transaction of a caller's request.
     pub fn find(&self, key: &ServerKey) -> Option<Handle<T>> {
-        lock(self.key_shard(key)).get(key).cloned()
+        self.find_placed(self.places.hash_one(key), key)
     }
 
     /// Finds the transaction that a reply's branch token names; a token with a wrong secret names none.
@@ -99,31 +106,29 @@ impl<T> TransactionTable<T> {
 
     /// Finds a transaction by its identity.
     pub fn find_id(&self, id: TransactionId) -> Option<Handle<T>> {
-        let handle = lock(self.number_shard(id.number)).get(&id.number).cloned()?;
-        (handle.id() == id).then_some(handle)
+        let same = |(_, handle): &(u64, Handle<T>)| handle.id() == id;
+        let (_, handle) = lock(self.number_shard(id.number)).find(spread(id.number), same)?.clone();
+        Some(handle)
     }
 
     /// Makes a transaction and inserts it, unless the key has one already.
     ///
     /// `make` runs without a lock; when two workers race, the slower one's result is dropped.
     pub fn insert(&self, key: ServerKey, make: impl FnOnce(TransactionId) -> T) -> Inserted<T> {
-        if let Some(handle) = self.find(&key) {
+        let place = self.places.hash_one(&key);
+        if let Some(handle) = self.find_placed(place, &key) {
             return self.existing(handle);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = TransactionId { number, secret: self.hasher.hash_one(("secret", number)) };
+        let id = TransactionId { number, secret: self.secrets.hash_one(number) };
         let handle = Handle {
-            slot: Arc::new(Slot {
-                id,
-                key: key.clone(),
-                payload: Mutex::new(make(id)),
-                scheduled: AtomicU64::new(u64::MAX),
-            }),
+            slot: Arc::new(Slot { id, key, place, payload: Mutex::new(make(id)), scheduled: AtomicU64::new(u64::MAX) }),
         };
-        let mut shard = lock(self.key_shard(&key));
-        match shard.entry(key) {
+        let mut shard = lock(self.key_shard(place));
+        let same = |(_, other): &(u64, Handle<T>)| other.slot.key == handle.slot.key;
+        match shard.entry(place, same, |(place, _)| *place) {
             Entry::Occupied(entry) => {
-                let handle = entry.get().clone();
+                let (_, handle) = entry.get().clone();
                 drop(shard);
                 // The number stays unused; it counts as created and removed so that the difference is right.
                 self.removed.fetch_add(1, Ordering::Relaxed);
@@ -131,8 +136,9 @@ impl<T> TransactionTable<T> {
             }
             Entry::Vacant(entry) => {
                 // Within the key's lock, so that whoever finds it by key can be answered by token.
-                lock(self.number_shard(number)).insert(number, handle.clone());
-                entry.insert(handle.clone());
+                let spread = spread(number);
+                lock(self.number_shard(number)).insert_unique(spread, (spread, handle.clone()), |(spread, _)| *spread);
+                entry.insert((place, handle.clone()));
                 Inserted::New(handle)
             }
         }
@@ -141,12 +147,11 @@ impl<T> TransactionTable<T> {
     /// Removes a transaction; `false` if it was removed before.
     pub fn remove(&self, handle: &Handle<T>) -> bool {
         let number = handle.slot.id.number;
-        let removed = lock(self.number_shard(number)).remove(&number).is_some();
+        let removed = take(self.number_shard(number), spread(number), handle).is_some();
         if removed {
-            let key = &handle.slot.key;
-            let gone = lock(self.key_shard(key)).remove(key);
+            let place = handle.slot.place;
             // The payload is dropped after the lock.
-            drop(gone);
+            drop(take(self.key_shard(place), place, handle));
             self.removed.fetch_add(1, Ordering::Relaxed);
         }
         removed
@@ -158,7 +163,7 @@ impl<T> TransactionTable<T> {
     pub fn count(&self, mut condition: impl FnMut(&T) -> bool) -> usize {
         let shards = self.by_number.iter();
         shards
-            .flat_map(|shard| lock(shard).values().cloned().collect::<Vec<Handle<T>>>())
+            .flat_map(|shard| lock(shard).iter().map(|(_, handle)| handle.clone()).collect::<Vec<_>>())
             .filter(|handle| condition(&handle.lock()))
             .count()
     }
@@ -181,14 +186,33 @@ impl<T> TransactionTable<T> {
         Inserted::Existing(handle)
     }
 
-    fn key_shard(&self, key: &ServerKey) -> &Shard<ServerKey, T> {
-        let hash = self.hasher.hash_one(key);
-        &self.by_key[hash as usize % SHARDS]
+    fn find_placed(&self, place: u64, key: &ServerKey) -> Option<Handle<T>> {
+        let (_, handle) = lock(self.key_shard(place)).find(place, |(_, handle)| handle.slot.key == *key)?.clone();
+        Some(handle)
     }
 
-    fn number_shard(&self, number: u64) -> &Shard<u64, T> {
+    fn key_shard(&self, place: u64) -> &Shard<T> {
+        // Other bits than the ones by which a table finds its entries: the lowest and the highest.
+        &self.by_key[(place >> 32) as usize % SHARDS]
+    }
+
+    fn number_shard(&self, number: u64) -> &Shard<T> {
         &self.by_number[number as usize % SHARDS]
     }
+}
+
+/// Takes a transaction out of a shard.
+fn take<T>(shard: &Shard<T>, place: u64, handle: &Handle<T>) -> Option<Handle<T>> {
+    let mut shard = lock(shard);
+    let entry = shard.find_entry(place, |(_, other)| Arc::ptr_eq(&other.slot, &handle.slot)).ok()?;
+    let ((_, handle), _) = entry.remove();
+    Some(handle)
+}
+
+/// Spreads numbers that follow each other over the bits of a hash; those of one shard differ in the higher bits only.
+fn spread(number: u64) -> u64 {
+    let product = u128::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (product >> 64) as u64 ^ product as u64
 }
 
 impl<T> Default for TransactionTable<T> {

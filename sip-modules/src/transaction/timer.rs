@@ -14,6 +14,8 @@ use super::table::{Handle, Slot, lock};
 const TICK: u64 = 10;
 /// Slots a level; each level's slot is as long as the whole level below it.
 const SLOTS: u64 = 256;
+/// How many entries a slot keeps room for while it is empty: 3 MB in all at most.
+const KEPT: usize = 256;
 /// 2.56 s, 11 minutes and 46 hours; what lies beyond waits at the end of the last level.
 const LEVELS: usize = 3;
 
@@ -146,15 +148,17 @@ impl<T> Wheel<T> {
                 if tick % unit != 0 {
                     continue;
                 }
-                for entry in self.levels[level].take(tick / unit % SLOTS) {
+                let slot = tick / unit % SLOTS;
+                let mut entries = self.levels[level].take(slot);
+                self.len -= entries.len();
+                for entry in entries.drain(..) {
                     if entry.deadline.div_ceil(TICK) <= tick {
-                        self.len -= 1;
                         due.push(entry);
                     } else {
-                        self.len -= 1;
                         self.insert(entry);
                     }
                 }
+                self.levels[level].give_back(slot, entries);
             }
         }
         self.now = self.now.max(target);
@@ -183,6 +187,14 @@ impl<T> Level<T> {
     fn take(&mut self, slot: u64) -> Vec<Entry<T>> {
         self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
         mem::take(&mut self.slots[slot as usize])
+    }
+
+    /// Gives a slot the memory back that its entries had.
+    fn give_back(&mut self, slot: u64, emptied: Vec<Entry<T>>) {
+        let slot = &mut self.slots[slot as usize];
+        if slot.capacity() == 0 && emptied.capacity() <= KEPT {
+            *slot = emptied;
+        }
     }
 
     /// How many slots after `from` the next occupied one lies, 1 to 256.
