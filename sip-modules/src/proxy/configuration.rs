@@ -140,6 +140,11 @@ pub fn schema(engines: &[EngineNames]) -> Schema {
         )
         .global(Param::bool("kemi.metrics").default_bool(true).doc("Count and time the script's calls."))
         .global(
+            Param::int("kemi.metrics_sample", 1, 1 << 20)
+                .default_int(64)
+                .doc("Of how many calls of one native function one is timed."),
+        )
+        .global(
             Param::int("kemi.slow_native_ms", 0, MAX_TIMER)
                 .default_int(100)
                 .doc("Milliseconds from which on a native call is logged as slow; 0 for never."),
@@ -370,9 +375,9 @@ fn insight(settings: &Settings) -> Insight {
     let number = |name: &str| settings.int(name).and_then(|n| u64::try_from(n).ok());
     Insight {
         metrics: settings.bool("kemi.metrics").unwrap_or(default.metrics),
+        sample: number("kemi.metrics_sample").and_then(|n| u32::try_from(n).ok()).unwrap_or(default.sample),
         slow_native_ms: number("kemi.slow_native_ms").unwrap_or(default.slow_native_ms),
         slow_callback_ms: number("kemi.slow_callback_ms").unwrap_or(default.slow_callback_ms),
-        ..default
     }
 }
 
@@ -489,8 +494,8 @@ mod tests {
     #[test]
     fn what_is_measured_can_be_set() {
         assert_eq!(check("").unwrap().insight, Insight::default());
-        let text = "kemi.metrics=no\nkemi.slow_native_ms=0\nkemi.slow_callback_ms=20";
-        let expected = Insight { metrics: false, slow_native_ms: 0, slow_callback_ms: 20, ..Insight::default() };
+        let text = "kemi.metrics=no\nkemi.metrics_sample=1\nkemi.slow_native_ms=0\nkemi.slow_callback_ms=20";
+        let expected = Insight { metrics: false, sample: 1, slow_native_ms: 0, slow_callback_ms: 20 };
         assert_eq!(check(text).unwrap().insight, expected);
     }
 

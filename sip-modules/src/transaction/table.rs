@@ -163,7 +163,7 @@ impl<T> TransactionTable<T> {
     pub fn count(&self, mut condition: impl FnMut(&T) -> bool) -> usize {
         let shards = self.by_number.iter();
         shards
-            .flat_map(|shard| lock(shard).iter().map(|(_, handle)| handle.clone()).collect::<Vec<Handle<T>>>())
+            .flat_map(|shard| lock(shard).iter().map(|(_, handle)| handle.clone()).collect::<Vec<_>>())
             .filter(|handle| condition(&handle.lock()))
             .count()
     }
