@@ -105,7 +105,7 @@ fn panels(report: &Report) -> Vec<Panel> {
 fn draw(svg: &mut String, panel: &Panel, theme: &Theme, top: f64) {
     let Panel { title, floor, bars } = panel;
     let Theme { dim, bar: colour, floor: mark, .. } = theme;
-    let most = bars.iter().map(|(_, ns, _)| *ns).fold(1.0, f64::max);
+    let most = bars.iter().map(|(_, ns, ratio)| ns.max(ns / ratio)).fold(1.0, f64::max);
     let scale = (RIGHT - LEFT) / most;
     push(
         svg,
@@ -126,7 +126,7 @@ fn draw(svg: &mut String, panel: &Panel, theme: &Theme, top: f64) {
                 "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{engine}</text>\
              <rect x=\"{LEFT}\" y=\"{y:.0}\" width=\"{end:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{colour}\"/>\
              <rect x=\"{floor:.1}\" y=\"{:.0}\" width=\"2.5\" height=\"{}\" fill=\"{mark}\"/>\
-             <text x=\"{:.1}\" y=\"{:.0}\">{}<tspan fill=\"{dim}\"> · {ratio:.2} ×</tspan></text>\n",
+             <text x=\"{:.1}\" y=\"{:.0}\">{}<tspan fill=\"{dim}\">&#160;· {ratio:.2} ×</tspan></text>\n",
                 LEFT - 8.0,
                 y + 12.5,
                 y - 2.0,
