@@ -6,7 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Phone, Proxy, isolated, unique};
+use support::isolated::isolated;
+use support::{Phone, Proxy, unique};
 
 /// Shorter than a reply takes to be missed, longer than one takes to come.
 const A_WHILE: Duration = Duration::from_millis(150);

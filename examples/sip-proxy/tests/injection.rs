@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Phone, Proxy, isolated, unique};
+use support::isolated::isolated;
+use support::{Phone, Proxy, unique};
 
 /// How a value tries to end its line; escapes that mean the same in all four languages.
 const ENDS: [&str; 3] = [r"\r\n", r"\n", r"\r"];
