@@ -169,7 +169,10 @@ impl Statistics {
             };
             WorkerHealth { name: worker.name.clone(), state, busy_ms }
         };
-        lock(&self.workers).iter().map(health).collect()
+        let mut workers: Vec<WorkerHealth> = lock(&self.workers).iter().map(health).collect();
+        // They join in any order.
+        workers.sort_by(|a, b| a.name.cmp(&b.name));
+        workers
     }
 
     /// Returns the sums.
