@@ -282,9 +282,8 @@ fn a_native_panic_is_survived() {
         let own = ["sip-proxy", "-f", &config, "--cfgengine", engine, "--script", &path];
         let mut command = Command::new(std::env::current_exe().expect("the system knows it"));
         command.args(["proxy_with_a_bug", "--exact", "--ignored", "--nocapture"]);
-        // Printing a backtrace takes longer than a callback may.
-        command.env("RUST_BACKTRACE", "0");
-        command.env(ARGUMENTS, [&own[..], &STANDARD[..]].concat().join("\n"));
+        // Naming the frames of a large program takes longer than a callback may.
+        command.env(ARGUMENTS, [&own[..], &STANDARD[..]].concat().join("\n")).env("RUST_BACKTRACE", "0");
         let proxy = Proxy::spawn(command);
         let mut rows = Rows::new(&proxy, engine, format!("panic.{ending}:2"));
         let text = "panicked: out of cheese; this is a bug in the host, not in the script";
