@@ -5,14 +5,14 @@ mod support;
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use sip_modules::rpc::{ClientError, Params, RpcError, call};
-use support::{Phone, Proxy, Received, unique};
+use sip_modules::rpc::RpcError;
+use support::folder::{Folder, reason, send_options, text, version, workers};
+use support::{Phone, Proxy};
 
 /// How a language writes what these tests need.
 struct Language {
@@ -29,6 +29,12 @@ struct Language {
     /// What cannot be loaded: the error's code, the line, a part of the text, the script. The first one does not parse,
     /// the fourth one throws on line 3.
     broken: &'static [(&'static str, Option<u64>, &'static str, &'static str)],
+}
+
+impl Language {
+    fn folder(&self) -> Folder {
+        Folder::new(self.engine, self.module, self.ending)
+    }
 }
 
 const LUA: Language = Language {
@@ -210,104 +216,6 @@ for_each_language! {
     a_call_in_progress_survives
 }
 
-/// A folder with a script and a socket, gone with the test.
-struct Folder {
-    path: PathBuf,
-    script: PathBuf,
-}
-
-impl Folder {
-    fn new(language: &Language) -> Folder {
-        let path = std::env::temp_dir().join(format!("sip-reload-{}-{}", std::process::id(), unique()));
-        fs::create_dir_all(&path).expect("the temporary folder can be written");
-        Folder { script: path.join(format!("route.{}", language.ending)), path }
-    }
-
-    fn write(&self, text: &str) {
-        fs::write(&self.script, text).expect("the folder can be written");
-    }
-
-    /// Writes a script whose characters are bytes, so that it need not be UTF-8.
-    fn write_bytes(&self, text: &str) {
-        let bytes: Vec<u8> = text.chars().map(|byte| u8::try_from(byte).expect("a byte")).collect();
-        fs::write(&self.script, bytes).expect("the folder can be written");
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.path.join("rpc.sock")
-    }
-
-    fn start(&self, language: &Language, more: &[&str]) -> Proxy {
-        let (script, socket) = (text(&self.script), text(&self.socket()));
-        Proxy::start(&[&["--cfgengine", language.engine, "--script", &script, "--rpc", &socket], more].concat())
-    }
-
-    fn call(&self, method: &str) -> Result<Value, RpcError> {
-        match call(&self.socket(), method, &Params::none()) {
-            Ok(result) => Ok(result),
-            Err(ClientError::Rpc(error)) => Err(error),
-            Err(error) => panic!("{method}: {error}"),
-        }
-    }
-
-    fn reload(&self, language: &Language) -> Value {
-        self.call(&format!("{}.reload", language.module)).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Waits until the workers run a version.
-    fn expect_version(&self, language: &Language, version: u64) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let status = self.call(&format!("{}.list", language.module)).expect("list has no reason to fail");
-            if workers(&status) == [version, version] {
-                assert_eq!(status["version"], version, "{status}");
-                return;
-            }
-            assert!(Instant::now() < deadline, "no version {version}: {status}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder left in the temporary directory harms nobody.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().expect("the temporary folder's name is text").to_owned()
-}
-
-fn version(template: &str, version: &str) -> String {
-    template.replace("VERSION", version)
-}
-
-fn workers(status: &Value) -> Vec<u64> {
-    let workers = status["workers"].as_array().expect("the status has workers");
-    workers.iter().filter_map(|worker| worker["version"].as_u64()).collect()
-}
-
-fn send_options(phone: &Phone, proxy: &Proxy) {
-    let (id, me, to) = (unique(), phone.address, proxy.address);
-    phone.send(&format!(
-        "OPTIONS sip:{to} SIP/2.0\n\
-         Via: SIP/2.0/UDP {me};branch=z9hG4bKreload{id};rport\n\
-         Max-Forwards: 70\n\
-         From: <sip:me@{me}>;tag=x{id}\n\
-         To: <sip:{to}>\n\
-         Call-ID: reload-{id}\n\
-         CSeq: 1 OPTIONS\n\
-         Content-Length: 0\n\n"
-    ));
-}
-
-fn reason(reply: &Received) -> String {
-    let line = reply.text.lines().next().unwrap_or_default();
-    line.strip_prefix("SIP/2.0 200 ").unwrap_or_else(|| panic!("expected a 200, got {line}")).to_owned()
-}
-
 /// Asks from several ports, so that the kernel has both workers answer.
 fn expect_answers(proxy: &Proxy, expected: &str) {
     for _ in 0..8 {
@@ -323,14 +231,14 @@ fn hang_up(proxy: &Proxy) {
 }
 
 fn all_workers_take_a_new_version_up(language: &Language) {
-    let folder = Folder::new(language);
+    let folder = language.folder();
     folder.write(&version(language.route, "V1"));
-    let proxy = folder.start(language, &[]);
+    let proxy = folder.start(&[]);
     expect_answers(&proxy, "V1");
     folder.write(&version(language.route, "V2"));
     expect_answers(&proxy, "V1");
 
-    let done = folder.reload(language);
+    let done = folder.reload();
     assert_eq!((&done["old"], &done["new"]), (&json!(1), &json!(2)), "{done}");
     assert_eq!(workers(&done), [2, 2], "{done}");
     assert!(done["took_ms"].is_u64(), "{done}");
@@ -343,16 +251,16 @@ fn all_workers_take_a_new_version_up(language: &Language) {
 }
 
 fn a_broken_script_changes_nothing(language: &Language) {
-    let folder = Folder::new(language);
+    let folder = language.folder();
     folder.write(&version(language.route, "V1"));
     // Time enough on a busy machine for all but a loop without end.
     let config = folder.path.join("proxy.cfg");
     let standard = include_str!("../default.cfg");
     fs::write(&config, format!("{standard}kemi.max_load_time_ms=3000\n")).expect("the folder can be written");
     let config = text(&config);
-    let proxy = folder.start(language, &["-f", &config]);
+    let proxy = folder.start(&["-f", &config]);
     folder.write(&version(language.route, "V2"));
-    folder.reload(language);
+    folder.reload();
     let method = format!("{}.reload", language.module);
     let file = text(&folder.script);
     for &(code, line, part, script) in language.broken {
@@ -366,7 +274,7 @@ fn a_broken_script_changes_nothing(language: &Language) {
         if line.is_some() {
             assert_eq!(data["place"]["file"], json!(file), "{error}");
         }
-        folder.expect_version(language, 2);
+        folder.expect_version(2);
         expect_answers(&proxy, "V2");
         let log = proxy.log();
         let errors: Vec<&str> = log[from..].lines().filter(|line| line.contains("ERROR")).collect();
@@ -387,18 +295,18 @@ fn a_broken_script_changes_nothing(language: &Language) {
     expect_answers(&proxy, "V2");
 
     folder.write(&version(language.route, "V3"));
-    assert_eq!(folder.reload(language)["new"], 3);
+    assert_eq!(folder.reload()["new"], 3);
     expect_answers(&proxy, "V3");
 }
 
 fn a_signal_reloads(language: &Language) {
-    let folder = Folder::new(language);
+    let folder = language.folder();
     folder.write(&version(language.route, "V1"));
-    let mut proxy = folder.start(language, &[]);
+    let mut proxy = folder.start(&[]);
     folder.write(&version(language.route, "V2"));
     hang_up(&proxy);
     proxy.expect_log("reload by SIGHUP: version 1 -> 2, 2 workers");
-    folder.expect_version(language, 2);
+    folder.expect_version(2);
     expect_answers(&proxy, "V2");
 
     folder.write(language.broken[0].3);
@@ -408,7 +316,7 @@ fn a_signal_reloads(language: &Language) {
 
     folder.write(&version(language.route, "V3"));
     hang_up(&proxy);
-    folder.expect_version(language, 3);
+    folder.expect_version(3);
     expect_answers(&proxy, "V3");
 
     let idle = UnixStream::connect(folder.socket()).expect("the proxy listens");
@@ -420,11 +328,11 @@ fn a_signal_reloads(language: &Language) {
 }
 
 fn a_changed_file_reloads(language: &Language) {
-    let folder = Folder::new(language);
+    let folder = language.folder();
     folder.write(&version(language.route, "V1"));
-    let proxy = folder.start(language, &["--watch"]);
+    let proxy = folder.start(&["--watch"]);
     folder.write(&version(language.route, "V2"));
-    folder.expect_version(language, 2);
+    folder.expect_version(2);
     expect_answers(&proxy, "V2");
 
     folder.write(language.broken[0].3);
@@ -439,21 +347,21 @@ fn a_changed_file_reloads(language: &Language) {
     let other = folder.path.join("other");
     fs::write(&other, version(language.route, "V3")).expect("the folder can be written");
     fs::rename(&other, &folder.script).expect("the folder can be written");
-    folder.expect_version(language, 3);
+    folder.expect_version(3);
     expect_answers(&proxy, "V3");
 }
 
 fn an_imported_module_is_reloaded_along(language: &Language) {
-    let folder = Folder::new(language);
+    let folder = language.folder();
     let helper = folder.path.join(format!("helper.{}", language.ending));
     let write = |name: &str| fs::write(&helper, version(language.helper, name)).expect("the folder can be written");
     write("V1");
     folder.write(language.importing);
-    let proxy = folder.start(language, &[]);
+    let proxy = folder.start(&[]);
     expect_answers(&proxy, "V1");
     for number in 2..5 {
         write(&format!("V{number}"));
-        folder.reload(language);
+        folder.reload();
         expect_answers(&proxy, &format!("V{number}"));
     }
 }
@@ -461,9 +369,9 @@ fn an_imported_module_is_reloaded_along(language: &Language) {
 fn no_request_is_lost_while_reloading(language: &Language) {
     const REQUESTS: usize = 500;
     const RELOADS: u64 = 20;
-    let folder = Folder::new(language);
+    let folder = language.folder();
     folder.write(&version(language.route, "V1"));
-    let proxy = folder.start(language, &[]);
+    let proxy = folder.start(&[]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..2)
@@ -487,7 +395,7 @@ fn no_request_is_lost_while_reloading(language: &Language) {
             .collect();
         for number in 2..RELOADS + 2 {
             folder.write(&version(language.route, &format!("V{number}")));
-            let result = folder.reload(language);
+            let result = folder.reload();
             assert_eq!((&result["new"], workers(&result)), (&json!(number), vec![number, number]), "{result}");
         }
         done.store(true, Ordering::Release);
@@ -504,9 +412,9 @@ fn a_call_in_progress_survives(language: &Language) {
     let basic = fs::read_to_string(basic).expect("the basic script is there");
     let write =
         |folder: &Folder, name: &str| folder.write(&basic.replace("failed with ", &format!("{name} failed with ")));
-    let folder = Folder::new(language);
+    let folder = language.folder();
     write(&folder, "V1");
-    let proxy = folder.start(language, &[]);
+    let proxy = folder.start(&[]);
     let (caller, callee) = (Phone::new(&proxy), Phone::new(&proxy));
     let uri = format!("sip:callee@{}", callee.address);
     let ring = || {
@@ -519,15 +427,15 @@ fn a_call_in_progress_survives(language: &Language) {
 
     let (call, invite) = ring();
     write(&folder, "V2");
-    folder.reload(language);
+    folder.reload();
     callee.answer(&invite, 180, "Ringing");
     caller.reply(180);
     callee.answer(&invite, 200, "OK");
     let ok = caller.reply(200);
-    folder.reload(language);
+    folder.reload();
     caller.send(&call.ack(&caller, &ok));
     callee.request("ACK");
-    folder.reload(language);
+    folder.reload();
     caller.send(&call.bye(&caller, &ok));
     let bye = callee.request("BYE");
     callee.answer(&bye, 200, "OK");
@@ -536,7 +444,7 @@ fn a_call_in_progress_survives(language: &Language) {
     // A failure route that the old script has set is called in the new one.
     let (call, invite) = ring();
     write(&folder, "V3");
-    folder.reload(language);
+    folder.reload();
     callee.answer(&invite, 486, "Busy Here");
     callee.request("ACK");
     let busy = caller.reply(486);
@@ -546,7 +454,7 @@ fn a_call_in_progress_survives(language: &Language) {
     // Without the function the call fails as it would without a failure route.
     let (call, invite) = ring();
     folder.write(&basic.replace("ksr_failure_manage", "ksr_failure_other"));
-    folder.reload(language);
+    folder.reload();
     callee.answer(&invite, 486, "Busy Here");
     callee.request("ACK");
     let busy = caller.reply(486);
@@ -570,7 +478,7 @@ fn ask(args: &[&str]) -> Result<Value, String> {
 
 #[test]
 fn the_client_asks_a_running_proxy() {
-    let folder = Folder::new(&LUA);
+    let folder = LUA.folder();
     let (socket, config) = (text(&folder.socket()), text(&folder.path.join("proxy.cfg")));
     let absent = ask(&["--rpc", &socket, "rpc", "core.version"]).expect_err("nobody listens yet");
     assert!(absent.contains(&format!("core.version: there is no socket {socket}")), "{absent}");
@@ -629,7 +537,7 @@ fn the_client_asks_a_running_proxy() {
 
 #[test]
 fn registrations_and_transactions_are_counted() {
-    let folder = Folder::new(&LUA);
+    let folder = LUA.folder();
     let proxy = Proxy::start(&["--cfgengine", "rust", "--rpc", &text(&folder.socket())]);
     let (caller, callee) = (Phone::new(&proxy), Phone::new(&proxy));
     callee.register("alice");
@@ -649,7 +557,7 @@ fn registrations_and_transactions_are_counted() {
 
 #[test]
 fn a_second_proxy_does_not_take_the_socket() {
-    let folder = Folder::new(&LUA);
+    let folder = LUA.folder();
     let socket = text(&folder.socket());
     let proxy = Proxy::start(&["--rpc", &socket]);
     let second = sip_proxy(&["-l", "udp:127.0.0.1:0", "--rpc", &socket]);

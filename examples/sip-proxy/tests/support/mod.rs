@@ -1,6 +1,7 @@
 //! A proxy process and SIP peers for the tests, all on 127.0.0.1 with ports that the system picks.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part")]
 
+pub mod folder;
 pub mod isolated;
 
 use std::io::{BufRead, BufReader, Read, Write};
