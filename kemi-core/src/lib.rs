@@ -22,6 +22,7 @@ mod error;
 mod error_log;
 mod export;
 mod instance;
+pub mod interrupt;
 mod lexis;
 mod limits;
 mod policy;
