@@ -3,7 +3,8 @@
 //! For authors of engines whose interpreter can be stopped from the middle of anything, but only by the thread that runs
 //! it. Such an engine says with [`set_innermost`] which [`Running`] interpreter its thread is in, and passes what
 //! [`for_this_thread`] returns to [`Runtime::on_interrupt`](crate::Runtime::on_interrupt). When a call's time is over, the
-//! watchdog sends SIGURG to the thread, whose handler wakes that interpreter. Until then this costs a callback two stores.
+//! watchdog sends SIGURG to the thread, whose handler wakes that interpreter; when the call's memory is used up, the
+//! [`CountingAllocator`](crate::CountingAllocator) does so on the spot. Until then this costs a callback two stores.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};

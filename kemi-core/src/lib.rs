@@ -25,6 +25,7 @@ mod instance;
 pub mod interrupt;
 mod lexis;
 mod limits;
+mod memory;
 mod policy;
 mod program;
 mod registry;
@@ -48,6 +49,7 @@ pub use export::{
 pub use instance::Instance;
 pub use lexis::{Lexis, References, check_references};
 pub use limits::{Interrupt, Limit, Limits};
+pub use memory::{CountingAllocator, held_bytes};
 pub use policy::{Coercions, Policy};
 pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
 pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};

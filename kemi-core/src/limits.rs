@@ -113,6 +113,8 @@ pub(crate) struct Watch {
     /// The deadline that has passed: it tells a late mark from one for the call that runs now. The call itself sees it
     /// at the next native call or interrupt.
     expired: AtomicU64,
+    /// Whether the call has expired because of its memory, whatever its deadline.
+    memory: AtomicBool,
     /// The index of the export that runs, plus 1; for the report of a stuck call.
     pub(crate) native: AtomicU32,
     reported: AtomicU64,
@@ -126,6 +128,7 @@ impl Watch {
         Arc::new(Watch {
             deadline: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            memory: AtomicBool::new(false),
             native: AtomicU32::new(0),
             reported: AtomicU64::new(0),
             interrupt: Mutex::new(None),
@@ -137,10 +140,12 @@ impl Watch {
         *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt;
     }
 
-    /// Starts the clock of a call.
+    /// Starts the clock of a call; [`u64::MAX`] is for one whose memory alone is limited.
     pub(crate) fn begin(self: &Arc<Watch>, limit_ms: u64) {
         let dog = watchdog();
         self.reported.store(0, Ordering::Relaxed);
+        self.memory.store(false, Ordering::Relaxed);
+        self.expired.store(0, Ordering::Relaxed);
         self.deadline.store(dog.now().saturating_add(limit_ms).max(1), Ordering::Release);
         if dog.asleep.load(Ordering::SeqCst) {
             dog.thread.unpark();
@@ -158,13 +163,25 @@ impl Watch {
         deadline != 0 && self.expired.load(Ordering::Relaxed) == deadline
     }
 
+    /// Notes, on the thread of the call, that it has used up its memory: it is over as if its time were.
+    pub(crate) fn exceed_memory(&self) {
+        self.memory.store(true, Ordering::Relaxed);
+        self.expired.store(self.deadline.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Returns why the call has expired.
+    pub(crate) fn reason(&self) -> Limit {
+        if self.memory.load(Ordering::Relaxed) { Limit::Memory } else { Limit::Time }
+    }
+
     /// Looks at the call that runs; returns whether there is one.
     fn look(&self, now: u64) -> bool {
         let deadline = self.deadline.load(Ordering::Acquire);
         if deadline == 0 {
             return false;
         }
-        if now < deadline {
+        // A call that has used up its memory is interrupted as well: what stops it may have come at a bad moment.
+        if now < deadline && !self.expired() {
             return true;
         }
         // Under the lock, so that a runtime that goes away waits for a running interrupt and stops further ones.
@@ -177,7 +194,7 @@ impl Watch {
             interrupt();
         }
         drop(interrupt);
-        let late = now - deadline;
+        let late = now.saturating_sub(deadline);
         if late >= self.reported.load(Ordering::Relaxed) + REPORT_EVERY_MS {
             self.reported.store(late, Ordering::Relaxed);
             let doing = match self.native.load(Ordering::Relaxed) {
