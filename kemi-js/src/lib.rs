@@ -22,6 +22,7 @@
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
+mod brake;
 mod console;
 mod core;
 mod drive;
