@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, console, fault, source, text};
+use crate::{bind, console, fault, guard, source, text};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -277,6 +277,9 @@ impl Core {
         Driver::install(core, context)?;
         console::install(self, context)?;
         self.modules.install(self, context)?;
+        if self.runtime.registry().limits().max_memory != 0 {
+            guard::install(core, context)?;
+        }
         self.handles.borrow_mut().builtin = global_names(context)?;
         Ok(())
     }

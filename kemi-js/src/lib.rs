@@ -28,6 +28,7 @@ mod core;
 mod drive;
 mod engine;
 mod fault;
+mod guard;
 mod jobs;
 mod require;
 mod source;
