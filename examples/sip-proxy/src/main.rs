@@ -15,6 +15,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Lets the limit on memory hold for scripts in JavaScript, which live on this allocator.
+#[global_allocator]
+static ALLOCATOR: kemi::CountingAllocator = kemi::CountingAllocator::system();
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     kemi::link();
