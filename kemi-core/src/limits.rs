@@ -130,6 +130,8 @@ pub(crate) struct Watch {
     /// The deadline that has passed: it tells a late mark from one for the call that runs now. The call itself sees it
     /// at the next native call or interrupt.
     expired: AtomicU64,
+    /// Whether the call has expired because of its memory, whatever its deadline.
+    memory: AtomicBool,
     /// The index of the callback that runs, plus 1; for the report of a stuck call, as is the next.
     callback: AtomicU32,
     /// The index of the export that runs, plus 1.
@@ -156,6 +158,7 @@ impl Watch {
         Arc::new(Watch {
             deadline: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            memory: AtomicBool::new(false),
             callback: AtomicU32::new(0),
             native: AtomicU32::new(0),
             reported: AtomicU64::new(0),
@@ -213,6 +216,8 @@ impl Watch {
         }
         self.reported.store(0, Ordering::Relaxed);
         self.again.store(0, Ordering::Relaxed);
+        self.memory.store(false, Ordering::Relaxed);
+        self.expired.store(0, Ordering::Relaxed);
         let limit_ms = if limit_ms == 0 { u64::MAX } else { limit_ms };
         self.deadline.store(now.saturating_add(limit_ms).max(1), Ordering::Release);
         if dog.asleep.load(Ordering::SeqCst) {
@@ -231,13 +236,25 @@ impl Watch {
         deadline != 0 && self.expired.load(Ordering::Relaxed) == deadline
     }
 
+    /// Notes, on the thread of the call, that it has used up its memory: it is over as if its time were.
+    pub(crate) fn exceed_memory(&self) {
+        self.memory.store(true, Ordering::Relaxed);
+        self.expired.store(self.deadline.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Returns why the call has expired.
+    pub(crate) fn reason(&self) -> Limit {
+        if self.memory.load(Ordering::Relaxed) { Limit::Memory } else { Limit::Time }
+    }
+
     /// Looks at the call that runs; returns whether there is one.
     fn look(&self, now: u64) -> bool {
         let deadline = self.deadline.load(Ordering::Acquire);
         if deadline == 0 {
             return false;
         }
-        if now < deadline {
+        // A call that has used up its memory is interrupted as well: what stops it may have come at a bad moment.
+        if now < deadline && !self.expired() {
             return true;
         }
         // Under the lock, so that a runtime that goes away waits for a running interrupt and stops further ones.
@@ -246,7 +263,7 @@ impl Watch {
             return true;
         }
         self.expired.store(deadline, Ordering::Relaxed);
-        let late = now - deadline;
+        let late = now.saturating_sub(deadline);
         if now >= self.again.load(Ordering::Relaxed) {
             self.again.store(now + late.min(LONGEST_PAUSE_MS), Ordering::Relaxed);
             if let Some(interrupt) = &*interrupt {

@@ -16,6 +16,7 @@ use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::error_log::ErrorLog;
 use crate::export::{Call, Ret};
 use crate::limits::{Interrupt, Limit, Standing, Watch, coarse_ms, watch};
+use crate::memory;
 use crate::metrics::{Ending, Recorder};
 use crate::policy::{Coercions, Policy};
 use crate::registry::{Export, IDLE_GATE, RegistryData};
@@ -26,6 +27,12 @@ pub const MAX_NESTED_CALLBACKS: u32 = 16;
 
 /// How many callbacks chosen by name are kept at hand.
 const MAX_CHOSEN: usize = 64;
+
+/// Which part of its memory a call may use even if former ones have left so much behind that there is none.
+const LEAST_ROOM: u64 = 64;
+
+/// How many bytes that a call leaves behind are taken for what native functions keep.
+const NATIVE_SHARE: i64 = 256 << 10;
 
 /// How a callback ended, if not with an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +70,11 @@ pub struct Runtime {
     spent: Cell<u64>,
     exhausted: Cell<Option<Limit>>,
     exhausted_at: RefCell<Option<Place>>,
+    counts_memory: Cell<bool>,
+    /// What the thread's memory was limited to before the call that runs.
+    memory_before: Cell<Option<memory::Former>>,
+    /// How many bytes former calls have left behind, where that was much.
+    kept: Cell<i64>,
     recorder: Option<Recorder>,
     /// From how many milliseconds on a native call is slow.
     slow_native_ms: u64,
@@ -95,6 +107,9 @@ impl Runtime {
             spent: Cell::new(0),
             exhausted: Cell::new(None),
             exhausted_at: RefCell::new(None),
+            counts_memory: Cell::new(false),
+            memory_before: Cell::new(None),
+            kept: Cell::new(0),
             replaced: ErrorLog::new(),
             registry,
             engine,
@@ -166,9 +181,73 @@ impl Runtime {
     #[inline]
     pub fn poll(&self, interpreter: &dyn Interpreter) -> bool {
         if self.watch.expired() && self.exhausted.get().is_none() {
-            self.exhaust(Limit::Time, interpreter.place());
+            self.exhaust(self.watch.reason(), interpreter.place());
         }
         self.ending.get().is_some()
+    }
+
+    /// Returns the limit that has ended the running top-level call, or is about to: what the watchdog or the allocator
+    /// have found counts before [`poll`](Self::poll) has seen it.
+    ///
+    /// An [interrupt](crate::interrupt) may ask for it, from the middle of anything on the call's own thread.
+    #[must_use]
+    #[inline]
+    pub fn over(&self) -> Option<Limit> {
+        if self.watch.expired() {
+            self.exhausted.get().or_else(|| Some(self.watch.reason()))
+        } else {
+            self.exhausted.get()
+        }
+    }
+
+    /// Makes [`Limits::max_memory`](crate::Limits::max_memory) hold for what is allocated on this thread by Rust's own
+    /// allocator, for engines that live on it: the script's top level from now on, then each top-level call, may make the
+    /// thread hold so many bytes more, less what former ones have left behind. Native functions count as well.
+    ///
+    /// Once that is exceeded, [`poll`](Self::poll) and all native calls end the call, and the interpreter is
+    /// [woken](crate::interrupt::Running). Returns `false` if nothing is counted, since the program does not use
+    /// [`CountingAllocator`](crate::CountingAllocator).
+    pub fn count_memory(&self) -> bool {
+        if self.registry.limits().max_memory == 0 {
+            return true;
+        }
+        if !memory::is_counted() {
+            return false;
+        }
+        self.counts_memory.set(true);
+        if self.registry.limits().max_load_time_ms == 0 {
+            self.watch.begin(0, Instant::now());
+        }
+        self.limit_memory();
+        true
+    }
+
+    /// Returns how many bytes the running top-level call may still allocate in one step, if they are limited: for an
+    /// engine to ask before a step whose size it knows. While nothing counts, it is the whole limit.
+    #[must_use]
+    pub fn memory_room(&self) -> Option<u64> {
+        match self.registry.limits().max_memory {
+            0 => None,
+            most if self.memory_before.get().is_none() => Some(most),
+            _ => Some(memory::room()),
+        }
+    }
+
+    fn limit_memory(&self) {
+        let most = self.registry.limits().max_memory;
+        let left = most.saturating_sub(self.kept.get().unsigned_abs());
+        // SAFETY: the watch lives until `forget_memory`, which comes at the latest when this value is dropped. Calls and
+        // loads on a thread are nested in each other.
+        let former = unsafe { memory::limit(Arc::as_ptr(&self.watch), left.max(most / LEAST_ROOM)) };
+        self.memory_before.set(Some(former));
+    }
+
+    fn forget_memory(&self) {
+        let Some(former) = self.memory_before.take() else { return };
+        let grown = memory::restore(former);
+        // What native functions keep for a while, such as transactions, is freed when nobody counts.
+        let counted = if grown > NATIVE_SHARE { grown - NATIVE_SHARE } else { grown.min(0) };
+        self.kept.set(self.kept.get().saturating_add(counted).max(0));
     }
 
     /// Takes instructions off the budget; returns whether the running callback is to end.
@@ -396,7 +475,7 @@ impl Runtime {
     #[cold]
     fn refuse(&self, export: &Export) -> Box<Fault> {
         if self.watch.expired() && self.exhausted.get().is_none() {
-            self.exhaust(Limit::Time, None);
+            self.exhaust(self.watch.reason(), None);
         }
         match self.ending.get() {
             Some(Control::Exit) => return Box::new(Fault::Exit),
@@ -642,8 +721,12 @@ impl Runtime {
         self.spent.set(0);
         self.exhausted.set(None);
         self.exhausted_at.borrow_mut().take();
-        if time_ms != 0 || self.slow_native_ms != u64::MAX {
+        let counts_memory = self.counts_memory.get();
+        if time_ms != 0 || counts_memory || self.slow_native_ms != u64::MAX {
             self.watch.begin(time_ms, now);
+        }
+        if counts_memory {
+            self.limit_memory();
         }
     }
 
@@ -688,6 +771,7 @@ impl Runtime {
     /// The limit that the top level has exceeded.
     pub(crate) fn loaded(&self) -> Result<(), ScriptError> {
         self.watch.end();
+        self.forget_memory();
         let exhausted = self.limit_error();
         self.exhausted.set(None);
         self.ending.set(None);
@@ -700,6 +784,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        self.forget_memory();
         // Waits for an interrupt that is running; what it refers to may go with the interpreter.
         self.watch.set_interrupt(None);
     }
@@ -735,6 +820,7 @@ impl Drop for Restore<'_> {
         self.runtime.watch.leave(self.standing);
         if self.depth == 0 {
             self.runtime.watch.end();
+            self.runtime.forget_memory();
         } else if self.runtime.exhausted.get().is_some() {
             self.runtime.end(Control::Exit);
         }

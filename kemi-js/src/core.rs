@@ -4,8 +4,10 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::pin::Pin;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::module::IdleModuleLoader;
@@ -13,14 +15,17 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::vm::RuntimeLimits;
 use boa_engine::{Context, JsError, JsResult, JsValue, NativeFunction, Script, js_string};
-use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Limits, Place, Runtime, ScriptError, Source, Value};
+use kemi_core::{
+    Arg, CallbackId, ErrorCode, Interpreter, Limit, Limits, Place, Runtime, ScriptError, Source, Value, held_bytes,
+};
 
-use crate::drive::{Driver, in_slices, most_turns};
+use crate::brake::Brake;
+use crate::drive::Driver;
 use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, console, fault, source, text};
+use crate::{bind, console, fault, guard, source, text};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -37,6 +42,12 @@ const SEAL: usize = 2;
 /// How many values the interpreter's stack may hold.
 const STACK: usize = 64 * 1024;
 
+/// How many loop turns and nested calls a lookup may take outside of any call.
+const FEW: u64 = 32;
+
+/// How many times garbage is collected while the limit of memory is allocated.
+const COLLECTIONS: u64 = 4;
+
 /// The file name of the interpreter's own code, which tracebacks leave out.
 pub(crate) const OWN: &str = "kemi-js";
 
@@ -50,8 +61,11 @@ pub(crate) struct Core {
     jobs: Rc<Jobs>,
     modules: Modules,
     driver: Driver,
-    /// Whether the script's top level is over.
-    loaded: Cell<bool>,
+    brake: Pin<Box<Brake>>,
+    /// What the context's limits are while nothing has pulled the brake.
+    limits: Cell<RuntimeLimits>,
+    /// What the thread holds when the next collection of garbage is due.
+    collect_at: Cell<i64>,
     handles: RefCell<Handles>,
     /// What the next frame of `sealed` is to run.
     job: Cell<Option<Job>>,
@@ -87,7 +101,10 @@ impl Core {
             .can_block(false)
             .build()
             .map_err(|error| ScriptError::new(ErrorCode::Runtime, format!("cannot set up JavaScript: {error}")))?;
-        let owned = NonNull::from(Box::leak(Box::new(context)));
+        let mut owned = NonNull::from(Box::leak(Box::new(context)));
+        // SAFETY: nothing else refers to the context yet, which stays in its box as long as the core lives.
+        let brake = unsafe { Brake::new(runtime.clone(), owned.as_mut()) };
+        let limits = limits(runtime.registry().limits());
         let core = Rc::new(Core {
             runtime,
             current: Cell::new(Some(owned)),
@@ -96,7 +113,9 @@ impl Core {
             jobs,
             modules: Modules::new(sources),
             driver: Driver::default(),
-            loaded: Cell::new(false),
+            brake,
+            limits: Cell::new(limits),
+            collect_at: Cell::new(i64::MAX),
             handles: RefCell::default(),
             job: Cell::default(),
             unknown: RefCell::default(),
@@ -104,10 +123,11 @@ impl Core {
         });
         core.jobs.serve(&core);
         core.lend(|context| {
-            context.set_runtime_limits(limits(core.runtime.registry().limits(), true));
+            core.set_limits(limits, context);
             core.prepare(context).map_err(|error| fault::script_error(&core, error, context))
         })
         .unwrap_or_else(|| Err(busy()))?;
+        core.arm()?;
         Ok(core)
     }
 
@@ -128,15 +148,77 @@ impl Core {
                 self.outermost(context, |context| script.evaluate(context).map(|_| JsValue::undefined()))
             })?;
         }
-        self.loaded.set(true);
-        self.lend(|context| self.set_limits(limits(self.runtime.registry().limits(), false), context));
         Ok(())
     }
 
-    /// Sets the interpreter's own limits.
-    pub(crate) fn set_limits(&self, limits: RuntimeLimits, context: &mut Context) {
+    /// Makes the limits on time and memory hold.
+    fn arm(&self) -> Result<(), ScriptError> {
+        let limits = self.runtime.registry().limits();
+        if self.runtime.count_memory() {
+            self.plan_collection();
+        } else {
+            warn_uncounted();
+        }
+        #[cfg(unix)]
+        if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0 {
+            let interrupt = kemi_core::interrupt::for_this_thread().map_err(|error| {
+                let message = format!("cannot limit the script's time: no handler for the signal SIGURG: {error}");
+                ScriptError::new(ErrorCode::Runtime, message)
+            })?;
+            self.runtime.on_interrupt(Some(interrupt));
+        }
+        Ok(())
+    }
+
+    /// Sets the interpreter's own limits, as they are to be unless something pulls the brake.
+    fn set_limits(&self, limits: RuntimeLimits, context: &mut Context) {
+        self.limits.set(limits);
         context.set_runtime_limits(limits);
-        self.driver.renew(context);
+    }
+
+    pub(crate) fn brake(&self) -> &Brake {
+        &self.brake
+    }
+
+    /// Returns whether instructions are counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.runtime.registry().limits().max_instructions != 0
+    }
+
+    /// Returns whether callbacks run in slices: to be counted, and where no signal can stop them.
+    fn slices(&self) -> bool {
+        self.counts() || (cfg!(not(unix)) && self.runtime.registry().limits().max_time_ms != 0)
+    }
+
+    /// Collects garbage if much has been allocated since the last time.
+    ///
+    /// Boa does so by what its objects take themselves, whatever strings and elements they hold.
+    #[inline]
+    pub(crate) fn collect_if_due(&self) {
+        if held_bytes() > self.collect_at.get() {
+            self.collect();
+        }
+    }
+
+    #[cold]
+    fn collect(&self) {
+        boa_gc::force_collect();
+        self.collect_at.set(i64::MAX);
+        self.plan_collection();
+    }
+
+    /// Plans the next collection of garbage; where the thread holds less by now, it is due earlier.
+    fn plan_collection(&self) {
+        let step = i64::try_from(self.collection_step()).unwrap_or(i64::MAX);
+        self.collect_at.set(self.collect_at.get().min(held_bytes().saturating_add(step)));
+    }
+
+    /// Returns how many bytes may be allocated between two collections of garbage.
+    fn collection_step(&self) -> u64 {
+        match self.runtime.registry().limits().max_memory {
+            0 => u64::MAX,
+            most => most / COLLECTIONS,
+        }
     }
 
     pub(crate) fn driver(&self) -> &Driver {
@@ -153,6 +235,7 @@ impl Core {
 
     /// Makes the context reachable for the interpreter's methods while a native function runs.
     pub(crate) fn during<R>(&self, context: &mut Context, run: impl FnOnce() -> R) -> R {
+        self.collect_if_due();
         let _back = Back { slot: &self.current, value: self.current.replace(Some(NonNull::from(context))) };
         run()
     }
@@ -194,6 +277,9 @@ impl Core {
         Driver::install(core, context)?;
         console::install(self, context)?;
         self.modules.install(self, context)?;
+        if self.runtime.registry().limits().max_memory != 0 {
+            guard::install(core, context)?;
+        }
         self.handles.borrow_mut().builtin = global_names(context)?;
         Ok(())
     }
@@ -212,7 +298,9 @@ impl Core {
         let Some(enter) = self.handles.borrow().enter.clone() else {
             return Err(busy());
         };
-        let limits = context.runtime_limits();
+        let limits = self.limits.get();
+        // A panic of the engine shall not leave more.
+        let _limits = Back { slot: &self.limits, value: limits };
         let (mut run, mut done) = (Some(run), None);
         let mut job = |context: &mut Context| {
             // The frame itself does not count: what it runs may be as deep as it could be without.
@@ -234,7 +322,10 @@ impl Core {
         self.set_limits(limits, context);
         match (done, result) {
             (Some(done), _) => Ok(done),
-            (None, Err(error)) => Err(fault::script_error(self, error, context)),
+            (None, Err(error)) => {
+                self.note_limit(&error, context);
+                Err(fault::script_error(self, error, context))
+            }
             (None, Ok(_)) => Err(busy()),
         }
     }
@@ -246,9 +337,20 @@ impl Core {
         run: impl FnOnce(&mut Context) -> JsResult<JsValue>,
     ) -> Result<Value, ScriptError> {
         let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
+        if self.runtime.memory_room().is_some_and(|room| room < self.collection_step()) {
+            self.collect();
+        }
         let result = run(context);
         self.jobs.run(self, context);
-        self.finish(result, context)
+        let result = self.finish(result, context);
+        // Where the end by a limit was taken for something else, as it is in async functions.
+        self.runtime.poll(self);
+        match self.runtime.exhausted() {
+            Some(Limit::Memory) => self.collect(),
+            _ => self.collect_if_due(),
+        }
+        self.plan_collection();
+        result
     }
 
     /// Turns how a function ended into the callback's result.
@@ -283,10 +385,12 @@ impl Core {
 
     /// Ends the top-level call if the error stands for a limit of it, and tells where that was.
     pub(crate) fn note_limit(&self, error: &JsError, context: &mut Context) {
-        let (_, turns) = most_turns(self.runtime.registry().limits(), !self.loaded.get());
+        if !fault::is_limit(error) {
+            return;
+        }
         // What a native function raises to end the callback looks the same.
-        let looped = self.runtime.ending().is_none() && fault::is_loop_limit(error);
-        if let Some(limit) = self.runtime.exhausted().or(looped.then_some(turns)) {
+        let looped = self.counts() && self.runtime.ending().is_none() && fault::is_loop_limit(error);
+        if let Some(limit) = self.runtime.over().or(looped.then_some(Limit::Instructions)) {
             let mut error = fault::script_error(self, error.clone(), context);
             // Code made by the script itself is in no file; what made it is.
             let in_file = |place: &&Place| !place.file.starts_with("eval at") && !place.file.starts_with("unknown at");
@@ -357,7 +461,7 @@ impl Core {
         let stack_of_error = self.handles.borrow().stack_of_error.clone()?;
         let error = context.intrinsics().constructors().error().constructor();
         // As in `sealed`. No code of the script runs here, so nothing else can fail.
-        let limits = context.runtime_limits();
+        let limits = self.limits.get();
         self.set_limits(with_room(limits), context);
         let error = error.construct(&[], None, context);
         let stack = error.and_then(|error| stack_of_error.call(&error.into(), &[], context));
@@ -398,7 +502,8 @@ impl Core {
     }
 
     fn guarded<R>(&self, run: impl FnOnce(&mut Context) -> Result<R, ScriptError>) -> Result<R, ScriptError> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.lend(|context| self.sealed(context, run))));
+        let sealed = || self.lend(|context| self.brake.as_ref().during(|| self.sealed(context, run)));
+        let result = catch_unwind(AssertUnwindSafe(sealed));
         match result {
             Ok(Some(result)) => result.flatten(),
             Ok(None) => Err(busy()),
@@ -415,7 +520,17 @@ impl Core {
 
 impl Interpreter for Core {
     fn resolve(&self, name: &str) -> bool {
-        self.guarded(|context| Ok(self.function(name, context).is_some())).unwrap_or(false)
+        let found = self.guarded(|context| {
+            if self.depth.get() == 0 {
+                // No clock runs, and what is looked up may be the script's getter.
+                let mut few = self.limits.get();
+                few.set_loop_iteration_limit(FEW);
+                few.set_recursion_limit(few.recursion_limit().min(FEW as usize));
+                self.set_limits(few, context);
+            }
+            Ok(self.function(name, context).is_some())
+        });
+        found.unwrap_or(false)
     }
 
     fn functions(&self) -> Vec<String> {
@@ -437,7 +552,7 @@ impl Interpreter for Core {
             let function = self.callback(callback, context)?;
             let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
             let args = args.map_err(|error| fault::script_error(self, error, context))?;
-            let run = |context: &mut Context| match in_slices(self.runtime.registry().limits()) {
+            let run = |context: &mut Context| match self.slices() {
                 true => self.driver.call(self, &function, &args, context),
                 false => function.call(&JsValue::undefined(), &args, context),
             };
@@ -522,14 +637,15 @@ fn global_names(context: &mut Context) -> JsResult<Vec<String>> {
         .collect())
 }
 
-fn limits(given: &Limits, loading: bool) -> RuntimeLimits {
+fn limits(given: &Limits) -> RuntimeLimits {
     let depth = usize::try_from(given.max_depth).unwrap_or(usize::MAX);
     let mut limits = RuntimeLimits::default();
     // Each level may be a call through a built-in.
     let recursion = if depth == 0 { RECURSION } else { depth.saturating_mul(2).saturating_add(SPARE).min(RECURSION) };
     limits.set_recursion_limit(recursion);
     limits.set_stack_size_limit(STACK);
-    limits.set_loop_iteration_limit(most_turns(given, loading).0);
+    // It ends a loop in a function that a built-in calls, which is not counted.
+    limits.set_loop_iteration_limit(if given.max_instructions == 0 { u64::MAX } else { given.max_instructions });
     limits
 }
 
@@ -540,6 +656,18 @@ fn with_room(mut limits: RuntimeLimits) -> RuntimeLimits {
     limits.set_recursion_limit(limits.recursion_limit().saturating_add(FRAMES));
     limits.set_stack_size_limit(limits.stack_size_limit().saturating_add(VALUES));
     limits
+}
+
+/// Says once that a limit does not hold.
+fn warn_uncounted() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: "kemi",
+            "max_memory holds only for single steps in JavaScript: the program has not installed kemi_core::CountingAllocator \
+             as its #[global_allocator]"
+        );
+    }
 }
 
 #[cold]

@@ -211,6 +211,11 @@ fn says_undefined(text: &str) -> bool {
     text.starts_with("TypeError") && (text.contains("not a callable") || text.contains("undefined"))
 }
 
+/// Tells whether an error stands for a limit, of which kind ever.
+pub(crate) fn is_limit(error: &JsError) -> bool {
+    error.as_engine().and_then(limit).is_some()
+}
+
 /// Tells whether a loop has taken more turns than it may, or a native function has ended the callback.
 pub(crate) fn is_loop_limit(error: &JsError) -> bool {
     matches!(error.as_engine().and_then(limit), Some(RuntimeLimitError::LoopIteration))

@@ -22,11 +22,13 @@
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
+mod brake;
 mod console;
 mod core;
 mod drive;
 mod engine;
 mod fault;
+mod guard;
 mod jobs;
 mod require;
 mod source;

@@ -37,6 +37,23 @@ const LOOPS: &[(&str, &str)] = &[
     ("callback", "try { KSR.t.call('spin'); } catch (e) { KSR.t.note('catch'); } finally { KSR.t.note('f'); }"),
 ];
 
+/// More of them, in functions that built-ins call and in jobs, where only the clock ends what is no plain loop.
+const DEEPER: &[(&str, &str)] = &[
+    ("forEach, nested", "[1].forEach(() => { for (;;) for (let i = 0; i < 1e3; i++) {} });"),
+    ("forEach, calls only", "const r = n => { if (n) { r(n - 1); r(n - 1); } }; [60].forEach(r);"),
+    ("replace", "'a'.replace(/a/, () => { for (;;) short(); });"),
+    ("toJSON", "JSON.stringify({ toJSON() { for (;;) short(); } });"),
+    (
+        "generator, nested",
+        "function* g() { for (;;) { for (let i = 0; i < 9; i++); yield 1; } } for (const x of g()) {}",
+    ),
+    ("spread", "function* g() { for (;;) yield 1; } [...g()];"),
+    ("Array.from", "Array.from({ *[Symbol.iterator]() { for (;;) yield 1; } });"),
+    ("built-ins only", "const a = Array(1000).fill(0); for (;;) a.forEach(Math.abs);"),
+    ("job", "Promise.resolve().then(() => { for (;;) short(); }); return 1;"),
+    ("job, calls only", "const r = n => { if (n) { r(n - 1); r(n - 1); } }; Promise.resolve(60).then(r); return 1;"),
+];
+
 fn limited(limits: Limits, code: &str) -> Result<Loaded, ScriptError> {
     load_limited(&[Source::text("t.js", code)], Policy::Strict, limits)
 }
@@ -79,7 +96,7 @@ fn ends(name: &str, limits: Limits, code: &str, expected: ErrorCode) {
 
 #[test]
 fn nothing_hides_from_the_clock() {
-    for (name, code) in LOOPS {
+    for (name, code) in LOOPS.iter().chain(DEEPER) {
         ends(name, SHORT, code, ErrorCode::TimeLimit);
     }
 }
@@ -118,6 +135,8 @@ fn the_top_level_has_its_own_time() {
         ("try { for (;;) {} } catch (e) {} finally { for (;;) {} }", "t.js:1"),
         ("function g() {\nfor (;;) {} }\n[1].forEach(g);", "t.js:2"),
         ("for (;;) try { KSR.t.count(); } catch (e) {}", "t.js:2"),
+        ("for (;;) for (let i = 0; i < 1e3; i++) {}", "t.js:1"),
+        ("const r = n => { if (n) { r(n - 1); r(n - 1); } };\nr(60);", "t.js:2"),
     ] {
         let error = error_of(limited(SHORT, &format!("let a = 1;\n{code}\nthrow 'not reached';")));
         assert_eq!((error.code, place(&error).as_str()), (ErrorCode::TimeLimit, line), "{code}: {error}");
@@ -162,6 +181,65 @@ fn nested_callbacks_that_go_on_leave_the_clock_running() {
         let error = loaded.call(&[]).unwrap_err();
         assert_eq!((error.code, place(&error).as_str()), (ErrorCode::TimeLimit, "t.js:2"), "{error}");
     }
+}
+
+#[test]
+fn an_interrupt_hits_only_the_call_it_is_for() {
+    let tight = Limits { max_time_ms: 12, max_load_time_ms: 10_000, ..Limits::NONE };
+    let code =
+        "function f(on) { if (on) for (;;) {} for (let i = 0; i < 1000; i++); return [1, 2].map(x => x + 1).length; }";
+    let busy = std::thread::spawn(move || {
+        let mut loaded = limited(tight, code).unwrap();
+        for _ in 0..30 {
+            assert_eq!(loaded.call(&[1.into()]).unwrap_err().code, ErrorCode::TimeLimit);
+        }
+    });
+    let calm = Limits { max_time_ms: 10_000, ..tight };
+    let mut other = limited(calm, code).unwrap();
+    let mut loaded = limited(tight, code).unwrap();
+    for _ in 0..30 {
+        assert_eq!(loaded.call(&[1.into()]).unwrap_err().code, ErrorCode::TimeLimit);
+        // Late signals come now.
+        for _ in 0..20 {
+            assert_eq!(other.value(&[0.into()]), Value::Int(2));
+        }
+    }
+    busy.join().expect("the other thread's calls end as well");
+}
+
+#[test]
+fn interrupts_at_any_moment_leave_the_interpreter_sound() {
+    let code = "class A { constructor(n) { this.n = n; } get twice() { return this.n * 2; } }
+        function* count(n) { try { for (let i = 0; i < n; i++) yield i; } finally { new A(n).twice; } }
+        async function later(n) { try { return await n; } finally { await null; } }
+        function work() {
+            const [a, b = 2, ...rest] = [...count(5), ...[5, 3, 4].sort((x, y) => x - y)];
+            const p = new Proxy({}, { get: (t, k) => [a, b, k].map(String).join('-') });
+            const m = new Map(rest.map(x => [x, `${x}${p.key}`]));
+            for (const [k, v] of m) { try { if (k === 4) throw new Error(v); } catch (e) { e.message; } finally { k + 1; } }
+            return JSON.stringify([...m].concat(JSON.parse('[1, {\"a\": [2]}]')), (k, v) => v)
+                .replace(/[0-9]+/g, x => x + 1).split(',').map(x => ({ x })).reduce((s, { x }) => s + x.length, 0)
+                + Reflect.apply(Math.max, null, rest) + eval('a + b') + (later(a), new A(b).twice);
+        }
+        function f(on) { do work(); while (on); return work(); }";
+    let tight = Limits { max_time_ms: 2, max_load_time_ms: 10_000, ..Limits::default() };
+    let mut loaded = limited(tight, code).unwrap();
+    let mut calm = limited(Limits::default(), code).unwrap();
+    let expected = calm.value(&[0.into()]);
+    for _ in 0..200 {
+        let error = loaded.call(&[1.into()]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TimeLimit, "{error}");
+        if let Ok(Outcome::Value(value)) = loaded.call(&[0.into()]) {
+            assert_eq!(value, expected);
+        }
+    }
+}
+
+#[test]
+fn looking_for_a_callback_ends_without_a_clock() {
+    let code = "Object.defineProperty(globalThis, 'f', { get() { const r = () => { for (;;) r(); }; r(); } });";
+    let loaded = limited(Limits::NONE, code).unwrap();
+    assert!(!loaded.instance.has(loaded.f));
 }
 
 #[test]

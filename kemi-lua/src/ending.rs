@@ -5,9 +5,9 @@
 //! looks at the limits when the watchdog or the allocator has set it; only counting instructions has it set always.
 
 use std::ffi::c_int;
-use std::sync::atomic::Ordering;
 
 use kemi_core::Control;
+use kemi_core::interrupt::Running;
 use mlua::ffi;
 
 use crate::interpreter::Core;
@@ -69,7 +69,7 @@ fn arm(core: &Core, l: State) {
 /// Has the running script looked at before its next instruction, because of its memory. The allocator calls it, so it
 /// touches nothing but the hooks.
 pub(crate) fn alarm(core: &Core) {
-    watch_all(core, core.running.load(Ordering::Relaxed));
+    watch_all(core, core.running.get().cast());
 }
 
 #[cfg_attr(feature = "luajit", expect(unused_mut, reason = "the loop has one round there"))]
@@ -92,14 +92,25 @@ fn watch_all(core: &Core, l: State) {
     }
 }
 
+/// Describes which of a core's states runs, for interrupts.
+pub(crate) fn running(main: State) -> Running {
+    // SAFETY: the function sets a hook, which allocates nothing and raises nothing. A running state is alive: only this
+    // thread could free it, and a coroutine stands there only while it is being resumed, which keeps it on the resumer's
+    // stack, with no way out (not even by an error) that does not put the resumer back first.
+    unsafe { Running::new(set_interrupt_hook, main.cast()) }
+}
+
 /// Has the running state looked at: before its next instruction, or before its next call if it is in a C function that
 /// calls others.
 ///
 /// # Safety
-/// The state is alive, and the calling thread is the one that runs it; it may be in the middle of anything.
-pub(crate) unsafe fn set_interrupt_hook(l: State) {
-    // SAFETY: as the caller's; Lua and LuaJIT document that it may be called asynchronously.
-    unsafe { ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT | ffi::LUA_MASKCALL, 1) };
+/// It is a state that is alive, and the calling thread is the one that runs it; it may be in the middle of anything.
+unsafe fn set_interrupt_hook(l: *mut ()) {
+    // SAFETY: as the caller's. This is the thread that runs the state, so nothing here is a data race; Lua and LuaJIT
+    // document that it may be called asynchronously: Lua's own `lua.c` does it on SIGINT. An assignment that it comes
+    // between and that is lost for that reason does not matter, since the watchdog sends its signal again and again, and
+    // neither does a hook that is set too much, since it removes itself.
+    unsafe { ffi::lua_sethook(l.cast(), Some(look), ffi::LUA_MASKCOUNT | ffi::LUA_MASKCALL, 1) };
 }
 
 /// Removes the hook at the border of the callback. Other coroutines that had it have died of the error.
@@ -235,10 +246,10 @@ unsafe fn call_running(l: State, core: &Core, count: c_int, thread: State) {
             return;
         }
         set_parent(thread, l);
-        core.running.store(thread, Ordering::Release);
+        core.running.set(thread.cast());
         // Even an error must pass here, so that nobody takes a coroutine for the running one that may be freed.
         let status = ffi::lua_pcall(l, count, ffi::LUA_MULTRET, 0);
-        core.running.store(l, Ordering::Release);
+        core.running.set(l.cast());
         if status != ffi::LUA_OK {
             ffi::lua_error(l);
         }

@@ -7,14 +7,13 @@ use std::fmt;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use kemi_core::interrupt::{self, Running};
 use kemi_core::{
     Arg, ByteString, CallbackId, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError, Source, Value,
 };
 use mlua::ffi;
 
-use crate::interrupt::{self, Running};
 use crate::libraries::Missing;
 use crate::memory::{self, Memory};
 use crate::repair::{self, BoundRoot};
@@ -110,7 +109,7 @@ impl LuaInterpreter {
             main,
             runtime,
             current: Cell::new(main),
-            running: Running::new(main),
+            running: ending::running(main),
             memory: Memory::new(limits.max_memory),
             #[cfg(feature = "luajit")]
             compiles: Cell::new(true),
@@ -284,12 +283,13 @@ impl Core {
             top: unsafe { ffi::lua_gettop(l) },
             base: self.base.replace(l),
             current: self.current.replace(l),
-            running: self.running.load(Ordering::Relaxed),
-            innermost: interrupt::set_innermost((&raw const self.running).cast_mut()),
+            running: self.running.get(),
+            // SAFETY: the core is pinned, and the border puts the former one back.
+            innermost: unsafe { interrupt::set_innermost(&raw const self.running) },
             bottom: self.bottom.get(),
             kept: self.kept.borrow().len(),
         };
-        self.running.store(l, Ordering::Release);
+        self.running.set(l.cast());
         if border.bottom == 0 {
             self.bottom.set((&raw const marker).addr());
             if self.runtime.registry().limits().max_instructions != 0 {
@@ -343,7 +343,7 @@ impl Core {
 
     /// Returns the place in the state that runs.
     pub(crate) fn running_place(&self) -> Option<Place> {
-        errors::place(self.running.load(Ordering::Relaxed))
+        errors::place(self.running.get().cast())
     }
 
     /// Returns the place in the state that called a native function or the hook.
@@ -473,8 +473,8 @@ struct Border<'a> {
     top: c_int,
     base: State,
     current: State,
-    running: State,
-    innermost: *mut Running,
+    running: *mut (),
+    innermost: *const Running,
     bottom: usize,
     kept: usize,
 }
@@ -487,8 +487,9 @@ impl Drop for Border<'_> {
         if self.bottom == 0 {
             memory::settle(self.core, self.l);
         }
-        interrupt::set_innermost(self.innermost);
-        self.core.running.store(self.running, Ordering::Release);
+        // SAFETY: it was innermost before, and its own border is still there.
+        unsafe { interrupt::set_innermost(self.innermost) };
+        self.core.running.set(self.running);
         self.core.base.set(self.base);
         self.core.current.set(self.current);
         self.core.bottom.set(self.bottom);

@@ -20,7 +20,6 @@ mod ending;
 mod engine;
 mod errors;
 mod interpreter;
-mod interrupt;
 mod libraries;
 mod memory;
 mod prune;

@@ -68,6 +68,8 @@ impl kemi_core::Engine for RhaiEngine {
         let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
         engine.set_module_resolver(Imports::new(folders, shared.clone()));
         engine.register_static_module(shared.runtime.registry().root(), root_module(&shared).into());
+        // Where the host counts, the sum of all values is limited as well.
+        shared.runtime.count_memory();
         let tokens = shared.tokens.clone();
         #[allow(deprecated)]
         engine.on_parse_token(move |token, position, _| tokens.map(token, position));
