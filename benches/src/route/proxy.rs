@@ -60,6 +60,9 @@ pub fn proxy(engine: &str, script: &Script, limits: Limits) -> Result<Option<Har
     Ok(Some(Harness::new(setup, &program)?))
 }
 
+/// What a proxy is set up with, and its script.
+type Ready = (Setup, Arc<Program<Cx>>);
+
 /// Returns what a proxy is started from, with the built-in configuration; `None` if there is no script for the engine.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ pub fn setup(
     script: &Script,
     limits: Limits,
     listen: SocketAddr,
-) -> Result<Option<(Setup, Arc<Program<Cx>>)>, Box<dyn Error>> {
+) -> Result<Option<Ready>, Box<dyn Error>> {
     kemi::link();
     sip_modules::link();
     let Some(sources) = script.sources(engine) else { return Ok(None) };
