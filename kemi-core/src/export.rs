@@ -637,7 +637,7 @@ mod tests {
         assert!(matches!(sum, Ok(Ret::Int(42))), "{sum:?}");
         // SAFETY: as above.
         let refused = unsafe { typed.call((&raw mut cx).cast(), &args[..1]) };
-        assert!(matches!(refused.as_deref(), Err(Fault::Error(_))), "{refused:?}");
+        assert!(refused.is_err_and(|fault| matches!(*fault, Fault::Error(_))));
         assert_eq!(cx, 3);
     }
 
