@@ -211,8 +211,9 @@ fn loading(language: Language) {
 fn print_memory(engine: &str, module: &str) {
     let language = Language::ALL.into_iter().find(|language| language.engine() == engine).expect("a language");
     // The first one also pays for what all share.
+    let memory = || resident(std::process::id()).expect("the size of this process");
     let mut loaded = vec![Many::new(language, module)];
-    let before = resident();
+    let before = memory();
     loaded.extend((0..INTERPRETERS).map(|_| Many::new(language, module)));
-    println!("{}", resident().saturating_sub(before) / INTERPRETERS / 1024);
+    println!("{}", memory().saturating_sub(before) / INTERPRETERS / 1024);
 }
