@@ -24,6 +24,7 @@ fn exact_types_take_the_typed_path_and_all_others_the_generic_one() {
         ("KSR.t.match(1)", Value::Int(2)),
         ("KSR.t.half(3.0)", Value::Float(1.5)),
         ("KSR.t.kept()", Value::from("")),
+        ("KSR.t.half(3.0)", Value::Float(1.5)),
     ];
     for (expression, expected) in typed {
         let mut host = body(expression);
