@@ -37,6 +37,8 @@ pub(crate) struct Memory {
     /// What was refused since the last look, if no collection has made room for it.
     refused: Cell<Option<Refused>>,
     place: Cell<Option<Place>>,
+    /// Whether the host itself is at work, to which nothing is refused.
+    hosts: Cell<bool>,
     state_own: Cell<Option<(ffi::lua_Alloc, *mut c_void)>>,
 }
 
@@ -54,6 +56,7 @@ impl Memory {
             over: Cell::new(false),
             refused: Cell::new(None),
             place: Cell::new(None),
+            hosts: Cell::new(false),
             state_own: Cell::new(None),
         }
     }
@@ -61,6 +64,9 @@ impl Memory {
     /// Decides about a block that goes over the limit.
     #[cold]
     fn grants(&self, core: &Core, block: *mut c_void, size: usize, after: usize) -> bool {
+        if self.hosts.get() {
+            return true;
+        }
         // A stack that is being moved cannot be read, so a block that may be one is granted: the look knows the place.
         let may_be_stack = !block.is_null() && size <= LARGEST_STACK;
         let reserve = if core.runtime.exhausted() == Some(Limit::Memory) { RESERVE } else { 0 };
@@ -77,6 +83,14 @@ impl Memory {
         }
         ending::alarm(core);
         granted
+    }
+
+    /// Runs what the host does between two callbacks; the next one is not looked at for it.
+    pub(crate) fn for_host<R>(&self, run: impl FnOnce() -> R) -> R {
+        self.hosts.set(true);
+        let result = run();
+        self.hosts.set(false);
+        result
     }
 
     pub(crate) fn is_to_be_looked_at(&self) -> bool {

@@ -87,8 +87,17 @@ unsafe fn append(l: State, list: c_int) {
 
 /// Puts back what is not as it was bound, and returns its names.
 pub(crate) fn repair(core: &Core, l: State, thorough: bool) -> Vec<String> {
+    let bound = root_is_bound(core, l);
+    if bound && !thorough {
+        return Vec::new();
+    }
+    core.memory.for_host(|| put_back(core, l, bound, thorough))
+}
+
+#[cold]
+fn put_back(core: &Core, l: State, root_is_bound: bool, thorough: bool) -> Vec<String> {
     let mut replaced = Vec::new();
-    if !root_is_bound(core, l) {
+    if !root_is_bound {
         let bound = core.bound_root.get();
         // SAFETY: protected; the closure owns nothing. It fails only for lack of memory; the next call tries again.
         let status = protected(l, |l| unsafe {
