@@ -276,6 +276,7 @@ fn a_broken_script_changes_nothing(language: &Language) {
         }
         folder.expect_version(2);
         expect_answers(&proxy, "V2");
+        proxy.expect_log_after(from, "ERROR");
         let log = proxy.log();
         let errors: Vec<&str> = log[from..].lines().filter(|line| line.contains("ERROR")).collect();
         let [failure] = errors.as_slice() else { panic!("{script}: expected one line, got {errors:#?}") };

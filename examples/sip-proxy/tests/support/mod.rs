@@ -81,8 +81,13 @@ impl Proxy {
 
     /// Waits until the log has a text.
     pub fn expect_log(&self, text: &str) {
+        self.expect_log_after(0, text);
+    }
+
+    /// Waits until the log has a text behind a position.
+    pub fn expect_log_after(&self, position: usize, text: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(text) {
+        while !self.log().get(position..).is_some_and(|log| log.contains(text)) {
             assert!(Instant::now() < deadline, "no '{text}' in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
