@@ -164,6 +164,18 @@ pub(crate) fn restore(former: Former) -> i64 {
     })
 }
 
+/// Runs something without a limit; what it leaves behind counts afterwards.
+pub(crate) fn without_limit<R>(run: impl FnOnce() -> R) -> R {
+    struct Back(i64);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            THREAD.with(|thread| thread.ceiling.set(self.0));
+        }
+    }
+    let _back = Back(THREAD.with(|thread| thread.ceiling.replace(i64::MAX)));
+    run()
+}
+
 /// Returns how many bytes the thread may hold more.
 pub(crate) fn room() -> u64 {
     THREAD.with(|thread| u64::try_from(thread.ceiling.get().saturating_sub(thread.held.get())).unwrap_or(0))

@@ -233,6 +233,11 @@ impl Runtime {
         }
     }
 
+    /// Runs something that takes memory for a moment to free some, such as a collection of garbage: it ends no call.
+    pub fn while_freeing<R>(&self, run: impl FnOnce() -> R) -> R {
+        memory::without_limit(run)
+    }
+
     fn limit_memory(&self) {
         let most = self.registry.limits().max_memory;
         let left = most.saturating_sub(self.kept.get().unsigned_abs());

@@ -142,11 +142,13 @@ impl Core {
             let name = source.name();
             let bytes = source.read()?;
             let code = source::utf8(&bytes, &name)?;
-            self.guarded(|context| {
+            let result = self.guarded(|context| {
                 let script = self.compile(code, code, &name, context)?;
                 self.handles.borrow_mut().candidates.extend(source::lexical_names(code));
                 self.outermost(context, |context| script.evaluate(context).map(|_| JsValue::undefined()))
-            })?;
+            });
+            self.tidy();
+            result?;
         }
         Ok(())
     }
@@ -202,7 +204,7 @@ impl Core {
 
     #[cold]
     fn collect(&self) {
-        boa_gc::force_collect();
+        self.runtime.while_freeing(boa_gc::force_collect);
         self.collect_at.set(i64::MAX);
         self.plan_collection();
     }
@@ -343,14 +345,20 @@ impl Core {
         let result = run(context);
         self.jobs.run(self, context);
         let result = self.finish(result, context);
-        // Where the end by a limit was taken for something else, as it is in async functions.
-        self.runtime.poll(self);
+        if result.is_ok() {
+            // An async function that a limit has ended ends without an error.
+            self.runtime.poll(self);
+        }
+        result
+    }
+
+    /// Collects what a top-level call has left behind, if that is worth it; by now nothing of it is on the stack.
+    fn tidy(&self) {
         match self.runtime.exhausted() {
             Some(Limit::Memory) => self.collect(),
             _ => self.collect_if_due(),
         }
         self.plan_collection();
-        result
     }
 
     /// Turns how a function ended into the callback's result.
@@ -548,7 +556,7 @@ impl Interpreter for Core {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        self.guarded(|context| {
+        let result = self.guarded(|context| {
             let function = self.callback(callback, context)?;
             let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
             let args = args.map_err(|error| fault::script_error(self, error, context))?;
@@ -561,7 +569,11 @@ impl Interpreter for Core {
             }
             let result = run(context);
             self.finish(result, context)
-        })
+        });
+        if self.depth.get() == 0 {
+            self.tidy();
+        }
+        result
     }
 
     fn place(&self) -> Option<Place> {

@@ -6,6 +6,7 @@
 
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
 use boa_engine::property::PropertyDescriptor;
+use boa_engine::string::JsStrVariant;
 use boa_engine::{Context, JsResult, JsString, JsSymbol, JsValue, NativeFunction, js_string};
 use kemi_core::Limit;
 
@@ -214,17 +215,23 @@ fn replaced(call: &mut Call, context: &mut Context) -> JsResult<u64> {
     let each = bytes_of(&with) + signs * (around('`') + around('\'')).min(1) * text_bytes;
     let result = |matches: u64| matches.saturating_mul(each).saturating_add(text_bytes * (signs + 1));
     // Matches are counted only where it matters.
-    if result(text.len() as u64 + 1) <= call.room { Ok(0) } else { Ok(result(matches(&text, &call.arg(0), context)?)) }
+    if result(text.len() as u64 + 1) <= call.room {
+        return Ok(0);
+    }
+    Ok(result(matches(&text, &call.arg(0), call.room / each.max(1), context)?))
 }
 
 fn split(call: &mut Call, context: &mut Context) -> JsResult<u64> {
     let Some(text) = call.text(context)? else { return Ok(0) };
-    let result = |parts: u64| parts.saturating_mul(ELEMENT + SHORT_STRING);
-    if result(text.len() as u64 + 1) <= call.room { Ok(0) } else { Ok(result(matches(&text, &call.arg(0), context)?)) }
+    let each = ELEMENT + SHORT_STRING;
+    if (text.len() as u64 + 1).saturating_mul(each) <= call.room {
+        return Ok(0);
+    }
+    Ok(matches(&text, &call.arg(0), call.room / each, context)?.saturating_mul(each))
 }
 
-/// Counts how often a pattern is found in a text.
-fn matches(text: &JsString, pattern: &JsValue, context: &mut Context) -> JsResult<u64> {
+/// Counts how often a pattern is found in a text, up to somewhat more than `most`.
+fn matches(text: &JsString, pattern: &JsValue, most: u64, context: &mut Context) -> JsResult<u64> {
     if let Some(regexp) = pattern.as_object() {
         if !regexp.get(js_string!("global"), context)?.to_boolean() {
             return Ok(1);
@@ -237,12 +244,26 @@ fn matches(text: &JsString, pattern: &JsValue, context: &mut Context) -> JsResul
     if pattern.is_empty() {
         return Ok(text.len() as u64 + 1);
     }
-    let (mut count, mut from) = (0, 0);
-    while let Some(at) = text.index_of(pattern.as_str(), from) {
+    Ok(match (text.as_str().variant(), pattern.as_str().variant()) {
+        (JsStrVariant::Latin1(text), JsStrVariant::Latin1(pattern)) => occurrences(text, pattern, most),
+        (JsStrVariant::Utf16(text), _) => occurrences(text, &pattern.to_vec(), most),
+        // It may be narrower than it is kept.
+        (JsStrVariant::Latin1(text), JsStrVariant::Utf16(pattern)) => {
+            let narrow: Result<Vec<u8>, _> = pattern.iter().map(|&unit| u8::try_from(unit)).collect();
+            narrow.map_or(0, |pattern| occurrences(text, &pattern, most))
+        }
+    })
+}
+
+fn occurrences<T: PartialEq>(mut text: &[T], pattern: &[T], most: u64) -> u64 {
+    let mut count = 0;
+    while count <= most
+        && let Some(at) = text.windows(pattern.len()).position(|window| window == pattern)
+    {
         count += 1;
-        from = at + pattern.len();
+        text = text.get(at + pattern.len()..).unwrap_or_default();
     }
-    Ok(count)
+    count
 }
 
 fn length(object: &JsObject, context: &mut Context) -> JsResult<u64> {

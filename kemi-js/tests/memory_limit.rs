@@ -35,7 +35,7 @@ const GREEDY: &[(&str, &str)] = &[
     ("buffers", "const a = []; for (;;) a.push(new Uint8Array(1 << 20));"),
     (
         "jobs",
-        "const p = []; const go = () => { p.push(big(5e5) + p.length); return Promise.resolve().then(go); }; go();",
+        "const p = []; const go = () => { p.push(big(5e5) + p.length); return Promise.resolve().then(go); }; go(); return 1;",
     ),
     ("repeat", "'x'.repeat(1e9);"),
     (
@@ -93,7 +93,6 @@ fn nothing_takes_more_than_a_few_times_the_limit() {
         assert!(loaded.host.notes.is_empty(), "{name}: {:?}", loaded.host.notes);
         assert_eq!(loaded.value(&[]), Value::Int(42), "{name}: works on");
         let grown = peak().saturating_sub(before);
-        eprintln!("{name}: {error}; peak + {} MiB", grown / MIB);
         assert!(grown < 4 * LIMIT, "{name}: the peak grew by {} MiB", grown / MIB);
     }
     endless_but_small();
@@ -117,13 +116,15 @@ fn modest() {
         "const b = big(5e5); for (let i = 0; i < 500; i++) b + i; return 1;",
         "return big(2e6).split('-').length;",
         "const s = big(2e6); return s.replaceAll('-', 'y'.repeat(100)).length === s.length ? 1 : 0;",
+        "const s = big(2e6) + '\u{4e00}-'; return s.replaceAll('-', 'y'.repeat(100)).length - s.length === 99 ? 1 : 0;",
+        "const s = big(2e6); return s.split('\u{4e00}').length;",
         "const s = big(2e6); return s.replace(/x/, '$1$&') === '$1' + s ? 1 : 0;",
         "const a = Array(1e5).fill(1); return a.fill(1).indexOf(1) + a.slice(1, 2).length;",
         "return 'x'.padStart(2 ** 31, '').length;",
         "return JSON.stringify({ a: [1], b: undefined }) === '{\"a\":[1]}' && JSON.stringify([1, 2], null, 1).length > 6 ? 1 : 0;",
         "return JSON.stringify({ a: 1, b: 2 }, ['a']) === '{\"a\":1}' && JSON.stringify(undefined) === undefined ? 1 : 0;",
-        "const { name, length } = ''.padEnd; const keys = []; for (const key in '') keys.push(key);
-         return name === 'padEnd' && length === 2 && keys.length === 0 ? 1 : 0;",
+        "const { name, length } = ''.repeat; const keys = []; for (const key in '') keys.push(key);
+         return name === 'repeat' && length === 1 && keys.length === 0 ? 1 : 0;",
         "try { ''.repeat.call(null, 1); } catch (e) { return e instanceof TypeError ? 1 : 0; }",
         "try { 'x'.repeat(-1); } catch (e) { return e instanceof RangeError ? 1 : 0; }",
         "try { 'x'.repeat(Infinity); } catch (e) { return e instanceof RangeError ? 1 : 0; }",
