@@ -180,3 +180,34 @@ pub(crate) fn without_limit<R>(run: impl FnOnce() -> R) -> R {
 pub(crate) fn room() -> u64 {
     THREAD.with(|thread| u64::try_from(thread.ceiling.get().saturating_sub(thread.held.get())).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+
+    #[test]
+    fn what_goes_over_the_limit_is_told_to_the_innermost_call() {
+        let (outer, inner) = (Watch::new("outer"), Watch::new("inner"));
+        let told = || [&outer, &inner].map(|watch| watch.reason() == Limit::Memory);
+        let block = 0u8;
+        // SAFETY: both live until the end, and `inner` ends first.
+        let (none, former) = unsafe { (limit(&raw const *outer, 1000), limit(&raw const *inner, 100)) };
+        assert_eq!(room(), 100);
+        count(&block, 100, 0);
+        count(ptr::null(), 1000, 0);
+        assert_eq!(told(), [false, false]);
+        without_limit(|| count(&block, 10, 0));
+        count(&block, 0, 5);
+        assert_eq!(told(), [false, false], "only what grows is stopped");
+        count(&block, 1, 0);
+        assert_eq!((told(), room()), ([false, true], AGAIN as u64));
+        assert_eq!(restore(former), 106);
+        assert_eq!(room(), 894);
+        count(&block, 900, 0);
+        assert_eq!(told(), [true, true]);
+        assert_eq!(restore(none), 1006);
+        count(&block, 0, 1006);
+        assert_eq!(held_bytes(), 0);
+    }
+}

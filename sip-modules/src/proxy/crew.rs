@@ -193,6 +193,8 @@ impl<'a> Lookout<'a> {
             if turns != seen.turns {
                 if seen.stuck {
                     member.stuck.store(false, Ordering::Release);
+                }
+                if seen.reported.is_some_and(|at| at >= seen.since) {
                     tracing::info!("worker {} is back after {} ms", member.name, seen.since.elapsed().as_millis());
                 }
                 *seen = Seen { turns, since: Instant::now(), stuck: false, ..*seen };
