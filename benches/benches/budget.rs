@@ -1,19 +1,24 @@
-//! What do the limits cost, and the policy for scripts written for Kamailio? The baseline has no limits and is strict.
+//! What do limits and metrics cost, and the policy for scripts written for Kamailio? The baseline is strict, without either.
 
 use criterion::BenchmarkId;
-use kemi::{Limits, Policy};
+use kemi::{Insight, Limits, Policy};
 use kemi_benches::ours::Ours;
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
 use kemi_benches::timing::{Contestant, criterion, in_turns, time};
 use kemi_benches::{Language, Subject};
 
-fn variants() -> [(&'static str, Limits, Policy); 4] {
+type Variant = (&'static str, Limits, Policy, Insight);
+
+fn variants() -> [Variant; 6] {
     let counted = Limits { max_instructions: u64::MAX, ..Limits::default() };
+    let (limits, insight) = (Limits::default(), Insight::default());
     [
-        ("no limits", Limits::NONE, Policy::Strict),
-        ("default limits", Limits::default(), Policy::Strict),
-        ("instructions counted, too", counted, Policy::Strict),
-        ("compat, default limits", Limits::default(), Policy::Compat),
+        ("neither", Limits::NONE, Policy::Strict, Insight::NONE),
+        ("limits alone", limits, Policy::Strict, Insight::NONE),
+        ("metrics alone", Limits::NONE, Policy::Strict, insight),
+        ("limits and metrics, as by default", limits, Policy::Strict, insight),
+        ("instructions counted, too", counted, Policy::Strict, insight),
+        ("compat, limits and metrics", limits, Policy::Compat, insight),
     ]
 }
 
@@ -36,22 +41,22 @@ fn main() {
 }
 
 /// One turn is one call of each native function.
-fn natives(language: Language, (name, limits, policy): (&'static str, Limits, Policy)) -> Contestant<'static> {
-    let mut ours = Ours::new(language, limits, policy);
+fn natives(language: Language, (name, limits, policy, insight): Variant) -> Contestant<'static> {
+    let mut ours = Ours::with_insight(language, limits, policy, insight);
     Contestant::new(name, move |turns| {
         time(|| SHAPES.iter().for_each(|shape| ours.repeat(&loop_name(shape.name), turns)))
     })
 }
 
-fn host(language: Language, (name, limits, policy): (&'static str, Limits, Policy)) -> Contestant<'static> {
-    let mut ours = Ours::new(language, limits, policy);
+fn host(language: Language, (name, limits, policy, insight): Variant) -> Contestant<'static> {
+    let mut ours = Ours::with_insight(language, limits, policy, insight);
     Contestant::new(name, move |times| time(|| ours.call(HostCall::Empty, times)))
 }
 
 fn print(language: Language, question: &str, mut contestants: Vec<Contestant<'_>>, turns: u64) {
     let nanos = in_turns(&mut contestants, 15, turns);
     let least = nanos.first().copied().unwrap_or(f64::NAN);
-    println!("\n| {}: {question} | ns | against no limits |\n|---|--:|--:|", language.engine());
+    println!("\n| {}: {question} | ns | against neither |\n|---|--:|--:|", language.engine());
     for (contestant, nanos) in contestants.iter().zip(&nanos) {
         println!("| {} | {nanos:.1} | {:.3} |", contestant.name, nanos / least);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kemi::{Arg, CallbackId, Callbacks, Instance, Limits, Outcome, Policy, Registry, Source, find_engine};
+use kemi::{Arg, CallbackId, Callbacks, Insight, Instance, Limits, Outcome, Policy, Registry, Source, find_engine};
 
 use crate::natives::Counter;
 use crate::scripts::{self, HostCall, SHAPES};
@@ -27,12 +27,25 @@ impl Ours {
         Ours::with_script(language, limits, policy, scripts::text(language, "KSR.bench"))
     }
 
+    /// Loads the script of the benches into an interpreter whose calls are measured as `insight` says.
+    ///
+    /// # Panics
+    /// If it does not load.
+    #[must_use]
+    pub fn with_insight(language: Language, limits: Limits, policy: Policy, insight: Insight) -> Ours {
+        Ours::load(language, limits, policy, insight, scripts::text(language, "KSR.bench"))
+    }
+
     /// Loads another script that defines the same functions.
     ///
     /// # Panics
     /// If it does not load.
     #[must_use]
     pub fn with_script(language: Language, limits: Limits, policy: Policy, text: String) -> Ours {
+        Ours::load(language, limits, policy, Insight::default(), text)
+    }
+
+    fn load(language: Language, limits: Limits, policy: Policy, insight: Insight, text: String) -> Ours {
         kemi::link();
         let mut callbacks = Callbacks::new();
         let names = SHAPES.iter().map(|shape| shape.name).chain(["empty"]).map(scripts::loop_name);
@@ -40,7 +53,7 @@ impl Ours {
         let host = HostCall::ALL.map(|call| callbacks.required("host", call.name(), call.params()));
         let registry =
             Registry::<Counter>::builder().module("bench").callbacks(callbacks).limits(limits).policy(policy);
-        let registry = registry.build().unwrap_or_else(|error| panic!("{error}"));
+        let registry = registry.insight(insight).build().unwrap_or_else(|error| panic!("{error}"));
         let engine = find_engine(language.engine()).unwrap_or_else(|error| panic!("{error}"));
         let source = Source::text(format!("bench.{}", language.ending()), text);
         let instance = Instance::load(engine, &registry, &[source]).unwrap_or_else(|error| panic!("{error}"));

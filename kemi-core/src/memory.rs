@@ -185,10 +185,13 @@ pub(crate) fn room() -> u64 {
 mod tests {
     use super::*;
     use crate::limits::Limit;
+    use crate::registry::Registry;
 
     #[test]
     fn what_goes_over_the_limit_is_told_to_the_innermost_call() {
-        let (outer, inner) = (Watch::new("outer"), Watch::new("inner"));
+        let registry = Registry::<()>::builder().build().unwrap();
+        let watch = |name| Watch::new(name, registry.data().clone());
+        let (outer, inner) = (watch("outer"), watch("inner"));
         let told = || [&outer, &inner].map(|watch| watch.reason() == Limit::Memory);
         let block = 0u8;
         // SAFETY: both live until the end, and `inner` ends first.

@@ -86,12 +86,6 @@ pub struct Runtime {
     replaced: ErrorLog,
 }
 
-/// A native call that is timed or seen as a span.
-struct Observed {
-    started: Instant,
-    _span: Option<tracing::span::EnteredSpan>,
-}
-
 impl Runtime {
     pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
         let clock = Watch::new(engine, registry.clone());
@@ -377,8 +371,10 @@ impl Runtime {
         run(&changed).map(|result| keep(result, &changed))
     }
 
-    /// Takes the context, calls, catches a panic, gives the context back.
-    #[inline]
+    /// Calls, if the export may be called here and now.
+    ///
+    /// Inlined into each trampoline: what it does is about as much as the call of a function.
+    #[inline(always)]
     fn guarded<R>(
         &self,
         export: &Export,
@@ -389,7 +385,42 @@ impl Runtime {
             return Err(self.refuse(export));
         }
         self.spent.set(self.spent.get().wrapping_add(export.def.cost.into()));
-        let observed = self.observe(export);
+        let timed = self.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index));
+        if timed || self.spans.get() {
+            return self.observed(export, place, call);
+        }
+        self.lent(export, place, call)
+    }
+
+    /// Calls with an eye on the clock, and in a span if somebody wants to see it.
+    #[cold]
+    #[inline(never)]
+    fn observed<R>(
+        &self,
+        export: &Export,
+        place: impl FnOnce() -> Option<Place>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    ) -> Result<R, Box<Fault>> {
+        let _span = self.spans.get().then(|| {
+            let name = self.registry.script_name(export.def);
+            tracing::trace_span!(target: "kemi", "native", export = name).entered()
+        });
+        let started = Instant::now();
+        let result = self.lent(export, place, call);
+        if let Some(recorder) = &self.recorder {
+            recorder.native_took(export.index, started.elapsed());
+        }
+        result
+    }
+
+    /// Takes the context, calls, catches a panic, gives the context back.
+    #[inline(always)]
+    fn lent<R>(
+        &self,
+        export: &Export,
+        place: impl FnOnce() -> Option<Place>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    ) -> Result<R, Box<Fault>> {
         let before = coarse_ms();
         self.watch.native.store(export.index + 1, Ordering::Relaxed);
         let result = if export.def.needs_context {
@@ -405,37 +436,11 @@ impl Runtime {
             catch_unwind(AssertUnwindSafe(|| call(ptr::NonNull::<()>::dangling().as_ptr())))
         };
         self.watch.native.store(0, Ordering::Relaxed);
-        if observed.is_some() {
-            self.observed(export, observed);
-        }
         let took = coarse_ms().wrapping_sub(before);
         if took >= self.slow_native_ms {
             self.slow_native(export, took, place());
         }
         result.unwrap_or_else(|payload| Err(panicked(export, &*payload)))
-    }
-
-    /// Counts a native call; returns something if it is to be timed.
-    #[inline]
-    fn observe(&self, export: &Export) -> Option<Box<Observed>> {
-        let timed = self.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index));
-        if timed || self.spans.get() { Some(self.observer(export)) } else { None }
-    }
-
-    #[cold]
-    fn observer(&self, export: &Export) -> Box<Observed> {
-        let span = self.spans.get().then(|| {
-            let name = self.registry.script_name(export.def);
-            tracing::trace_span!(target: "kemi", "native", export = name).entered()
-        });
-        Box::new(Observed { started: Instant::now(), _span: span })
-    }
-
-    #[cold]
-    fn observed(&self, export: &Export, observed: Option<Box<Observed>>) {
-        if let (Some(observed), Some(recorder)) = (observed, &self.recorder) {
-            recorder.native_took(export.index, observed.started.elapsed());
-        }
     }
 
     #[cold]

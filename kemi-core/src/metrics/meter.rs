@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::callback::CallbackId;
-use crate::metrics::histogram::{Durations, Histogram};
+use crate::metrics::histogram::{Durations, Histogram, add_alone};
 
 /// How a callback ended, as an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Ending {
     Error,
 }
 
-/// What one callback came to in one interpreter.
+/// What one callback came to in one interpreter, whose thread alone writes it.
 #[derive(Debug, Default)]
 pub(crate) struct CallbackMeter {
     endings: [AtomicU64; 4],
@@ -71,9 +71,9 @@ impl Recorder {
             callbacks.entry(callback).or_default().clone()
         });
         if let Some(count) = meter.endings.get(ending as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
+            add_alone(count, 1);
         }
-        meter.durations.record(duration);
+        meter.durations.record_alone(duration);
     }
 }
 
