@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use kemi_core::{Export, RegistryData, Typed};
+use kemi_core::{Export, RegistryData, ScriptError, Typed};
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
@@ -96,10 +97,8 @@ pub(crate) fn tree<'py>(
     link: &Arc<Link>,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
-    let explain = explain(py, registry)?;
     let root = PyModule::new(py, registry.root())?;
-    let disabled: Vec<&str> = registry.disabled_modules().collect();
-    root.setattr("__getattr__", prelude.call(py, "missing", ("", disabled, &explain))?)?;
+    root.setattr("__dir__", prelude.call(py, "directory", (&root,))?)?;
     root.setattr("Error", prelude.item(py, "Error")?)?;
     // The root's own functions come first: their module's name is empty.
     for (name, exports) in registry.modules() {
@@ -107,7 +106,6 @@ pub(crate) fn tree<'py>(
             root.clone()
         } else {
             let module = PyModule::new(py, &format!("{}.{name}", registry.root()))?;
-            module.setattr("__getattr__", prelude.call(py, "missing", (name, (), &explain))?)?;
             root.setattr(name, &module)?;
             module
         };
@@ -115,7 +113,28 @@ pub(crate) fn tree<'py>(
             module.setattr(export.def.name, function(py, registry, link, export)?)?;
         }
     }
+    let explain = not_enabled(py, registry)?;
+    for name in registry.disabled_modules() {
+        root.setattr(name, prelude.call(py, "Disabled", (name, &explain))?)?;
+    }
     Ok(root)
+}
+
+/// Explains why a module of the tree does not have an attribute; `None` if it was another object that was asked.
+pub(crate) fn unknown(registry: &RegistryData, root: &Bound<'_, PyModule>, raised: &PyErr) -> Option<ScriptError> {
+    let py = root.py();
+    if !raised.is_instance_of::<PyAttributeError>(py) {
+        return None;
+    }
+    let object = raised.value(py).getattr("obj").ok()?.cast_into::<PyModule>().ok()?;
+    let name: String = raised.value(py).getattr("name").ok()?.extract().ok()?;
+    if object.is(root) {
+        return Some(registry.explain_unknown(&name, None));
+    }
+    let path: String = object.name().ok()?.extract().ok()?;
+    let module = path.rsplit('.').next()?;
+    let of_tree = root.dict().get_item(module).ok()??.is(&object);
+    of_tree.then(|| registry.explain_unknown(module, Some(&name)))
 }
 
 fn function<'py>(
@@ -146,21 +165,21 @@ fn function<'py>(
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, record.as_ptr(), ptr::null_mut())) }
 }
 
-/// Makes the function that turns an unknown name into the exception to raise.
-fn explain<'py>(py: Python<'py>, registry: &Arc<RegistryData>) -> PyResult<Bound<'py, PyCFunction>> {
+/// Makes the function that turns the name of a module that is not enabled into the exception to raise.
+fn not_enabled<'py>(py: Python<'py>, registry: &Arc<RegistryData>) -> PyResult<Bound<'py, PyCFunction>> {
     let registry = registry.clone();
     PyCFunction::new_closure(
         py,
-        Some(c"explain"),
+        Some(c"not_enabled"),
         None,
         move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| -> PyResult<Py<PyAny>> {
-            let (module, function): (String, Option<String>) = args.extract()?;
-            let error = registry.explain_unknown(&module, function.as_deref());
+            let (module,): (String,) = args.extract()?;
+            let error = registry.explain_unknown(&module, None);
             let text = match &error.hint {
                 Some(hint) => format!("{}; {hint}", error.message),
                 None => error.message.clone(),
             };
-            fault::exception(args.py(), "UnknownName", &text, error).map(Bound::unbind)
+            fault::exception(args.py(), "NotEnabled", &text, error).map(Bound::unbind)
         },
     )
 }

@@ -60,8 +60,7 @@ pub(crate) fn exception<'py>(
 /// Turns an uncaught exception into the error for the host.
 pub(crate) fn explain(py: Python<'_>, raised: &PyErr) -> ScriptError {
     let value = raised.value(py).as_any();
-    let trace = Trace::of(py, raised);
-    let mut error = carried(py, value).unwrap_or_else(|| {
+    let error = carried(py, value).unwrap_or_else(|| {
         if raised.is_instance_of::<PySyntaxError>(py) {
             return syntax(value);
         }
@@ -69,6 +68,12 @@ pub(crate) fn explain(py: Python<'_>, raised: &PyErr) -> ScriptError {
         let code = if overflow { ErrorCode::StackOverflow } else { ErrorCode::Runtime };
         ScriptError::new(code, describe(value))
     });
+    traced(py, error, raised)
+}
+
+/// Adds to an error where the exception that it stands for came through.
+pub(crate) fn traced(py: Python<'_>, mut error: ScriptError, raised: &PyErr) -> ScriptError {
+    let trace = Trace::of(py, raised);
     if error.place.is_none() {
         error.place = trace.place;
     }

@@ -168,7 +168,7 @@ impl Inner {
             self.ended.set(true);
             return Ok(None);
         }
-        Err(fault::explain(py, &raised))
+        Err(self.explain(py, &raised))
     }
 
     fn start_object(&self, py: Python<'_>, mod_init: &Bound<'_, PyAny>) -> Result<(), ScriptError> {
@@ -259,6 +259,14 @@ impl Inner {
         }
     }
 
+    /// Turns an uncaught exception of the script into the error for the host.
+    fn explain(&self, py: Python<'_>, raised: &PyErr) -> ScriptError {
+        match bind::unknown(self.runtime.registry(), self.root.1.bind(py), raised) {
+            Some(error) => fault::traced(py, error, raised),
+            None => fault::explain(py, raised),
+        }
+    }
+
     /// Puts the root object back into the global scope if the script has replaced it.
     fn keep_root(&self, py: Python<'_>) {
         let (name, root) = (self.root.0.bind(py), self.root.1.bind(py));
@@ -330,7 +338,7 @@ impl Inner {
                 self.runtime.end(Control::Exit);
                 Ok(Value::Nil)
             }
-            Err(raised) => Err(fault::explain(py, &raised)),
+            Err(raised) => Err(self.explain(py, &raised)),
         }
     }
 }

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import types
+import weakref
 
 gettrace, settrace = sys.gettrace, sys.settrace
 
@@ -14,16 +15,17 @@ class Error(RuntimeError):
     """An error of a native function."""
 
 
-class UnknownName(Error, AttributeError):
-    """A function or module that does not exist or is not enabled."""
+class NotEnabled(Error, AttributeError):
+    """The use of a module that is not enabled."""
 
 
 class Disabled:
     """Stands for a module that is linked but not enabled: false, equal to None, and any use explains why."""
 
-    __slots__ = ("_kemi_explain",)
+    __slots__ = ("_kemi_name", "_kemi_explain")
 
-    def __init__(self, explain):
+    def __init__(self, name, explain):
+        self._kemi_name = name
         self._kemi_explain = explain
 
     def __bool__(self):
@@ -38,10 +40,10 @@ class Disabled:
     def __getattr__(self, name):
         if is_protocol(name):
             raise AttributeError(name)
-        raise self._kemi_explain()
+        raise self._kemi_explain(self._kemi_name)
 
     def __call__(self, *args, **named):
-        raise self._kemi_explain()
+        raise self._kemi_explain(self._kemi_name)
 
 
 class Message:
@@ -76,18 +78,15 @@ def compiled(source, name):
         raise SyntaxError(str(error), (name, line, 0, None)) from None
 
 
-def missing(module, disabled, explain):
-    """Makes the __getattr__ of the module of that name in the tree; the root's is empty."""
-    placeholders = {name: Disabled(lambda name=name: explain(name, None)) for name in disabled}
+def directory(root):
+    """Makes the __dir__ of the root, which leaves out what is not enabled. It must not keep the root alive."""
+    root = weakref.ref(root)
+    return lambda: list(enabled(vars(root())))
 
-    def __getattr__(name):
-        if name in placeholders:
-            return placeholders[name]
-        if is_protocol(name):
-            raise AttributeError(name)
-        raise explain(module, name) if module else explain(name, None)
 
-    return __getattr__
+def enabled(scope):
+    """Returns a scope without the modules that are not enabled."""
+    return {name: value for name, value in scope.items() if type(value) is not Disabled}
 
 
 class Loader(importlib.machinery.SourceFileLoader):
@@ -149,7 +148,7 @@ class Space:
         self.globals.update({"__builtins__": self.builtins, "__package__": self.package, root_name: root})
         modules = {name: module for name, module in vars(root).items() if type(module) is types.ModuleType}
         paths = [(root_name, root), *((f"{root_name}.{name}", module) for name, module in modules.items())]
-        self.tree = [(path, vars(module), dict(vars(module))) for path, module in paths]
+        self.tree = [(path, vars(module), enabled(vars(module))) for path, module in paths]
 
     def run(self, stem, name, source):
         """Runs one source in the shared global scope."""
@@ -198,7 +197,7 @@ class Space:
         replaced = []
         for path, scope, bound in self.tree:
             for name, value in bound.items():
-                if scope.get(name) is not value and (name == "__getattr__" or not is_protocol(name)):
+                if scope.get(name) is not value and not is_protocol(name):
                     scope[name] = value
                     replaced.append(f"{path}.{name}")
         prefix = self.package + "."

@@ -50,7 +50,51 @@ fn using_what_is_unknown_explains_it() {
         assert_eq!((error.message.as_str(), error.hint.as_deref()), (message, Some(hint)));
         assert_eq!(error.place.as_ref().map(|place| place.to_string()).as_deref(), Some("test.py:3"), "{statement}");
     }
-    check("try:\n    KSR.echo.itn\nexcept AttributeError as e:\n    assert 'did you mean KSR.echo.int?' in str(e)");
+}
+
+#[test]
+fn an_unknown_name_that_is_caught_is_an_ordinary_attribute_error() {
+    check(
+        "try:
+    KSR.echo.itn
+except AttributeError as e:
+    assert type(e) is AttributeError and e.obj is KSR.echo and e.name == 'itn'
+try:
+    KSR.nathelper.fix_nated
+except AttributeError as e:
+    assert isinstance(e, KSR.Error) and 'module KSR.nathelper is not enabled' in str(e)",
+    );
+}
+
+#[test]
+fn an_unknown_name_is_explained_however_it_is_looked_up() {
+    let rows = [
+        "getattr(KSR.echo, 'itn')(1)",
+        "e = KSR.echo; e.itn(1)",
+        "del KSR.echo.int; KSR.echo.itn(1)",
+        "a = None\n    try: KSR.echo.itn(1)\n    except AttributeError as e: a = e\n    a and KSR.log.free('x')\n    raise a",
+    ];
+    for row in rows {
+        let error = fails(row);
+        assert_eq!(error.code, ErrorCode::UnknownFunction, "{row}: {error}");
+        assert_eq!(error.message, "there is no function KSR.echo.itn", "{row}");
+    }
+    let error = fails("del KSR.nathelper; KSR.nathelper.fix_nated()");
+    assert_eq!(error.message, "module KSR.nathelper is not enabled");
+}
+
+#[test]
+fn what_another_object_does_not_have_is_told_in_pythons_own_words() {
+    for statement in ["import types; types.nosuch", "import types; types.ModuleType('KSR.echo').itn", "(5).itn"] {
+        let error = fails(statement);
+        assert_eq!(error.code, ErrorCode::Runtime, "{statement}: {error}");
+        assert!(error.message.starts_with("AttributeError: "), "{statement}: {error}");
+    }
+}
+
+#[test]
+fn no_module_has_a_hook_that_keeps_python_from_caching_its_attributes() {
+    check("for module in KSR, KSR.echo, KSR.log:\n    assert '__getattr__' not in vars(module)");
 }
 
 #[test]
