@@ -75,7 +75,7 @@ fn the_others_serve_the_callers_of_a_stuck_worker(language: &Language) {
     caller.reply(100);
     let invite = callee.request("INVITE");
 
-    let loops = options(&caller, &proxy, "loop");
+    let loops = options(&caller, proxy.address, "loop");
     caller.send(&loops);
     proxy.expect_log(BUSY);
     assert!(proxy.log().contains("in 'ksr_request_route', in the interpreter"), "{}", proxy.log());
@@ -110,7 +110,7 @@ fn what_no_clock_can_end_is_reported_with_its_place() {
         let folder = language.folder();
         let proxy = start(&folder, 300);
         let caller = Phone::new(&proxy);
-        caller.send(&options(&caller, &proxy, "wait"));
+        caller.send(&options(&caller, proxy.address, "wait"));
         proxy.expect_log(BUSY);
         expect_answers(&proxy, "V1");
         send_options(&caller, &proxy);
@@ -130,7 +130,7 @@ fn a_proxy_with_a_stuck_worker_is_stopped() {
     let folder = LUA.folder();
     let mut proxy = start(&folder, 300);
     let caller = Phone::new(&proxy);
-    caller.send(&options(&caller, &proxy, "wait"));
+    caller.send(&options(&caller, proxy.address, "wait"));
     proxy.expect_log(BUSY);
     let pid = proxy.pid().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill can be run").success());
@@ -141,7 +141,7 @@ fn a_reload_does_not_wait_for_ever_for_a_worker_that_loops(language: &Language) 
     let folder = language.folder();
     let proxy = start(&folder, 16_000);
     let caller = Phone::new(&proxy);
-    caller.send(&options(&caller, &proxy, "loop"));
+    caller.send(&options(&caller, proxy.address, "loop"));
     proxy.expect_log(BUSY);
     language.write(&folder, 2);
     let done = folder.reload();

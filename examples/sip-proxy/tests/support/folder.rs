@@ -1,6 +1,7 @@
 //! A proxy whose script the test writes, and its RPC socket.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -93,12 +94,12 @@ pub fn workers(status: &Value) -> Vec<u64> {
 }
 
 pub fn send_options(phone: &Phone, proxy: &Proxy) {
-    phone.send(&options(phone, proxy, "somebody"));
+    phone.send(&options(phone, proxy.address, "somebody"));
 }
 
 /// An OPTIONS for a user at the proxy; sent twice it is a retransmission.
-pub fn options(phone: &Phone, proxy: &Proxy, user: &str) -> String {
-    let (id, me, to) = (unique(), phone.address, proxy.address);
+pub fn options(phone: &Phone, to: SocketAddr, user: &str) -> String {
+    let (id, me) = (unique(), phone.address);
     format!(
         "OPTIONS sip:{user}@{to} SIP/2.0\n\
          Via: SIP/2.0/UDP {me};branch=z9hG4bKoptions{id};rport\n\

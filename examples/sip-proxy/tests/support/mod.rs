@@ -245,17 +245,7 @@ impl Phone {
 
     /// Asks a user of the proxy for its abilities, outside of any dialog.
     pub fn options(&self, user: &str) {
-        let (id, me, proxy) = (unique(), self.address, self.proxy);
-        self.send(&format!(
-            "OPTIONS sip:{user}@{proxy} SIP/2.0\n\
-             Via: SIP/2.0/UDP {me};branch=z9hG4bKopt{id};rport\n\
-             Max-Forwards: 70\n\
-             From: <sip:me@{me}>;tag=o{id}\n\
-             To: <sip:{user}@{proxy}>\n\
-             Call-ID: opt-{id}\n\
-             CSeq: 1 OPTIONS\n\
-             Content-Length: 0\n\n"
-        ));
+        self.send(&folder::options(self, self.proxy, user));
     }
 
     /// Registers an address of record at the proxy.
