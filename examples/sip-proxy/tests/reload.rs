@@ -1,6 +1,7 @@
 //! Reloads: by JSON-RPC, by signal and by a changed file; what is broken changes nothing, and nobody who is being served
 //! notices.
 
+#[macro_use]
 mod support;
 
 use std::fs;
@@ -191,20 +192,6 @@ const JS: Language = Language {
         ("runtime", Some(3), "", "'use strict';\nfunction ksr_request_route() { }\nKSR.sl = null;\n"),
     ],
 };
-
-macro_rules! for_each_language {
-    ($($test:ident)*) => {
-        for_each_language! { @ lua LUA $($test)* }
-        for_each_language! { @ rhai RHAI $($test)* }
-        for_each_language! { @ python PYTHON $($test)* }
-        for_each_language! { @ js JS $($test)* }
-    };
-    (@ $module:ident $language:ident $($test:ident)*) => {
-        mod $module {
-            $(#[test] fn $test() { super::$test(&super::$language); })*
-        }
-    };
-}
 
 for_each_language! {
     all_workers_take_a_new_version_up

@@ -1,5 +1,6 @@
 //! Workers that are stuck in the script: the others serve their callers, and reloads go on.
 
+#[macro_use]
 mod support;
 
 use std::process::Command;
@@ -26,20 +27,6 @@ const PYTHON: Language =
     Language { engine: "python", module: "app_python3", ending: "py", script: include_str!("scripts/stuck.py") };
 const JS: Language =
     Language { engine: "js", module: "app_jsdt", ending: "js", script: include_str!("scripts/stuck.js") };
-
-macro_rules! for_each_language {
-    ($($test:ident)*) => {
-        for_each_language! { @ lua LUA $($test)* }
-        for_each_language! { @ rhai RHAI $($test)* }
-        for_each_language! { @ python PYTHON $($test)* }
-        for_each_language! { @ js JS $($test)* }
-    };
-    (@ $module:ident $language:ident $($test:ident)*) => {
-        mod $module {
-            $(#[test] fn $test() { super::$test(&super::$language); })*
-        }
-    };
-}
 
 for_each_language! {
     the_others_serve_the_callers_of_a_stuck_worker

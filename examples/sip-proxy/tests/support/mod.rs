@@ -1,6 +1,22 @@
 //! A proxy process and SIP peers for the tests, all on 127.0.0.1 with ports that the system picks.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its own part")]
 
+/// Makes a test of each function for each of the constants `LUA`, `RHAI`, `PYTHON` and `JS`.
+#[allow(unused_macros, reason = "each test file uses its own part")]
+macro_rules! for_each_language {
+    ($($test:ident)*) => {
+        for_each_language! { @ lua LUA $($test)* }
+        for_each_language! { @ rhai RHAI $($test)* }
+        for_each_language! { @ python PYTHON $($test)* }
+        for_each_language! { @ js JS $($test)* }
+    };
+    (@ $module:ident $language:ident $($test:ident)*) => {
+        mod $module {
+            $(#[test] fn $test() { super::$test(&super::$language); })*
+        }
+    };
+}
+
 pub mod folder;
 pub mod isolated;
 
