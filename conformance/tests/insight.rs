@@ -115,9 +115,10 @@ fn check(engine: &str, script: &str) {
         let found = metrics.callbacks.iter().find(|callback| callback.name == name);
         found.unwrap_or_else(|| panic!("no '{name}' in {metrics:#?}"))
     };
-    assert_eq!((callback("work").value, callback("work").durations.count()), (1, 1));
+    assert_eq!(callback("work").value, 1);
     assert_eq!((callback("fail").error, callback("fail").errors.get("native-error")), (1, Some(&1)));
-    assert!(callback("slow").durations.nanoseconds >= 240_000_000);
+    let slow = &callback("slow").durations;
+    assert!(slow.count() >= 1 && slow.nanoseconds >= 120_000_000, "the second begins in a new step: {slow:?}");
 
     let lines: Vec<&str> = log.lines().collect();
     let [native, whole] = lines.as_slice() else { panic!("expected two lines, each once a second, got {log}") };

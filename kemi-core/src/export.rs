@@ -551,7 +551,8 @@ macro_rules! typed {
             /// Wraps a function of this many parameters after the context.
             ///
             /// # Safety
-            /// Bytes that the function's result points to belong to the context, to the arguments or are static.
+            /// The function does not panic, and bytes that its result points to belong to the context, to the arguments
+            /// or are static.
             #[must_use]
             pub const unsafe fn $new<C: 'static, $($ty: RawArg,)* R: RawRet>(
                 function: fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>,

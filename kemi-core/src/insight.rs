@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Insight {
-    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::RegistryData::metrics). Every callback is
-    /// timed; of the calls of a native function one in [`sample`](Self::sample).
+    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::RegistryData::metrics). All are counted.
+    /// Of an interpreter's callbacks the first in each 5 ms is timed, and all that a native function calls; of the calls of
+    /// a native function one in [`sample`](Self::sample).
     pub metrics: bool,
     /// Of how many calls of one native function one is timed, rounded up to a power of two; 64 by default, 1 times each.
     pub sample: u32,
@@ -26,6 +27,8 @@ pub struct Insight {
     /// It is looked at with a clock that steps some milliseconds at a time.
     pub slow_native_ms: u64,
     /// Milliseconds from which on a callback is logged, nested callbacks included; 200 by default, 0 for never.
+    ///
+    /// From 25 on it is looked at with the same clock; below, every callback is timed.
     pub slow_callback_ms: u64,
 }
 

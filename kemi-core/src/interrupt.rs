@@ -85,7 +85,7 @@ mod signal {
     use std::ptr;
     use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-    use crate::limits::Interrupt;
+    use crate::watch::Interrupt;
 
     thread_local! {
         static WORKER: Worker = Worker(Arc::new(Mutex::new(Some(this_thread()))));

@@ -38,6 +38,7 @@ mod suggest;
 mod throttle;
 mod types;
 mod value;
+mod watch;
 
 pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
 pub use compiled::{Compiled, CompiledFn};
@@ -52,7 +53,7 @@ pub use export::{
 pub use insight::Insight;
 pub use instance::Instance;
 pub use lexis::{Lexis, Mention, References, check_references};
-pub use limits::{Interrupt, Limit, Limits};
+pub use limits::{Limit, Limits};
 pub use memory::{CountingAllocator, held_bytes};
 pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
 pub use policy::{Coercions, Policy};
@@ -64,12 +65,14 @@ pub use source::Source;
 pub use suggest::nearest;
 pub use types::{Kind, Type};
 pub use value::{Arg, ByteString, MAX_VALUE_DEPTH, Map, Value};
+pub use watch::Interrupt;
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::engine::Announcement;
     pub use crate::export::{bad_argument, has_shape};
+    pub use crate::runtime::caught;
     pub use inventory;
     pub use linkme;
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use crate::interrupt;
-use crate::limits::Watch;
+use crate::watch::Watch;
 
 /// By how much more the thread may grow until a call that has used up its memory is stopped again, in bytes.
 const AGAIN: i64 = 1 << 20;
@@ -192,6 +192,8 @@ mod tests {
         let registry = Registry::<()>::builder().build().unwrap();
         let watch = |name| Watch::new(name, registry.data().clone());
         let (outer, inner) = (watch("outer"), watch("inner"));
+        outer.begin(0);
+        inner.begin(0);
         let told = || [&outer, &inner].map(|watch| watch.reason() == Limit::Memory);
         let block = 0u8;
         // SAFETY: both live until the end, and `inner` ends first.

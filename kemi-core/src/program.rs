@@ -12,9 +12,9 @@ use crate::engine::Engine;
 use crate::error::ScriptError;
 use crate::instance::Instance;
 use crate::lexis::check_references;
-use crate::limits::Watch;
 use crate::registry::Registry;
 use crate::source::Source;
+use crate::watch::Watch;
 
 /// The script of a host, in versions.
 ///

@@ -157,10 +157,11 @@ fn typed(
             __cx: &mut #context,
             #(#names: #raws),*
         ) -> ::core::result::Result<<#result as #core::IntoRet>::Raw, ::std::boxed::Box<#core::Fault>> {
-            #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*))
+            #core::__private::caught(&__KEMI_EXPORT, || #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*)))
         }
         if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
-            // SAFETY: what the exported function returns borrows from its own parameters or is static.
+            // SAFETY: a panic is caught, and what the exported function returns borrows from its own parameters or is
+            // static.
             ::core::option::Option::Some(unsafe { #core::Typed::#new(__kemi_typed) })
         } else {
             #none

@@ -28,13 +28,15 @@ pub(crate) struct CallbackMeter {
 /// The counters of one interpreter, which only its thread writes.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    calls: Box<[AtomicU64]>,
+    calls: Arc<[AtomicU64]>,
     callbacks: Mutex<BTreeMap<CallbackId, Arc<CallbackMeter>>>,
 }
 
 /// A meter with what its own thread keeps at hand.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    /// The meter's; at hand for each native call.
+    calls: Arc<[AtomicU64]>,
     meter: Arc<Meter>,
     hub: Arc<Hub>,
     mask: u64,
@@ -46,7 +48,7 @@ impl Recorder {
     /// Counts a call of an export; returns whether it is one to be timed.
     #[inline]
     pub(crate) fn count(&self, export: u32) -> bool {
-        let Some(calls) = self.meter.calls.get(export as usize) else { return false };
+        let Some(calls) = self.calls.get(export as usize) else { return false };
         // One writer, so no locked addition.
         let before = calls.load(Ordering::Relaxed);
         calls.store(before.wrapping_add(1), Ordering::Relaxed);
@@ -60,20 +62,45 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn callback_took(&self, callback: CallbackId, ending: Ending, duration: Duration) {
+    /// Returns how many calls of exports were counted.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.iter().map(|calls| calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Counts how a callback ended.
+    pub(crate) fn callback_ended(&self, callback: CallbackId, ending: Ending) {
+        self.with_callback(callback, |meter| {
+            if let Some(count) = meter.endings.get(ending as usize) {
+                add_alone(count, 1);
+            }
+        });
+    }
+
+    /// Notes how long one took that was timed.
+    pub(crate) fn callback_took(&self, callback: CallbackId, duration: Duration) {
+        self.with_callback(callback, |meter| meter.durations.record_alone(duration));
+    }
+
+    #[inline]
+    fn with_callback(&self, callback: CallbackId, write: impl FnOnce(&CallbackMeter)) {
+        if let Some(Some(meter)) = self.near.borrow().get(callback.index()) {
+            return write(meter);
+        }
+        write(&self.new_callback(callback));
+    }
+
+    #[cold]
+    fn new_callback(&self, callback: CallbackId) -> Arc<CallbackMeter> {
+        let mut callbacks = self.meter.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = callbacks.entry(callback).or_default().clone();
         let mut near = self.near.borrow_mut();
         if near.len() <= callback.index() {
             near.resize(callback.index() + 1, None);
         }
-        let Some(slot) = near.get_mut(callback.index()) else { return };
-        let meter = slot.get_or_insert_with(|| {
-            let mut callbacks = self.meter.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
-            callbacks.entry(callback).or_default().clone()
-        });
-        if let Some(count) = meter.endings.get(ending as usize) {
-            add_alone(count, 1);
+        if let Some(slot) = near.get_mut(callback.index()) {
+            *slot = Some(meter.clone());
         }
-        meter.durations.record_alone(duration);
+        meter
     }
 }
 
@@ -127,11 +154,11 @@ impl Hub {
 
     /// Creates the recorder of an interpreter; one in `sample` native calls is to be timed.
     pub(crate) fn recorder(self: &Arc<Hub>, sample: u32) -> Recorder {
-        let calls = (0..self.durations.len()).map(|_| AtomicU64::new(0)).collect();
-        let meter = Arc::new(Meter { calls, callbacks: Mutex::default() });
+        let calls: Arc<[AtomicU64]> = (0..self.durations.len()).map(|_| AtomicU64::new(0)).collect();
+        let meter = Arc::new(Meter { calls: calls.clone(), callbacks: Mutex::default() });
         self.state().live.push(meter.clone());
         let mask = u64::from(sample.max(1)).next_power_of_two() - 1;
-        Recorder { meter, hub: self.clone(), mask, near: RefCell::default() }
+        Recorder { calls, meter, hub: self.clone(), mask, near: RefCell::default() }
     }
 
     pub(crate) fn export_failed(&self, export: u32, code: &'static str) {
@@ -180,7 +207,7 @@ impl Hub {
 impl Totals {
     fn add(&mut self, meter: &Meter) {
         self.calls.resize(meter.calls.len(), 0);
-        for (sum, calls) in self.calls.iter_mut().zip(&meter.calls) {
+        for (sum, calls) in self.calls.iter_mut().zip(&*meter.calls) {
             *sum = sum.wrapping_add(calls.load(Ordering::Relaxed));
         }
         for (&callback, meter) in &*meter.callbacks.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -212,7 +239,8 @@ mod tests {
         let (first, second) = (hub.recorder(1), hub.recorder(1));
         for recorder in [&first, &first, &second] {
             recorder.count(1);
-            recorder.callback_took(CALLBACK, Ending::Exit, Duration::from_micros(1));
+            recorder.callback_ended(CALLBACK, Ending::Exit);
+            recorder.callback_took(CALLBACK, Duration::from_micros(1));
         }
         let check = || {
             let totals = hub.totals();

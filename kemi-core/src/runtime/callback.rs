@@ -1,0 +1,252 @@
+//! The way from the host into a script: a callback with its surroundings, and how it is observed.
+
+use std::time::{Duration, Instant};
+
+use super::script::replaced;
+use super::{MAX_NESTED_CALLBACKS, Outcome, Runtime};
+use crate::callback::CallbackId;
+use crate::engine::Interpreter;
+use crate::error::{Control, ErrorCode, Place, ScriptError};
+use crate::metrics::Ending;
+use crate::registry::IDLE_GATE;
+use crate::value::{Arg, Value};
+use crate::watch::{Standing, coarse_ms};
+
+impl Runtime {
+    /// Runs a callback with a context in the slot, and puts everything back as it was, the root object as well.
+    pub(crate) fn run(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let depth = self.depth.get();
+        if depth >= MAX_NESTED_CALLBACKS {
+            return Err(self.nested_too_deep(callback));
+        }
+        let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
+        if depth > 0 {
+            let run = if in_span { Self::in_span } else { Self::timed };
+            return run(self, interpreter, callback, context, args);
+        }
+        self.start_budget(self.registry.limits().max_time_ms);
+        let mut result = if in_span {
+            self.in_span(interpreter, callback, context, args)
+        } else if self.times_all || (self.recorder.is_some() && self.timed_at.replace(coarse_ms()) != coarse_ms()) {
+            self.timed(interpreter, callback, context, args)
+        } else {
+            self.plain(interpreter, callback, context, args)
+        };
+        let replaced = interpreter.repair(result.is_err());
+        if !replaced.is_empty() {
+            self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
+        }
+        result
+    }
+
+    #[cold]
+    fn nested_too_deep(&self, callback: CallbackId) -> ScriptError {
+        let message = format!("callbacks nest deeper than {MAX_NESTED_CALLBACKS}");
+        self.complete(ScriptError::new(ErrorCode::NestedTooDeep, message), callback)
+    }
+
+    /// Runs with a span around it, and around the native calls if somebody wants to see those.
+    #[cold]
+    fn in_span(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let around = self.spans.replace(tracing::enabled!(target: "kemi", tracing::Level::TRACE));
+        let name = self.registry.callback_name(callback).unwrap_or_default();
+        let _span = tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered();
+        let result = self.timed(interpreter, callback, context, args);
+        self.spans.set(around);
+        result
+    }
+
+    /// Runs with an eye on the clock. A callback within a callback always does, since it is seldom.
+    #[inline(never)]
+    fn timed(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let started = Instant::now();
+        let outcome = self.enter(interpreter, callback, context, args);
+        let took = started.elapsed();
+        if let Some(recorder) = &self.recorder {
+            recorder.callback_took(callback, took);
+        }
+        // An error has a line of its own, which says more.
+        if took >= self.slow_callback && outcome.is_ok() {
+            self.slow_callback(callback, took, interpreter);
+        }
+        outcome
+    }
+
+    /// Runs without; that it takes long is seen by the watchdog.
+    #[inline]
+    fn plain(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let outcome = self.enter(interpreter, callback, context, args);
+        if let Some(took) = self.watch.last_took_ms() {
+            let took = Duration::from_millis(took);
+            if took >= self.slow_callback && outcome.is_ok() {
+                self.slow_callback(callback, took, interpreter);
+            }
+        }
+        outcome
+    }
+
+    fn enter(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let restore = Restore {
+            runtime: self,
+            context: self.context.replace(context),
+            gate: self.gate.replace(self.gate_of(callback)),
+            ending: self.ending.replace(None),
+            callback: self.callback.replace(Some(callback)),
+            depth: self.depth.replace(self.depth.get() + 1),
+            standing: self.watch.enter(callback),
+        };
+        self.show_gate();
+        let result = interpreter.call(callback, args);
+        let outcome = self.outcome(callback, result);
+        drop(restore);
+        self.count(callback, &outcome);
+        outcome
+    }
+
+    fn count(&self, callback: CallbackId, outcome: &Result<Outcome, ScriptError>) {
+        let Some(recorder) = &self.recorder else { return };
+        let ending = match outcome {
+            Ok(Outcome::Value(_)) => Ending::Value,
+            Ok(Outcome::Exit) => Ending::Exit,
+            Ok(Outcome::Drop) => Ending::Drop,
+            Err(error) => {
+                self.registry.hub().callback_failed(callback, error.code.as_str());
+                Ending::Error
+            }
+        };
+        recorder.callback_ended(callback, ending);
+    }
+
+    fn outcome(&self, callback: CallbackId, result: Result<Value, ScriptError>) -> Result<Outcome, ScriptError> {
+        if self.exhausted.get().is_some()
+            && let Some(error) = self.limit_error()
+        {
+            return Err(self.complete(error, callback));
+        }
+        match self.ending.get() {
+            Some(Control::Exit) => Ok(Outcome::Exit),
+            Some(Control::Drop) => Ok(Outcome::Drop),
+            None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
+        }
+    }
+
+    #[cold]
+    fn slow_callback(&self, callback: CallbackId, took: Duration, interpreter: &dyn Interpreter) {
+        let Some(left_out) = self.registry.slow().admit((Some(callback), None), Instant::now()) else { return };
+        let name = self.registry.callback_name(callback).unwrap_or_default();
+        let place =
+            interpreter.definition(callback).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let (took_ms, limit) = (took.as_millis(), self.registry.insight().slow_callback_ms);
+        tracing::warn!(
+            target: "kemi",
+            engine = self.engine,
+            left_out,
+            "slow: {place}: {name} took {took_ms} ms (slow_callback_ms is {limit})"
+        );
+    }
+
+    /// Says what a callback had replaced: in its own error, else by a line in the log.
+    #[cold]
+    fn tell_replaced(
+        &self,
+        names: &[String],
+        result: &mut Result<Outcome, ScriptError>,
+        definition: Option<Place>,
+        callback: CallbackId,
+    ) {
+        match result {
+            Err(error) => error.add_hint(format!("the script had replaced {}, which is put back", names.join(", "))),
+            Ok(_) => {
+                let mut error = self.complete(replaced(names), callback);
+                error.place = definition;
+                self.replaced.report(&error, "it is put back");
+            }
+        }
+    }
+
+    fn complete(&self, mut error: ScriptError, callback: CallbackId) -> ScriptError {
+        error.engine = self.engine;
+        if error.callback.is_none() {
+            error.callback = self.registry.callback_name(callback).map(|name| name.to_string());
+        }
+        error
+    }
+
+    fn gate_of(&self, callback: CallbackId) -> u64 {
+        let mut gates = self.gates.borrow_mut();
+        if let Some(&gate) = gates.get(callback.index())
+            && gate != 0
+        {
+            return gate;
+        }
+        let gate = self.registry.names().get(callback).map_or(IDLE_GATE, |(route, _)| 1 << route.0);
+        if gates.len() <= callback.index() {
+            gates.resize(callback.index() + 1, 0);
+        }
+        if let Some(slot) = gates.get_mut(callback.index()) {
+            *slot = gate;
+        }
+        gate
+    }
+}
+
+/// What a callback changes, put back when it ends, even by a panic of the engine.
+struct Restore<'a> {
+    runtime: &'a Runtime,
+    context: *mut (),
+    gate: u64,
+    ending: Option<Control>,
+    callback: Option<CallbackId>,
+    depth: u32,
+    standing: Standing,
+}
+
+impl Drop for Restore<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let runtime = self.runtime;
+        runtime.context.set(self.context);
+        runtime.gate.set(self.gate);
+        runtime.ending.set(self.ending);
+        runtime.callback.set(self.callback);
+        runtime.depth.set(self.depth);
+        runtime.watch.leave(self.standing);
+        if self.depth == 0 {
+            runtime.watch.end();
+            runtime.forget_memory();
+        } else if runtime.exhausted.get().is_some() {
+            runtime.end(Control::Exit);
+        }
+        runtime.show_gate();
+    }
+}
