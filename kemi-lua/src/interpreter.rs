@@ -89,6 +89,24 @@ pub(crate) enum Kept {
     Tuple(Vec<Value>),
 }
 
+/// What lies at the bottom of the main state's stack as long as the state lives, so that it need not be looked up for
+/// each callback.
+pub(crate) mod pinned {
+    use std::ffi::c_int;
+
+    /// The message handler.
+    pub(crate) const HANDLER: c_int = 1;
+    /// The table of globals.
+    pub(crate) const GLOBALS: c_int = 2;
+    /// The name of the root object.
+    pub(crate) const ROOT_NAME: c_int = 3;
+    /// How many there are.
+    pub(crate) const COUNT: c_int = 3;
+}
+
+/// Up to how many arguments the main state has room without being asked.
+const FEW: usize = 8;
+
 /// How much of the machine stack nested C functions may take before Lua gets an error, on LuaJIT, which sets no limit
 /// itself.
 const MAX_MACHINE_STACK: usize = 1 << 20;
@@ -132,6 +150,7 @@ impl LuaInterpreter {
         libraries::set_up(&interpreter.core, main, sources)?;
         let own = interpreter.core.global_functions();
         interpreter.core.own.borrow_mut().extend(own);
+        interpreter.core.pin()?;
         // SAFETY: nothing runs in the state yet.
         unsafe {
             memory::install(&interpreter.core, main);
@@ -165,7 +184,7 @@ impl LuaInterpreter {
         }
         // The chunks lie on the stack in order.
         let mut result = Ok(());
-        for index in 1..=c_int::try_from(sources.len()).unwrap_or(0) {
+        for index in (pinned::COUNT + 1..).take(sources.len()) {
             if result.is_err() || core.runtime.ending().is_some() {
                 break;
             }
@@ -175,9 +194,9 @@ impl LuaInterpreter {
             });
             result = run.map(|_returned| ());
         }
-        // SAFETY: only the chunks are on the stack, and nothing runs any more.
+        // SAFETY: only the chunks are above what is pinned, and nothing runs any more.
         unsafe {
-            ffi::lua_settop(l, 0);
+            ffi::lua_settop(l, pinned::COUNT);
             #[cfg(feature = "luajit")]
             crate::compiler::set_for_calls(core, l);
         }
@@ -270,17 +289,24 @@ impl Core {
     fn enter(&self, l: State, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
         args.iter().try_for_each(values::passable)?;
         let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
-        let room = c_int::try_from(args.len()).unwrap_or(c_int::MAX).saturating_add(ffi::LUA_MINSTACK);
-        // SAFETY: it does not raise.
-        if unsafe { ffi::lua_checkstack(l, room) } == 0 {
-            return Err(ScriptError::new(ErrorCode::StackOverflow, "no room on Lua's stack to call the callback"));
+        // SAFETY: no demands.
+        let top = unsafe { ffi::lua_gettop(l) };
+        // Within a native function's frame the bottom of the stack is out of sight.
+        let outermost = self.bottom.get() == 0;
+        // On LuaJIT stacks shrink.
+        let has_room = !cfg!(feature = "luajit") && outermost && top == pinned::COUNT && args.len() <= FEW;
+        if !has_room {
+            let room = c_int::try_from(args.len()).unwrap_or(c_int::MAX).saturating_add(ffi::LUA_MINSTACK);
+            // SAFETY: it does not raise.
+            if unsafe { ffi::lua_checkstack(l, room) } == 0 {
+                return Err(ScriptError::new(ErrorCode::StackOverflow, "no room on Lua's stack to call the callback"));
+            }
         }
         let marker = 0u8;
         let border = Border {
             core: self,
             l,
-            // SAFETY: no demands.
-            top: unsafe { ffi::lua_gettop(l) },
+            top,
             base: self.base.replace(l),
             current: self.current.replace(l),
             running: self.running.get(),
@@ -290,7 +316,7 @@ impl Core {
             kept: self.kept.borrow().len(),
         };
         self.running.set(l.cast());
-        if border.bottom == 0 {
+        if outermost {
             self.bottom.set((&raw const marker).addr());
             if self.runtime.registry().limits().max_instructions != 0 {
                 // SAFETY: the state is alive.
@@ -300,19 +326,24 @@ impl Core {
         let request = Request { args };
         // SAFETY: the room is there. Without strings and tables nothing that is pushed allocates; with them the
         // pushing happens inside the protected call, in `enter_with`, from memory that this frame keeps.
-        let status = unsafe {
-            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
-            if plain {
+        let (status, at) = unsafe {
+            let (handler, at) = if outermost {
+                (pinned::HANDLER, top + 1)
+            } else {
+                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
+                (top + 1, top + 2)
+            };
+            let count = if plain {
                 push_function();
                 args.iter().for_each(|arg| values::push_arg(l, arg));
-                let count = c_int::try_from(args.len()).unwrap_or(c_int::MAX);
-                ffi::lua_pcall(l, count, 1, border.top + 1)
+                c_int::try_from(args.len()).unwrap_or(c_int::MAX)
             } else {
                 ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().enter.into());
                 push_function();
                 ffi::lua_pushlightuserdata(l, (&raw const request).cast_mut().cast());
-                ffi::lua_pcall(l, 2, 1, border.top + 1)
-            }
+                2
+            };
+            (ffi::lua_pcall(l, count, 1, handler), at)
         };
         if status != ffi::LUA_OK {
             let place = self.caught.borrow().iter().find_map(|frame| frame.place.clone());
@@ -322,17 +353,34 @@ impl Core {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
             // SAFETY: the result is at this index.
-            unsafe { values::read(l, border.top + 2, None) }.map_err(|mut error| {
+            unsafe { values::read(l, at, None) }.map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             })
         } else {
             let frames = self.caught.take();
             // SAFETY: the error is at this index.
-            Err(unsafe { errors::failure(self, l, border.top + 2, status, frames) })
+            Err(unsafe { errors::failure(self, l, at, status, frames) })
         };
         drop(border);
         result
+    }
+
+    /// Puts at the bottom of the main state's stack what is [`pinned`] there.
+    fn pin(&self) -> Result<(), ScriptError> {
+        let l = self.main;
+        // SAFETY: the room is made sure of; nothing here allocates or raises.
+        unsafe {
+            ffi::lua_settop(l, 0);
+            let room = pinned::COUNT + ffi::LUA_MINSTACK + FEW as c_int;
+            if ffi::lua_checkstack(l, room) == 0 {
+                return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
+            }
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
+            ffi::lua_pushglobaltable(l);
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.bound_root.get().name.into());
+        }
+        Ok(())
     }
 
     /// Names the function at a Lua function pointer, if it is a callback of the host.

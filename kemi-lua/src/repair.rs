@@ -8,14 +8,14 @@ use std::ptr;
 
 use mlua::ffi;
 
-use crate::interpreter::{Core, protected};
+use crate::interpreter::{Core, pinned, protected};
 use crate::values::{self, State};
 
 /// What was bound, in Lua's registry.
 #[derive(Clone, Copy)]
 pub(crate) struct BoundRoot {
     /// The root's name.
-    name: c_int,
+    pub(crate) name: c_int,
     root: c_int,
     /// A list: the name of a module, its table and a copy of that, by turns. The root comes first, under its own name.
     tree: c_int,
@@ -118,20 +118,16 @@ fn put_back(core: &Core, l: State, root_is_bound: bool, thorough: bool) -> Vec<S
     replaced
 }
 
-/// Returns whether the global is the root as it was bound.
+/// Returns whether the global is the root as it was bound. The state is the main one, between two callbacks.
 fn root_is_bound(core: &Core, l: State) -> bool {
-    let bound = core.bound_root.get();
-    // SAFETY: the slots are made sure of, and nothing here raises: no memory is asked for, no metamethod is called.
+    // SAFETY: the pinned values are there, with free slots above; nothing here raises: no memory is asked for, no
+    // metamethod is called.
     unsafe {
-        if ffi::lua_checkstack(l, 2) == 0 {
-            return true;
-        }
-        ffi::lua_pushglobaltable(l);
-        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, bound.name.into());
-        ffi::lua_rawget(l, -2);
+        ffi::lua_pushvalue(l, pinned::ROOT_NAME);
+        ffi::lua_rawget(l, pinned::GLOBALS);
         let found = ffi::lua_topointer(l, -1);
-        ffi::lua_settop(l, -3);
-        found == bound.address
+        ffi::lua_settop(l, -2);
+        found == core.bound_root.get().address
     }
 }
 

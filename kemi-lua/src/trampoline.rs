@@ -208,7 +208,7 @@ macro_rules! trampolines {
                 let bound = bound(l);
                 if ffi::lua_gettop(l) == $count
                     && let ($(Some($arg),)*) = ($($ty::read(l, $at),)*)
-                    && let Some(typed) = bound.typed
+                    && let Some(typed) = &bound.typed
                 {
                     let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
                     return match bound.core().runtime.typed(bound.export(), || errors::place(l), call) {
@@ -289,7 +289,7 @@ unsafe extern "C-unwind" fn listed(l: State) -> c_int {
         let bound = bound(l);
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
         let count = usize::try_from(ffi::lua_gettop(l)).unwrap_or(usize::MAX);
-        if let Some(typed) = bound.typed
+        if let Some(typed) = &bound.typed
             && let Some(args) = list.get_mut(..count)
             && exact(l, typed.shape(), args)
         {
