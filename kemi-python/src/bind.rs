@@ -38,6 +38,12 @@ impl Link {
         self.target.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
+    /// Returns whether it leads to an instance that is in use on the calling thread.
+    #[inline]
+    pub(crate) fn leads_to(&self, inner: *const Inner) -> bool {
+        self.target.load(Ordering::Relaxed).cast_const() == inner
+    }
+
     /// Returns the instance.
     ///
     /// # Errors

@@ -73,9 +73,19 @@ fn arm(py: Python<'_>) {
     }
 }
 
-fn current<R>(run: impl FnOnce(&Inner) -> R) -> Option<R> {
+/// Returns the instance whose call is innermost on this thread.
+///
+/// # Safety
+/// The result is not used after that call.
+#[inline]
+pub(crate) unsafe fn innermost<'a>() -> Option<&'a Inner> {
     // SAFETY: the guard that has set it borrows the instance, and puts back what was there before it goes.
-    unsafe { CURRENT.get().as_ref() }.map(run)
+    unsafe { CURRENT.get().as_ref() }
+}
+
+fn current<R>(run: impl FnOnce(&Inner) -> R) -> Option<R> {
+    // SAFETY: the call does not end while the closure runs.
+    unsafe { innermost() }.map(run)
 }
 
 /// Surrounds a call into a script, or what the engine itself does in Python: what ends inside does not end what is

@@ -389,6 +389,9 @@ impl Interpreter for Inner {
     }
 
     fn repair(&self, thorough: bool) -> Vec<String> {
+        if !thorough && !self.root_replaced.get() {
+            return Vec::new();
+        }
         let below = if thorough { self.repair_tree() } else { Vec::new() };
         let root = self.root_replaced.take().then(|| self.runtime.registry().root().to_owned());
         root.into_iter().chain(below).collect()

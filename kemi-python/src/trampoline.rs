@@ -3,13 +3,13 @@
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::rc::Rc;
 
-use kemi_core::{Arg, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
+use kemi_core::{Arg, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use crate::bind::Record;
+use crate::ending;
 use crate::fault;
 use crate::interpreter::Inner;
 use crate::value;
@@ -55,29 +55,41 @@ pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
 /// One call on its way.
 struct Call<'a, 'py> {
     py: Python<'py>,
-    args: &'a [*mut PyObject],
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
     record: &'a Record,
-    export: &'a Export,
-    inner: &'a Rc<Inner>,
+    inner: &'a Inner,
 }
 
 impl Call<'_, '_> {
-    fn typed<R: Give>(&self, call: impl FnOnce(Typed, *mut ()) -> Result<R, Box<Fault>>) -> Option<*mut PyObject> {
-        let typed = self.record.typed?;
-        let place = || self.inner.place();
-        Some(match self.inner.runtime.typed(self.export, place, |context| call(typed, context)) {
-            Ok(result) => result.give(self.py),
-            Err(fault) => self.settle(fault),
-        })
+    /// Returns the arguments.
+    #[inline]
+    fn args(&self) -> &[*mut PyObject] {
+        match usize::try_from(self.count) {
+            // SAFETY: Python passes this many arguments.
+            Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(self.args, count) },
+            _ => &[],
+        }
     }
 
+    /// Calls by the typed entry.
+    #[inline(always)]
+    fn typed<R: Give>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
+        match self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) {
+            Ok(result) => result.give(self.py),
+            Err(fault) => self.settle(fault),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
     fn generic(&self) -> *mut PyObject {
         let borrow = |&object: &*mut PyObject| {
             // SAFETY: Python holds a reference to each argument during the call.
             unsafe { Borrowed::from_ptr(self.py, object) }
         };
-        let run = |args: &[kemi_core::Arg<'_>]| self.inner.runtime.invoke(self.export, args, &**self.inner);
-        let result = match self.args {
+        let run = |args: &[kemi_core::Arg<'_>]| self.inner.runtime.invoke(&self.record.export, args, self.inner);
+        let result = match self.args() {
             // The commonest counts need no list on the heap.
             [] => value::with_args(&[], run),
             [a] => value::with_args(&[borrow(a)], run),
@@ -94,7 +106,7 @@ impl Call<'_, '_> {
 
     #[cold]
     fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
-        match self.inner.runtime.settle(self.export, fault, &**self.inner) {
+        match self.inner.runtime.settle(&self.record.export, fault, self.inner) {
             Ok(ret) => ret.give(self.py),
             Err(fault) => self.raise(*fault),
         }
@@ -111,6 +123,7 @@ impl Call<'_, '_> {
 ///
 /// # Safety
 /// Python calls, with the `self` of one of our function objects and `count` arguments.
+#[inline(always)]
 unsafe fn enter(
     this: *mut PyObject,
     args: *mut *mut PyObject,
@@ -124,31 +137,42 @@ unsafe fn enter(
         // SAFETY: the function object, alive during the call, was made with a record and keeps it.
         let record = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Record>() };
         let record = record.get();
-        let inner = match record.link.follow() {
-            Ok(inner) => inner,
-            Err(reason) => {
-                let name = record.registry.script_name(record.export.def);
-                fault::raise_plain(py, &format!("{name}: {reason}"));
-                return ptr::null_mut();
-            }
+        let other;
+        // SAFETY: the function runs within the call.
+        let inner = match unsafe { ending::innermost() } {
+            Some(inner) if record.link.leads_to(inner) => inner,
+            _ => match record.link.follow() {
+                Ok(inner) => {
+                    other = inner;
+                    &*other
+                }
+                Err(reason) => return cut(py, record, reason),
+            },
         };
         if inner.alarm.was_refused() {
             inner.out_of_memory(|| fault::place(py));
         }
-        let args = match usize::try_from(count) {
-            // SAFETY: Python passes this many arguments.
-            Ok(count) if count > 0 => unsafe { std::slice::from_raw_parts(args, count) },
-            _ => &[],
-        };
-        let call = Call { py, args, record, export: &record.export, inner: &inner };
+        let call = Call { py, args, count, record, inner };
         fast(&call).unwrap_or_else(|| call.generic())
     }));
-    result.unwrap_or_else(|_| {
-        let text = c"the Python engine failed in a native call; this is a bug in the host, not in the script";
-        // SAFETY: the thread is attached; both are static.
-        unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
-        ptr::null_mut()
-    })
+    result.unwrap_or_else(|_| failed())
+}
+
+/// Raises that a function does not lead to its instance any more.
+#[cold]
+fn cut(py: Python<'_>, record: &Record, reason: &str) -> *mut PyObject {
+    let name = record.registry.script_name(record.export.def);
+    fault::raise_plain(py, &format!("{name}: {reason}"));
+    ptr::null_mut()
+}
+
+/// Raises that the engine has panicked.
+#[cold]
+fn failed() -> *mut PyObject {
+    let text = c"the Python engine failed in a native call; this is a bug in the host, not in the script";
+    // SAFETY: the thread is attached; both are static.
+    unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, text.as_ptr()) };
+    ptr::null_mut()
 }
 
 unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
@@ -160,17 +184,18 @@ unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, coun
 unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
     let fast = |call: &Call<'_, '_>| {
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
-        let args = list.get_mut(..call.args.len())?;
-        let kinds = call.record.typed?.shape().params();
+        let typed = call.record.typed.as_ref()?;
+        let args = list.get_mut(..call.args().len())?;
+        let kinds = typed.shape().params();
         if kinds.len() != args.len() {
             return None;
         }
-        for ((kind, &object), slot) in kinds.zip(call.args).zip(&mut *args) {
+        for ((kind, &object), slot) in kinds.zip(call.args()).zip(&mut *args) {
             // SAFETY: the arguments are alive during the call.
             *slot = unsafe { exact(kind, object) }?;
         }
         // SAFETY: the context is the export's own.
-        call.typed(|typed, context| unsafe { typed.call(context, args) })
+        Some(call.typed(|context| unsafe { typed.call(context, args) }))
     };
     // SAFETY: Python calls.
     unsafe { enter(this, args, count, fast) }
@@ -194,18 +219,21 @@ unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
 }
 
 macro_rules! typed_entries {
-    ($($entry:ident $call:ident ($($arg:ident: $ty:ident),*);)*) => {$(
+    ($($entry:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
         unsafe extern "C" fn $entry<$($ty: Take,)* R: Give>(
             this: *mut PyObject,
             args: *mut *mut PyObject,
             count: Py_ssize_t,
         ) -> *mut PyObject {
             let fast = |call: &Call<'_, '_>| {
-                let [$($arg),*] = call.args else { return None };
-                // SAFETY: the arguments are alive during the call.
-                $(let $arg = unsafe { $ty::take(*$arg) }?;)*
+                if call.count != $count {
+                    return None;
+                }
+                // SAFETY: there are so many arguments, which are alive during the call.
+                $(let $arg = unsafe { $ty::take(*call.args.add($at)) }?;)*
+                let typed = call.record.typed.as_ref()?;
                 // SAFETY: `of_shape` chose this entry for the shape of these types; the context is the export's own.
-                call.typed(|typed, context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) })
+                Some(call.typed(|context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) }))
             };
             // SAFETY: Python calls.
             unsafe { enter(this, args, count, fast) }
@@ -213,10 +241,10 @@ macro_rules! typed_entries {
     )*};
 }
 typed_entries! {
-    typed0 call0 ();
-    typed1 call1 (a: A);
-    typed2 call2 (a: A, b: B);
-    typed3 call3 (a: A, b: B, c: C);
+    typed0 call0 0 ();
+    typed1 call1 1 (a: A @ 0);
+    typed2 call2 2 (a: A @ 0, b: B @ 1);
+    typed3 call3 3 (a: A @ 0, b: B @ 1, c: C @ 2);
 }
 
 /// Reads an argument of exactly one type, without conversion.
