@@ -77,7 +77,8 @@ pub(crate) struct Core {
 /// Objects that are looked up once.
 #[derive(Default)]
 struct Handles {
-    enter: Option<JsObject>,
+    /// The function that makes the frame of [`Core::sealed`], and the argument that makes it run the job.
+    enter: Option<(JsObject, JsValue)>,
     stack_of_error: Option<JsObject>,
     callbacks: Vec<Option<JsObject>>,
     /// Functions that are bound by `let` or `const`, which only code can look up.
@@ -95,7 +96,7 @@ impl Core {
     pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Rc<Core>, ScriptError> {
         let jobs = Rc::new(Jobs::default());
         let context = Context::builder()
-            .job_executor(jobs.executor())
+            .job_executor(jobs.queue())
             .host_hooks(jobs.clone())
             .module_loader(Rc::new(IdleModuleLoader))
             .can_block(false)
@@ -264,15 +265,13 @@ impl Core {
         });
         let enter = enter.to_js_function(context.realm());
         // What `sealed` is about: this function returns normally, whatever it runs.
-        let source = boa_engine::Source::from_bytes("(enter => function () { enter(); })").with_path(Path::new(OWN));
-        let make = Script::parse(source, None, context)?.evaluate(context)?;
-        let around = make.as_object().map(|make| make.call(&JsValue::undefined(), &[enter.into()], context));
-        let around = around.transpose()?.and_then(|around| around.as_object());
+        let source = boa_engine::Source::from_bytes("(function (enter) { enter(); })").with_path(Path::new(OWN));
+        let around = Script::parse(source, None, context)?.evaluate(context)?.as_object();
         let error = context.intrinsics().constructors().error().prototype();
         let stack = error.borrow().properties().get(&js_string!("stack").into());
         {
             let mut handles = self.handles.borrow_mut();
-            handles.enter = around;
+            handles.enter = around.map(|around| (around, enter.into()));
             handles.stack_of_error = stack.and_then(|stack| stack.get().and_then(JsValue::as_object));
         }
         bind::root(self, context)?;
@@ -297,7 +296,7 @@ impl Core {
         context: &mut Context,
         run: impl FnOnce(&mut Context) -> R,
     ) -> Result<R, ScriptError> {
-        let Some(enter) = self.handles.borrow().enter.clone() else {
+        let Some((around, enter)) = self.handles.borrow().enter.clone() else {
             return Err(busy());
         };
         let limits = self.limits.get();
@@ -319,7 +318,7 @@ impl Core {
             self.job.set(Some(job));
             // A limit that stops the frame itself would leave it on the stack.
             self.set_limits(with_room(limits), context);
-            enter.call(&JsValue::undefined(), &[], context)
+            around.call(&JsValue::undefined(), &[enter], context)
         };
         self.set_limits(limits, context);
         match (done, result) {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use boa_engine::builtins::promise::{OperationType, Promise, PromiseState};
 use boa_engine::context::{DefaultHooks, HostHooks};
-use boa_engine::job::{JobCallback, SimpleJobExecutor};
+use boa_engine::job::{Job, JobCallback, JobExecutor, SimpleJobExecutor};
 use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsError, JsResult, JsValue};
@@ -19,14 +19,36 @@ use crate::trampoline::ending;
 /// The job queue of one interpreter.
 #[derive(Default)]
 pub(crate) struct Jobs {
-    executor: Rc<SimpleJobExecutor>,
+    queue: Rc<Queue>,
     rejected: RefCell<Vec<JsObject>>,
     core: Cell<Option<NonNull<Core>>>,
 }
 
+/// Boa's own queue, and whether there may be something in it: to look at an empty one takes as long as a short callback.
+#[derive(Default)]
+pub(crate) struct Queue {
+    jobs: Rc<SimpleJobExecutor>,
+    filled: Cell<bool>,
+}
+
+impl JobExecutor for Queue {
+    fn enqueue_job(self: Rc<Self>, job: Job, context: &mut Context) {
+        self.filled.set(true);
+        self.jobs.clone().enqueue_job(job, context);
+    }
+
+    fn run_jobs(self: Rc<Self>, context: &mut Context) -> JsResult<()> {
+        if self.filled.get() {
+            self.jobs.clone().run_jobs(context)?;
+            self.filled.set(false);
+        }
+        Ok(())
+    }
+}
+
 impl Jobs {
-    pub(crate) fn executor(&self) -> Rc<SimpleJobExecutor> {
-        self.executor.clone()
+    pub(crate) fn queue(&self) -> Rc<Queue> {
+        self.queue.clone()
     }
 
     /// Tells whose queue this is.
@@ -36,9 +58,9 @@ impl Jobs {
 
     /// Runs the queue until it is empty; drops it if the callback has been ended, before or by a job.
     pub(crate) fn run(&self, core: &Core, context: &mut Context) {
-        if core.runtime().ending().is_some() {
+        if core.runtime().ending().is_some() && self.queue.filled.get() {
             // With the token set the executor drops its jobs instead of running them.
-            self.executor.get_cancellation_token().store(true, Ordering::Relaxed);
+            self.queue.jobs.get_cancellation_token().store(true, Ordering::Relaxed);
         }
         if let Err(error) = context.run_jobs() {
             core.note_limit(&error, context);

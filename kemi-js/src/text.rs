@@ -26,6 +26,10 @@ impl Text {
         Text { string, converted }
     }
 
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.converted.is_none()
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match (&self.converted, self.string.as_str().variant()) {
             (Some(bytes), _) => bytes,

@@ -6,7 +6,7 @@
 
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsValue, NativeFunction};
-use kemi_core::{Arg, Export, Fault, Interpreter, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::{Arg, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 
 use crate::core::Core;
 use crate::text::Text;
@@ -34,7 +34,8 @@ impl Bound {
         // SAFETY: function objects are made while the core that they are made for is alive.
         let def = unsafe { self.export() }.def;
         let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
-        shape.and_then(|shape| by_shape(self, shape)).unwrap_or_else(|| self.native(generic))
+        let Some(shape) = shape else { return self.native(generic) };
+        by_shape(self, shape).unwrap_or_else(|| self.native(listed))
     }
 
     fn native(
@@ -138,8 +139,85 @@ impl Take for RawBytes {
     unsafe fn raw(held: &Text) -> RawBytes {
         let bytes = held.bytes();
         // SAFETY: the bytes belong to `held`, which the caller keeps; strings of the script never change.
-        unsafe { RawBytes::new(bytes.as_ptr(), bytes.len()) }
+        unsafe {
+            match held.is_ascii() {
+                true => RawBytes::text(bytes.as_ptr(), bytes.len()),
+                false => RawBytes::new(bytes.as_ptr(), bytes.len()),
+            }
+        }
     }
+}
+
+/// Calls a typed entry and gives its result to the script.
+#[inline(always)]
+fn call<R: RawRet>(
+    core: &Core,
+    export: &Export,
+    context: &mut Context,
+    typed: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+) -> JsResult<JsValue> {
+    let result = core.during(context, || match core.runtime().typed(export, || core.place(), typed) {
+        Ok(raw) => Ok(raw.into_ret()),
+        Err(fault) => core.runtime().settle(export, fault, core),
+    });
+    match result {
+        Ok(ret) => value::from_ret(ret, context),
+        Err(fault) => Err(raise(core, *fault)),
+    }
+}
+
+/// An argument of a signature without a trampoline of its own.
+enum Listed {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Text),
+}
+
+impl Listed {
+    /// Takes the argument if it is exactly of a kind.
+    fn take(kind: Kind, value: &JsValue) -> Option<Listed> {
+        match kind {
+            Kind::Bool => bool::take(value).map(Listed::Bool),
+            Kind::Int => i64::take(value).map(Listed::Int),
+            Kind::Float => f64::take(value).map(Listed::Float),
+            Kind::Bytes => RawBytes::take(value).map(Listed::Text),
+            Kind::Nil | Kind::Any => None,
+        }
+    }
+
+    fn arg(&self) -> Arg<'_> {
+        match self {
+            Listed::Bool(b) => Arg::Bool(*b),
+            Listed::Int(i) => Arg::Int(*i),
+            Listed::Float(x) => Arg::Float(*x),
+            Listed::Text(text) => Arg::Str(text.bytes()),
+        }
+    }
+}
+
+/// Calls by the typed entry, whatever the shape.
+fn listed(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    // SAFETY: the core's own context is running this.
+    let (core, export) = unsafe { (bound.core(), bound.export()) };
+    let Some(typed) = &export.def.typed else { return generic(bound, args, context) };
+    let kinds = typed.shape().params();
+    let count = args.len();
+    if kinds.len() != count {
+        return generic(bound, args, context);
+    }
+    let mut held = [const { None }; Shape::MAX_PARAMS];
+    for ((kind, value), slot) in kinds.zip(args).zip(&mut held) {
+        *slot = Listed::take(kind, value);
+        if slot.is_none() {
+            return generic(bound, args, context);
+        }
+    }
+    let list = held.each_ref().map(|held| held.as_ref().map_or(Arg::Nil, Listed::arg));
+    let list = list.get(..count).unwrap_or_default();
+    // SAFETY: `host` is the context that the runtime lends for this call, and what the arguments borrow from lives until
+    // the end.
+    call(core, export, context, |host| unsafe { typed.call(host, list) })
 }
 
 macro_rules! trampolines {
@@ -147,27 +225,17 @@ macro_rules! trampolines {
         fn $name<$($ty: Take,)* R: RawRet>(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
             // SAFETY: the core's own context is running this.
             let (core, export) = unsafe { (bound.core(), bound.export()) };
-            let (Some(typed), [$($held),*]) = (export.def.typed, args) else {
+            let (Some(typed), [$($held),*]) = (&export.def.typed, args) else {
                 return generic(bound, args, context);
             };
             $(let Some($held) = $ty::take($held) else {
                 return generic(bound, args, context);
             };)*
-            let result = core.during(context, || {
-                let result = core.runtime().typed(export, || core.place(), |host| {
-                    // SAFETY: this trampoline was chosen by the export's shape, `host` is the context that the
-                    // runtime lends for this call, and what the arguments borrow from lives until the end.
-                    unsafe { typed.$call::<$($ty::Raw,)* R>(host $(, $ty::raw(&$held))*) }
-                });
-                match result {
-                    Ok(raw) => Ok(raw.into_ret()),
-                    Err(fault) => core.runtime().settle(export, fault, core),
-                }
-            });
-            match result {
-                Ok(ret) => value::from_ret(ret, context),
-                Err(fault) => Err(raise(core, *fault)),
-            }
+            call(core, export, context, |host| {
+                // SAFETY: this trampoline was chosen by the export's shape, `host` is the context that the runtime
+                // lends for this call, and what the arguments borrow from lives until the end.
+                unsafe { typed.$call::<$($ty::Raw,)* R>(host $(, $ty::raw(&$held))*) }
+            })
         }
     )*};
 }
