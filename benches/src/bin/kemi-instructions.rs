@@ -3,6 +3,7 @@
 //! ```text
 //! kemi-instructions check     fails if a path takes more than it may
 //! kemi-instructions update    writes the numbers of this machine into the file
+//! kemi-instructions compare   only writes how many times as many they are as those of a binding by hand
 //! ```
 //!
 //! Counts are nearly the same on every run, whatever else the machine does; but not on every compiler and every version
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use kemi::{Limits, Policy};
+use kemi_benches::floor::{Way, subject};
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::ours::Ours;
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
@@ -31,6 +33,9 @@ const SLACK: f64 = 10.0;
 /// that looking a name up takes a few instructions more in one run than in another.
 const RUNS: usize = 3;
 
+/// What the names of those paths begin with that are bound by hand.
+const FLOOR: &str = "floor ";
+
 /// How often each path is run while it is counted.
 const TURNS: u64 = 400;
 
@@ -38,11 +43,12 @@ fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         Some("check") => count().and_then(|counts| check(&counts)),
         Some("update") => count().and_then(|counts| update(&counts)),
+        Some("compare") => count().map(|_| ()),
         Some("run") => {
             kemi_python::attached(run_all);
             Ok(())
         }
-        _ => Err("usage: kemi-instructions check|update".to_owned()),
+        _ => Err("usage: kemi-instructions check|update|compare".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +70,7 @@ fn count() -> Result<Counts, String> {
             least.entry(name).and_modify(|least| *least = least.min(count));
         }
     }
+    compare(&mut least);
     Ok(least)
 }
 
@@ -108,10 +115,36 @@ fn total(out: &Path, number: usize) -> Result<f64, String> {
 /// Takes the empty loop off each path that is a loop of a script.
 fn net(counts: &mut Counts) {
     for language in Language::ALL {
-        let empty = counts.remove(&format!("{} loop", language.engine())).unwrap_or(0.0);
-        let prefix = format!("{} native ", language.engine());
-        counts.iter_mut().filter(|(name, _)| name.starts_with(&prefix)).for_each(|(_, count)| *count -= empty);
+        for engine in [language.engine().to_owned(), floor(language)] {
+            let empty = counts.remove(&format!("{engine} loop")).unwrap_or(0.0);
+            let prefix = format!("{engine} native ");
+            counts.iter_mut().filter(|(name, _)| name.starts_with(&prefix)).for_each(|(_, count)| *count -= empty);
+        }
     }
+}
+
+/// Returns what the paths of the bindings by hand are called by.
+fn floor(language: Language) -> String {
+    format!("{FLOOR}{}", language.engine())
+}
+
+/// Takes the counts of the bindings by hand out, and writes how many times as many instructions ours take: the
+/// geometric mean over the signatures.
+fn compare(counts: &mut Counts) {
+    println!("times as many instructions as a binding by hand:");
+    for language in Language::ALL {
+        let (ours, floor) = (language.engine(), floor(language));
+        let mean = |kind: &str| {
+            let names =
+                counts.keys().filter_map(|name| name.strip_prefix(&floor)).filter(|name| name.starts_with(kind));
+            let ratios: Vec<f64> = names
+                .filter_map(|name| Some(counts.get(&format!("{ours}{name}"))? / counts.get(&format!("{floor}{name}"))?))
+                .collect();
+            (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp()
+        };
+        println!("{:>8.2} script to native, {:.2} host to script  {ours}", mean(" native"), mean(" host"));
+    }
+    counts.retain(|name, _| !name.starts_with(FLOOR));
 }
 
 fn file() -> PathBuf {
@@ -185,21 +218,25 @@ fn run_all() {
     for language in Language::ALL {
         // Under callgrind time passes fifty times as fast.
         let limits = Limits { max_time_ms: 600_000, max_load_time_ms: 600_000, ..Limits::default() };
-        let mut ours = Ours::new(language, limits, Policy::Strict);
         let engine = language.engine();
-        counted(&format!("{engine} loop"), || ours.repeat("loop_empty", TURNS));
-        for shape in SHAPES {
-            counted(&format!("{engine} native {}", shape.signature), || ours.repeat(&loop_name(shape.name), TURNS));
-        }
-        for call in HostCall::ALL {
-            counted(&format!("{engine} host {}", call.name()), || ours.call(call, TURNS));
-        }
+        count_calls(engine, &mut Ours::new(language, limits, Policy::Strict));
+        count_calls(&floor(language), &mut *subject(language, Way::Floor));
         let mut micro = Micro::new(language, limits, Policy::Strict);
         for (index, (name, _)) in CALLS.into_iter().enumerate().skip(1) {
             counted(&format!("{engine} native KSR.{name}"), || micro.repeat(index, TURNS));
         }
     }
     messages();
+}
+
+fn count_calls(engine: &str, subject: &mut dyn Subject) {
+    counted(&format!("{engine} loop"), || subject.repeat("loop_empty", TURNS));
+    for shape in SHAPES {
+        counted(&format!("{engine} native {}", shape.signature), || subject.repeat(&loop_name(shape.name), TURNS));
+    }
+    for call in HostCall::ALL {
+        counted(&format!("{engine} host {}", call.name()), || subject.call(call, TURNS));
+    }
 }
 
 const INVITE: &str = "\
