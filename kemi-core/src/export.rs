@@ -514,13 +514,17 @@ impl Typed {
     ///
     /// # Safety
     /// As the calls with single arguments demand of the context, and what the arguments borrow outlives the result.
+    #[inline]
     pub unsafe fn call(self, context: *mut (), args: &[Arg<'_>]) -> Result<Ret, Box<Fault>> {
         // SAFETY: `spread` was made for the function's own type; the rest is the caller's.
         let result = unsafe { (self.spread)(self.function, context, args) };
-        result.unwrap_or_else(|| {
-            let message = format!("the engine passes what does not fit {:?}", self.shape);
-            Err(ScriptError::new(ErrorCode::BadArgument, message).into())
-        })
+        result.unwrap_or_else(|| Err(self.unfit()))
+    }
+
+    #[cold]
+    fn unfit(self) -> Box<Fault> {
+        let message = format!("the engine passes what does not fit {:?}", self.shape);
+        ScriptError::new(ErrorCode::BadArgument, message).into()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::rc::Rc;
 
-use kemi_core::{Arg, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Type, Typed, Value};
+use kemi_core::{Arg, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Runtime, Shape, Type, Typed, Value};
 use mlua::ffi;
 
 use crate::ending;
@@ -13,16 +14,17 @@ use crate::values::{self, State};
 
 /// What the upvalue of an export's closure points to; lives as long as the Lua state.
 pub(crate) struct Bound {
-    core: *const Core,
-    export: *const Export,
     typed: Option<Typed>,
+    runtime: *const Runtime,
+    export: *const Export,
+    core: *const Core,
 }
 
 impl Bound {
     pub(crate) fn new(core: &Core, export: &Export) -> Bound {
         // A deprecated export warns, which the generic path does.
         let typed = if export.def.deprecated.is_some() { None } else { export.def.typed };
-        Bound { core: ptr::from_ref(core), export: ptr::from_ref(export), typed }
+        Bound { typed, runtime: Rc::as_ptr(&core.runtime), export: ptr::from_ref(export), core: ptr::from_ref(core) }
     }
 
     /// Chooses the C function for the export.
@@ -33,6 +35,11 @@ impl Bound {
     fn core(&self) -> &Core {
         // SAFETY: the core owns this record and is pinned.
         unsafe { &*self.core }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        // SAFETY: the core holds it.
+        unsafe { &*self.runtime }
     }
 
     fn export(&self) -> &Export {
@@ -211,7 +218,7 @@ macro_rules! trampolines {
                     && let Some(typed) = &bound.typed
                 {
                     let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
-                    return match bound.core().runtime.typed(bound.export(), || errors::place(l), call) {
+                    return match bound.runtime().typed(bound.export(), || errors::place(l), call) {
                         Ok(result) => result.push(l, bound),
                         Err(fault) => settled(l, bound, fault),
                     };
@@ -293,11 +300,8 @@ unsafe extern "C-unwind" fn listed(l: State) -> c_int {
             && let Some(args) = list.get_mut(..count)
             && exact(l, typed.shape(), args)
         {
-            return match bound.core().runtime.typed(
-                bound.export(),
-                || errors::place(l),
-                |context| typed.call(context, args),
-            ) {
+            return match bound.runtime().typed(bound.export(), || errors::place(l), |context| typed.call(context, args))
+            {
                 Ok(result) => result.push(l, bound),
                 Err(fault) => settled(l, bound, fault),
             };
@@ -310,24 +314,33 @@ unsafe extern "C-unwind" fn listed(l: State) -> c_int {
 ///
 /// # Safety
 /// Called in an export's closure; the arguments are used only while they are on the stack.
+#[inline]
 unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
-    let kinds = shape.params();
-    kinds.len() == args.len()
-        && kinds.zip(args).zip(1..).all(|((kind, slot), index)| {
-            // SAFETY: as the caller's; a string is not converted.
-            let arg = unsafe {
-                match kind {
-                    Kind::Int => i64::read(l, index).map(Arg::Int),
-                    Kind::Bool => bool::read(l, index).map(Arg::Bool),
-                    Kind::Float => values::float(l, index).map(Arg::Float),
-                    Kind::Bytes if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
-                        Some(Arg::Str(values::string(l, index)))
-                    }
-                    Kind::Bytes | Kind::Nil | Kind::Any => None,
+    let mut kinds = shape.params();
+    if kinds.len() != args.len() {
+        return false;
+    }
+    let mut index = 0;
+    for slot in args {
+        index += 1;
+        // SAFETY: as the caller's; a string is not converted.
+        let arg = unsafe {
+            match kinds.next() {
+                Some(Kind::Int) => i64::read(l, index).map(Arg::Int),
+                Some(Kind::Bool) => bool::read(l, index).map(Arg::Bool),
+                Some(Kind::Float) => values::float(l, index).map(Arg::Float),
+                Some(Kind::Bytes) if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
+                    Some(Arg::Str(values::string(l, index)))
                 }
-            };
-            arg.map(|arg| *slot = arg).is_some()
-        })
+                _ => None,
+            }
+        };
+        match arg {
+            Some(arg) => *slot = arg,
+            None => return false,
+        }
+    }
+    true
 }
 
 /// Calls any export.

@@ -48,6 +48,8 @@ impl Link {
     ///
     /// # Errors
     /// Why it cannot be used, for the script.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn follow(&self) -> Result<Rc<Inner>, &'static str> {
         if self.thread != thread() {
             return Err("called from a thread that the script started; call it from the callback's own thread");

@@ -185,14 +185,15 @@ unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count
     let fast = |call: &Call<'_, '_>| {
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
         let typed = call.record.typed.as_ref()?;
-        let args = list.get_mut(..call.args().len())?;
-        let kinds = typed.shape().params();
-        if kinds.len() != args.len() {
+        let objects = call.args();
+        let mut kinds = typed.shape().params();
+        let args = list.get_mut(..objects.len())?;
+        if kinds.len() != objects.len() {
             return None;
         }
-        for ((kind, &object), slot) in kinds.zip(call.args()).zip(&mut *args) {
+        for (&object, slot) in objects.iter().zip(&mut *args) {
             // SAFETY: the arguments are alive during the call.
-            *slot = unsafe { exact(kind, object) }?;
+            *slot = unsafe { exact(kinds.next()?, object) }?;
         }
         // SAFETY: the context is the export's own.
         Some(call.typed(|context| unsafe { typed.call(context, args) }))
@@ -205,6 +206,7 @@ unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count
 ///
 /// # Safety
 /// As [`Take::take`].
+#[inline]
 unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
     // SAFETY: as the caller's.
     unsafe {

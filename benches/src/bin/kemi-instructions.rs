@@ -19,6 +19,7 @@ use kemi::{Limits, Policy};
 use kemi_benches::floor::{Way, subject};
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::ours::Ours;
+use kemi_benches::route::{self, ENGINES, Phones, proxy};
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
 use kemi_benches::{Language, Subject};
 use sip_modules::message::{Edits, Message};
@@ -227,6 +228,7 @@ fn run_all() {
         }
     }
     messages();
+    routes();
 }
 
 fn count_calls(engine: &str, subject: &mut dyn Subject) {
@@ -236,6 +238,17 @@ fn count_calls(engine: &str, subject: &mut dyn Subject) {
     }
     for call in HostCall::ALL {
         counted(&format!("{engine} host {}", call.name()), || subject.call(call, TURNS));
+    }
+}
+
+/// Calls and OPTIONS through the whole route; what the phones around it do is counted as well, the same for each engine.
+fn routes() {
+    let limits = Limits { max_time_ms: 600_000, max_load_time_ms: 600_000, ..Limits::default() };
+    for engine in ENGINES {
+        let proxy = proxy(engine, &route::Script::BuiltIn, limits).expect("the built-in script loads");
+        let mut phones = Phones::new(proxy.expect("every engine has a built-in script"));
+        counted(&format!("{engine} route call"), || _ = phones.calls(TURNS).expect("the basic route"));
+        counted(&format!("{engine} route OPTIONS"), || _ = phones.options(TURNS).expect("the basic route"));
     }
 }
 
