@@ -3,6 +3,7 @@
 use criterion::BenchmarkId;
 use kemi::{Insight, Limits, Policy};
 use kemi_benches::ours::Ours;
+use kemi_benches::route::{Guards, Phones, Script, proxy};
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
 use kemi_benches::timing::{Contestant, criterion, in_turns, time};
 use kemi_benches::{Language, Subject};
@@ -33,8 +34,18 @@ fn main() {
                 group.bench_function(id, |bencher| bencher.iter_custom(|turns| (contestant.run)(turns)));
             }
             group.finish();
-            print(language, "one of each native call", contestants, 3_000);
-            print(language, "an empty callback", variants().map(|variant| host(language, variant)).into(), 20_000);
+            print(language.engine(), "one of each native call", contestants, 3_000);
+            print(
+                language.engine(),
+                "an empty callback",
+                variants().map(|variant| host(language, variant)).into(),
+                20_000,
+            );
+        }
+        for engine in ["lua", "python", "rhai", "js"] {
+            let contestants = [("neither", Guards::NONE), ("limits and metrics, as by default", Guards::default())];
+            let contestants = contestants.map(|(name, guards)| call(engine, name, guards)).into();
+            print(engine, "a call through the whole route", contestants, 1_000);
         }
         criterion.final_summary();
     });
@@ -53,10 +64,17 @@ fn host(language: Language, (name, limits, policy, insight): Variant) -> Contest
     Contestant::new(name, move |times| time(|| ours.call(HostCall::Empty, times)))
 }
 
-fn print(language: Language, question: &str, mut contestants: Vec<Contestant<'_>>, turns: u64) {
+/// One turn is a call through the whole route, without the network.
+fn call(engine: &'static str, name: &'static str, guards: Guards) -> Contestant<'static> {
+    let proxy = proxy(engine, &Script::BuiltIn, guards).expect("the built-in script loads");
+    let mut phones = Phones::new(proxy.expect("every engine has a built-in script"));
+    Contestant::new(name, move |turns| phones.calls(turns).expect("the basic route").iter().sum())
+}
+
+fn print(engine: &str, question: &str, mut contestants: Vec<Contestant<'_>>, turns: u64) {
     let nanos = in_turns(&mut contestants, 15, turns);
     let least = nanos.first().copied().unwrap_or(f64::NAN);
-    println!("\n| {}: {question} | ns | against neither |\n|---|--:|--:|", language.engine());
+    println!("\n| {}: {question} | ns | against neither |\n|---|--:|--:|", engine);
     for (contestant, nanos) in contestants.iter().zip(&nanos) {
         println!("| {} | {nanos:.1} | {:.3} |", contestant.name, nanos / least);
     }

@@ -19,7 +19,7 @@ use kemi::{Limits, Policy};
 use kemi_benches::floor::{Way, subject};
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::ours::Ours;
-use kemi_benches::route::{self, ENGINES, Phones, proxy};
+use kemi_benches::route::{self, ENGINES, Guards, Phones, proxy};
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
 use kemi_benches::{Language, Subject};
 use sip_modules::message::{Edits, Message};
@@ -36,6 +36,9 @@ const RUNS: usize = 3;
 
 /// What the names of those paths begin with that are bound by hand.
 const FLOOR: &str = "floor ";
+
+/// The engine whose route is counted without limits and metrics, too.
+const UNGUARDED: &str = "lua";
 
 /// How often each path is run while it is counted.
 const TURNS: u64 = 400;
@@ -145,6 +148,10 @@ fn compare(counts: &mut Counts) {
         };
         println!("{:>8.2} script to native, {:.2} host to script  {ours}", mean(" native"), mean(" host"));
     }
+    let route = format!("{UNGUARDED} route call");
+    if let (Some(guarded), Some(bare)) = (counts.get(&route), counts.get(&format!("{FLOOR}{route}"))) {
+        println!("{:>8.3} a call's route with limits and metrics, without either being 1  {UNGUARDED}", guarded / bare);
+    }
     counts.retain(|name, _| !name.starts_with(FLOOR));
 }
 
@@ -217,8 +224,7 @@ fn counted(name: &str, mut run: impl FnMut()) {
 
 fn run_all() {
     for language in Language::ALL {
-        // Under callgrind time passes fifty times as fast.
-        let limits = Limits { max_time_ms: 600_000, max_load_time_ms: 600_000, ..Limits::default() };
+        let limits = patient();
         let engine = language.engine();
         count_calls(engine, &mut Ours::new(language, limits, Policy::Strict));
         count_calls(&floor(language), &mut *subject(language, Way::Floor));
@@ -243,13 +249,24 @@ fn count_calls(engine: &str, subject: &mut dyn Subject) {
 
 /// Calls and OPTIONS through the whole route; what the phones around it do is counted as well, the same for each engine.
 fn routes() {
-    let limits = Limits { max_time_ms: 600_000, max_load_time_ms: 600_000, ..Limits::default() };
+    let guards = Guards { limits: patient(), ..Guards::default() };
     for engine in ENGINES {
-        let proxy = proxy(engine, &route::Script::BuiltIn, limits).expect("the built-in script loads");
-        let mut phones = Phones::new(proxy.expect("every engine has a built-in script"));
+        let mut phones = phones(engine, guards);
         counted(&format!("{engine} route call"), || _ = phones.calls(TURNS).expect("the basic route"));
         counted(&format!("{engine} route OPTIONS"), || _ = phones.options(TURNS).expect("the basic route"));
     }
+    let mut phones = phones(UNGUARDED, Guards::NONE);
+    counted(&format!("{FLOOR}{UNGUARDED} route call"), || _ = phones.calls(TURNS).expect("the basic route"));
+}
+
+fn phones(engine: &str, guards: Guards) -> Phones {
+    let proxy = proxy(engine, &route::Script::BuiltIn, guards).expect("the built-in script loads");
+    Phones::new(proxy.expect("every engine has a built-in script"))
+}
+
+/// The limits as by default, but under callgrind time passes fifty times as fast.
+fn patient() -> Limits {
+    Limits { max_time_ms: 600_000, max_load_time_ms: 600_000, ..Limits::default() }
 }
 
 const INVITE: &str = "\

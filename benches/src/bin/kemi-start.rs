@@ -9,9 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use kemi::Limits;
 use kemi_benches::memory::resident;
-use kemi_benches::route::{ENGINES, Script, setup};
+use kemi_benches::route::{ENGINES, Guards, Script, setup};
 use sip_modules::proxy::Server;
 
 /// How often each proxy is started.
@@ -90,14 +89,14 @@ fn main() -> ExitCode {
 fn serve(engine: &str, port: &str, workers: &str) -> Result<(), Box<dyn Error>> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse()?));
     let (mut setup, program) =
-        setup(engine, &Script::BuiltIn, Limits::default(), listen)?.ok_or("no script for that engine")?;
+        setup(engine, &Script::BuiltIn, Guards::default(), listen)?.ok_or("no script for that engine")?;
     setup.workers = workers.parse()?;
     Ok(Server::bind(setup)?.run(&program, || {})?)
 }
 
 fn table() -> Result<(), Box<dyn Error>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let exports = match setup(ENGINES[0], &Script::BuiltIn, Limits::NONE, any)? {
+    let exports = match setup(ENGINES[0], &Script::BuiltIn, Guards::NONE, any)? {
         Some((setup, _)) => setup.registry.data().exports().len(),
         None => 0,
     };

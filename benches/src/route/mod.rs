@@ -3,5 +3,5 @@
 mod proxy;
 mod traffic;
 
-pub use proxy::{ENGINES, Script, proxy, setup};
+pub use proxy::{ENGINES, Guards, Script, proxy, setup};
 pub use traffic::{Phones, STAGES, Unexpected};

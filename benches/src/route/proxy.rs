@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kemi::{Engine, Limits, Program, Registry, Source};
+use kemi::{Engine, Insight, Limits, Program, Registry, Source};
 use sip_modules::config::{self, Defines};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Harness, Routes, Setup};
 use sip_proxy::{defaults, route};
@@ -47,14 +47,28 @@ fn file(folder: &Path, engine: &str) -> Option<PathBuf> {
     Some(folder.join("basic").with_extension(ending)).filter(|file| file.is_file())
 }
 
+/// What surrounds each call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guards {
+    /// What a script may use.
+    pub limits: Limits,
+    /// What is counted and timed.
+    pub insight: Insight,
+}
+
+impl Guards {
+    /// No limits, and nothing counted.
+    pub const NONE: Guards = Guards { limits: Limits::NONE, insight: Insight::NONE };
+}
+
 /// Makes a proxy that routes by an engine, without sockets; `None` if there is no script for it.
 ///
 /// Its finished transactions go sooner than elsewhere, so that a long run has a steady number of them.
 ///
 /// # Errors
 /// What is wrong with the script.
-pub fn proxy(engine: &str, script: &Script, limits: Limits) -> Result<Option<Harness>, Box<dyn Error>> {
-    let Some((mut setup, program)) = setup(engine, script, limits, PROXY)? else { return Ok(None) };
+pub fn proxy(engine: &str, script: &Script, guards: Guards) -> Result<Option<Harness>, Box<dyn Error>> {
+    let Some((mut setup, program)) = setup(engine, script, guards, PROXY)? else { return Ok(None) };
     setup.settings.transaction.timers.t1 = T1;
     setup.settings.transaction.timers.t4 = T4;
     Ok(Some(Harness::new(setup, &program)?))
@@ -70,7 +84,7 @@ type Ready = (Setup, Arc<Program<Cx>>);
 pub fn setup(
     engine: &str,
     script: &Script,
-    limits: Limits,
+    guards: Guards,
     listen: SocketAddr,
 ) -> Result<Option<Ready>, Box<dyn Error>> {
     kemi::link();
@@ -78,8 +92,8 @@ pub fn setup(
     let Some(sources) = script.sources(engine) else { return Ok(None) };
     let configuration = configuration()?;
     let (callbacks, routes) = Routes::declare(&configuration.route_names);
-    let registry = Registry::<Cx>::builder().callbacks(callbacks).policy(configuration.policy).limits(limits);
-    let registry = registry.all_modules().build()?;
+    let registry = Registry::<Cx>::builder().callbacks(callbacks).policy(configuration.policy);
+    let registry = registry.limits(guards.limits).insight(guards.insight).all_modules().build()?;
     let program = Program::open(find(engine)?, &registry, &sources)?;
     let setup = Setup {
         listen: vec![listen],

@@ -284,12 +284,12 @@ fn header<'a>(text: &'a str, name: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{ENGINES, Script, proxy};
+    use crate::route::{ENGINES, Guards, Script, proxy};
 
     #[test]
     fn every_engine_routes_calls_options_and_registrations() {
         for engine in ENGINES {
-            let proxy = proxy(engine, &Script::BuiltIn, kemi::Limits::default()).unwrap().unwrap();
+            let proxy = proxy(engine, &Script::BuiltIn, Guards::default()).unwrap().unwrap();
             let mut phones = Phones::new(proxy);
             phones.calls(TURN + 1).unwrap();
             phones.options(2).unwrap();

@@ -8,7 +8,7 @@ use kemi::{Limits, Policy};
 use kemi_benches::Language;
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::questions::Ring;
-use kemi_benches::route::{ENGINES, Phones, STAGES, Script, Unexpected, proxy};
+use kemi_benches::route::{ENGINES, Guards, Phones, STAGES, Script, Unexpected, proxy};
 use kemi_benches::timing::{Contestant, in_turns, time};
 
 use crate::machine;
@@ -44,7 +44,7 @@ pub(crate) fn ask(script: &Script) -> Result<Report, Box<dyn Error>> {
 fn load(script: &Script) -> Result<Vec<(&'static str, Phones)>, Box<dyn Error>> {
     let mut phones = Vec::new();
     for engine in ENGINES {
-        if let Some(proxy) = proxy(engine, script, Limits::default())? {
+        if let Some(proxy) = proxy(engine, script, Guards::default())? {
             phones.push((engine, Phones::new(proxy)));
         }
     }
