@@ -30,7 +30,6 @@ macro_rules! names {
     };
 }
 
-// Sorted by length, which `starts` checks while compiling: a lookup compares only names of its own length.
 names! {
     To "To" b't';
     Via "Via" b'v';
@@ -113,18 +112,12 @@ impl HeaderName {
                 None => HeaderName::Other,
             };
         }
-        let (Some(from), Some(to)) = (STARTS.get(name.len()), STARTS.get(name.len() + 1)) else {
+        let Some(row) = SLOTS.get(slot(name)).and_then(|row| ROWS.get(usize::from(*row))) else {
             return HeaderName::Other;
         };
-        ROWS.get(usize::from(*from)..usize::from(*to))
-            .unwrap_or_default()
-            .iter()
-            .find(|row| {
-                // The first letter settles nearly all of them.
-                let long = row.long.as_bytes();
-                initial(long) == initial(name) && long.eq_ignore_ascii_case(name)
-            })
-            .map_or(HeaderName::Other, |row| row.name)
+        let long = row.long.as_bytes();
+        // Most write it as the RFCs do.
+        if long == name || long.eq_ignore_ascii_case(name) { row.name } else { HeaderName::Other }
     }
 
     /// The long form as the RFCs write it; `None` for [`HeaderName::Other`].
@@ -138,34 +131,38 @@ impl HeaderName {
     }
 }
 
-fn initial(name: &[u8]) -> Option<u8> {
-    name.first().map(u8::to_ascii_lowercase)
-}
-
 struct Row {
     name: HeaderName,
     long: &'static str,
     compact: u8,
 }
 
-const LONGEST: usize = ROWS[ROWS.len() - 1].long.len();
+/// Returns the slot of a name, whatever its case: no two known names share one, by the choice of the factor.
+const fn slot(name: &[u8]) -> usize {
+    const FACTOR: u32 = 0x4eb9_20b3;
+    // Makes letters small, and other bytes something or other, which the comparison sees.
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
+    let middle = name[name.len() / 2];
+    let key = u32::from_le_bytes([*first | 0x20, middle | 0x20, *last | 0x20, name.len() as u8]);
+    (key.wrapping_mul(FACTOR) >> 24) as usize
+}
 
-/// Index of the first row with a name of at least that length.
-const STARTS: [u8; LONGEST + 2] = starts();
+/// What stands for no row.
+const NONE: u8 = u8::MAX;
 
-const fn starts() -> [u8; LONGEST + 2] {
-    let mut starts = [0; LONGEST + 2];
+/// The row that a name in a slot would have.
+const SLOTS: [u8; 256] = slots();
+
+const fn slots() -> [u8; 256] {
+    let mut slots = [NONE; 256];
     let mut row = 0;
-    let mut length = 0;
-    while length < starts.len() {
-        while row < ROWS.len() && ROWS[row].long.len() < length {
-            assert!(row == 0 || ROWS[row - 1].long.len() <= ROWS[row].long.len());
-            row += 1;
-        }
-        starts[length] = row as u8;
-        length += 1;
+    while row < ROWS.len() {
+        let slot = slot(ROWS[row].long.as_bytes());
+        assert!(slots[slot] == NONE, "two names share a slot: choose another factor");
+        slots[slot] = row as u8;
+        row += 1;
     }
-    starts
+    slots
 }
 
 /// What each letter stands for.
