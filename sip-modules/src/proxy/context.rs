@@ -9,7 +9,7 @@ use kemi_core::{CallbackId, ScriptError, Value};
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
 use crate::proxy::crew::Place;
-use crate::proxy::statistics::OwnStatistics;
+use crate::proxy::statistics::WorkerStatistics;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
@@ -30,7 +30,7 @@ pub struct Cx {
     /// A buffer for results that are put together, lent to the script until the next call.
     pub scratch: Vec<u8>,
     /// What this worker counts; nobody sees it before the worker has joined the proxy's statistics.
-    pub(crate) statistics: OwnStatistics,
+    pub(crate) statistics: Arc<WorkerStatistics>,
     /// Where messages are written before they are queued.
     pub(crate) buffer: Vec<u8>,
     /// An empty message: what `msg` holds on to between two messages.
@@ -53,7 +53,7 @@ impl Cx {
             timers,
             vars: BTreeMap::new(),
             scratch: Vec::new(),
-            statistics: OwnStatistics::default(),
+            statistics: Arc::default(),
             buffer: Vec::new(),
             nothing: Arc::new(Message::new()),
             actions: Actions::default(),

@@ -34,13 +34,14 @@ impl Stopper {
         );
         let mut answered = None;
         loop {
+            // A request that was being routed when the drain began may not have its transaction yet, so this comes first.
+            let routed = !shared.crew.any_busy_since_before(clock);
             let (took, State { live, open }) = (begun.elapsed(), State::of(shared));
             if shared.lifecycle.phase() > Phase::Draining {
                 tracing::warn!("told to end while draining: {open} requests stay without a final reply");
                 return;
             }
-            // A request that was being routed when the drain began may not have its transaction yet.
-            let settled = open == 0 && !shared.statistics.any_busy_since_before(clock);
+            let settled = routed && open == 0;
             answered = if settled { answered.or(Some(took)) } else { None };
             if settled && (live == 0 || answered.is_some_and(|since| took - since >= LINGER)) {
                 tracing::info!("drained in {took:.1?}: every request has its final reply");

@@ -1,4 +1,4 @@
-//! What a proxy tells about itself: to Prometheus, as JSON, and whether it is well.
+//! What a proxy tells about itself: to Prometheus, and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use crate::location::TableStats;
-use crate::proxy::statistics::{Counts, WorkerHealth, WorkerState};
-use crate::proxy::{Cx, Phase, Shared};
+use crate::proxy::statistics::Counts;
+use crate::proxy::{Cx, Health, Shared, WorkerState};
 use crate::transaction::Stats;
 
 /// The numbers of a proxy.
@@ -21,30 +21,6 @@ use crate::transaction::Stats;
 pub struct Metrics {
     shared: Arc<Shared>,
     program: Arc<Program<Cx>>,
-}
-
-/// Whether a proxy is well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Whether every worker works; what is not healthy should be started anew.
-    pub healthy: bool,
-    /// Whether it takes new requests.
-    pub ready: bool,
-    /// What it is at.
-    pub phase: Phase,
-    /// Its workers.
-    pub workers: Vec<WorkerHealth>,
-}
-
-impl Shared {
-    /// Returns whether the proxy is well.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        let (now, phase) = (self.now(), self.lifecycle.phase());
-        let workers = self.statistics.workers(now, self.settings.stuck_ms);
-        let healthy = phase == Phase::Stopping || workers.iter().all(|worker| worker.state == WorkerState::Working);
-        Health { healthy, ready: phase == Phase::Running, phase, workers }
-    }
 }
 
 impl Metrics {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kemi_core::{ErrorLog, Registry};
@@ -10,7 +10,7 @@ use kemi_core::{ErrorLog, Registry};
 use crate::location::Location;
 use crate::message::Message;
 use crate::proxy::statistics::Statistics;
-use crate::proxy::{Cx, Identity, Lifecycle, ProxySettings, Routes};
+use crate::proxy::{Crew, Cx, Identity, Lifecycle, ProxySettings, Routes};
 use crate::tm::Call;
 use crate::transaction::TransactionTable;
 
@@ -33,6 +33,8 @@ pub struct Shared {
     pub errors: ErrorLog,
     /// What the proxy is at.
     pub lifecycle: Lifecycle,
+    /// The workers; none where a context is made by hand.
+    pub(crate) crew: Arc<Crew>,
     /// What the workers count.
     pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
@@ -66,6 +68,7 @@ impl Shared {
             location: Location::new(),
             errors: ErrorLog::new(),
             lifecycle: Lifecycle::default(),
+            crew: Arc::default(),
             statistics: Statistics::default(),
             defines,
             in_progress: Mutex::default(),

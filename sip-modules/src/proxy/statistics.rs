@@ -1,8 +1,7 @@
-//! What the workers count and what they are at: each writes its own part without contention, anybody reads the sum.
+//! What the workers count: each writes its own part without contention, anybody reads the sum.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -67,16 +66,12 @@ impl Counter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerStatistics {
-    name: String,
     requests: [Counter; METHODS.len()],
     replies_received: [Counter; CLASSES.len()],
     replies_sent: [Counter; CLASSES.len()],
     dropped: [Counter; REASONS.len()],
     retransmissions_received: Counter,
     retransmissions_sent: Counter,
-    /// When the turn began that the worker is at, in milliseconds of the proxy's clock plus 1; 0 while it waits.
-    busy_since: AtomicU64,
-    ended: AtomicBool,
 }
 
 impl WorkerStatistics {
@@ -103,38 +98,6 @@ impl WorkerStatistics {
     pub(crate) fn retransmissions_sent(&self, count: usize) {
         self.retransmissions_sent.add(count as u64);
     }
-
-    /// Notes that the worker begins to work on what it has received; `now` is the proxy's clock.
-    pub(crate) fn begin_turn(&self, now: u64) {
-        self.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// Notes that it waits for more.
-    pub(crate) fn end_turn(&self) {
-        self.busy_since.store(0, Ordering::Release);
-    }
-
-    /// Returns when the turn began that the worker is at.
-    fn busy_since(&self) -> Option<u64> {
-        self.busy_since.load(Ordering::Acquire).checked_sub(1)
-    }
-}
-
-/// A worker's hold on its own counters; once it is dropped, the worker counts as ended.
-#[derive(Debug, Default)]
-pub(crate) struct OwnStatistics(Arc<WorkerStatistics>);
-
-impl Deref for OwnStatistics {
-    type Target = WorkerStatistics;
-    fn deref(&self) -> &WorkerStatistics {
-        &self.0
-    }
-}
-
-impl Drop for OwnStatistics {
-    fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Release);
-    }
 }
 
 /// The counters of all workers.
@@ -144,35 +107,11 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    /// Adds a worker.
-    pub(crate) fn join(&self, name: &str) -> OwnStatistics {
-        let worker = Arc::new(WorkerStatistics { name: name.to_owned(), ..WorkerStatistics::default() });
+    /// Adds a worker and returns what it counts by, for its own thread alone.
+    pub(crate) fn join(&self) -> Arc<WorkerStatistics> {
+        let worker = Arc::new(WorkerStatistics::default());
         lock(&self.workers).push(worker.clone());
-        OwnStatistics(worker)
-    }
-
-    /// Returns whether a worker is still at a turn that began before `time`.
-    pub(crate) fn any_busy_since_before(&self, time: u64) -> bool {
-        lock(&self.workers).iter().any(|worker| worker.busy_since().is_some_and(|since| since < time))
-    }
-
-    /// Returns what each worker is at; one that is at the same turn for longer than `patience` milliseconds is stuck.
-    pub(crate) fn workers(&self, now: u64, patience: u64) -> Vec<WorkerHealth> {
-        let health = |worker: &Arc<WorkerStatistics>| {
-            let busy_ms = worker.busy_since().map_or(0, |since| now.saturating_sub(since));
-            let state = if worker.ended.load(Ordering::Acquire) {
-                WorkerState::Ended
-            } else if busy_ms > patience {
-                WorkerState::Stuck
-            } else {
-                WorkerState::Working
-            };
-            WorkerHealth { name: worker.name.clone(), state, busy_ms }
-        };
-        let mut workers: Vec<WorkerHealth> = lock(&self.workers).iter().map(health).collect();
-        // They join in any order.
-        workers.sort_by(|a, b| a.name.cmp(&b.name));
-        workers
+        worker
     }
 
     /// Returns the sums.
@@ -198,30 +137,6 @@ pub(crate) struct Counts {
     pub(crate) replies_sent: BTreeMap<&'static str, u64>,
     pub(crate) datagrams_dropped: BTreeMap<&'static str, u64>,
     pub(crate) retransmissions: BTreeMap<&'static str, u64>,
-}
-
-/// How a worker is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WorkerHealth {
-    /// Its name: worker and listener, from 0.
-    pub name: String,
-    /// Whether it works.
-    pub state: WorkerState,
-    /// The milliseconds that it is at the same turn; 0 while it waits.
-    pub busy_ms: u64,
-}
-
-/// Whether a worker works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum WorkerState {
-    /// It waits for messages or works on some.
-    Working,
-    /// It is at the same turn for too long.
-    Stuck,
-    /// Its thread is over.
-    Ended,
 }
 
 fn add(counters: &[Counter], index: usize) {
@@ -272,7 +187,7 @@ mod tests {
     #[test]
     fn every_method_counts_under_its_own_name_and_unknown_ones_under_one() {
         let statistics = Statistics::default();
-        let worker = statistics.join("0.0");
+        let worker = statistics.join();
         let known = METHODS.iter().filter(|name| **name != "other");
         for name in known.clone() {
             worker.request_received(Method::from_bytes(name.as_bytes()));
@@ -287,7 +202,7 @@ mod tests {
     #[test]
     fn the_counters_of_all_workers_are_added_also_of_those_that_have_ended() {
         let statistics = Statistics::default();
-        let (one, two) = (statistics.join("0.0"), statistics.join("1.0"));
+        let (one, two) = (statistics.join(), statistics.join());
         for (worker, status) in [(&one, 100), (&two, 199), (&two, 200), (&one, 699), (&one, 99), (&two, 700)] {
             worker.reply_sent(status);
         }
@@ -297,21 +212,6 @@ mod tests {
         let replies: Vec<_> = counts.replies_sent.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(replies, [("1xx", 2), ("2xx", 1), ("6xx", 1)]);
         assert_eq!(counts.datagrams_dropped["stray_reply"], 1);
-    }
-
-    #[test]
-    fn a_worker_is_stuck_once_its_turn_takes_longer_than_the_patience() {
-        let statistics = Statistics::default();
-        let worker = statistics.join("0.0");
-        let state = |now| statistics.workers(now, 100).pop().map(|worker| worker.state);
-        assert_eq!(state(1000), Some(WorkerState::Working), "it waits");
-        worker.begin_turn(1000);
-        assert_eq!((state(1100), state(1101)), (Some(WorkerState::Working), Some(WorkerState::Stuck)));
-        assert!(statistics.any_busy_since_before(1001) && !statistics.any_busy_since_before(1000));
-        worker.end_turn();
-        assert_eq!(state(9000), Some(WorkerState::Working));
-        drop(worker);
-        assert_eq!(state(9000), Some(WorkerState::Ended));
     }
 
     #[test]
