@@ -81,6 +81,8 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         tracing::debug!("{error}");
     }
     perform(cx, &handle, actions, caller, Some(&message));
+    // The next message may be long in coming.
+    cx.msg.transaction = None;
 }
 
 /// Runs the reply route that `t_on_reply` has set; returns whether it dropped the reply.
