@@ -184,6 +184,20 @@ impl MessageState {
         }
     }
 
+    /// How many bytes it holds on the heap, the message included.
+    pub(crate) fn memory(&self) -> usize {
+        let texts = [&self.new_ruri, &self.dst_uri, &self.path, &self.own_route];
+        let texts: usize = texts.into_iter().flatten().map(Vec::capacity).sum();
+        let preset: usize = self.record_route.preset.iter().map(Vec::capacity).sum();
+        let headers = self.reply_headers.capacity() + self.record_route.params.capacity() + preset;
+        self.message.memory() + self.edits.memory() + self.avps.memory() + texts + headers
+    }
+
+    /// Returns whether it belongs to a dialog: whether To has a tag.
+    pub(crate) fn is_within_dialog(&self) -> bool {
+        self.message.to().and_then(|to| to.tag()).is_some()
+    }
+
     /// Returns the current R-URI; empty for a reply.
     #[must_use]
     pub fn ruri(&self) -> &[u8] {

@@ -59,6 +59,7 @@ impl Metrics {
             uptime: shared.now() / 1000,
             counts: shared.statistics.sum(),
             transactions: shared.transactions.stats(),
+            transactions_bytes: shared.transaction_memory.held(),
             registrations: tables.filter_map(|name| Some((shared.location.stats(&name)?, name))).map(swap).collect(),
             health: shared.health(),
             program: self.program.status(),
@@ -80,6 +81,8 @@ pub struct Snapshot {
     pub(crate) counts: Counts,
     /// The transactions.
     pub transactions: Stats,
+    /// The bytes that they hold.
+    pub transactions_bytes: u64,
     /// What each location table holds.
     pub registrations: BTreeMap<String, TableStats>,
     /// Whether the proxy is well.
@@ -92,7 +95,8 @@ pub struct Snapshot {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { uptime, counts, transactions, registrations, health, program, script: _ } = self.snapshot();
+        let Snapshot { uptime, counts, transactions, transactions_bytes, registrations, health, program, script: _ } =
+            self.snapshot();
         let mut out = Out(&mut encoder);
         out.counters(
             "sip_requests_received",
@@ -110,7 +114,13 @@ impl Collector for Metrics {
             &counts.retransmissions,
         )?;
         out.counter("sip_transactions_created", "Transactions created", transactions.created)?;
+        out.counter(
+            "sip_transactions_refused",
+            "Requests answered 503 for lack of room for their transaction",
+            counts.transactions_refused,
+        )?;
         out.gauge("sip_transactions", "Transactions at this moment", transactions.current)?;
+        out.gauge("sip_transactions_bytes", "Bytes that they hold", transactions_bytes)?;
         let tables = || registrations.iter();
         let records = tables().map(|(table, stats)| (table, stats.records as u64));
         out.gauges("sip_registered_addresses", "Addresses of record with a contact", "table", records)?;

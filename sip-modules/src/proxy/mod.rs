@@ -30,6 +30,7 @@ pub use lifecycle::{Event, Lifecycle, Observer, Phase};
 pub use metrics::{Metrics, Snapshot};
 pub use outbox::Outbox;
 pub use reply::{ReplyError, reply_destination, send_stateless};
+pub(crate) use reply::{UNAVAILABLE, send_error, with_lines};
 pub use routes::{Caller, RouteNames, Routes};
 pub use server::{Server, ServerError, Setup, Stopper};
 pub use settings::{OnError, ProxySettings, RegistrarSettings};

@@ -11,7 +11,7 @@ use crate::location::Location;
 use crate::message::Message;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::{Crew, Cx, Identity, Lifecycle, ProxySettings, Routes};
-use crate::tm::Call;
+use crate::tm::{Call, Memory};
 use crate::transaction::TransactionTable;
 
 /// The state of one proxy, shared by its workers.
@@ -27,6 +27,8 @@ pub struct Shared {
     pub routes: Routes,
     /// All transactions.
     pub transactions: TransactionTable<Call>,
+    /// What they hold.
+    pub(crate) transaction_memory: Memory,
     /// All registered contacts.
     pub location: Location,
     /// Where errors of the script go.
@@ -60,6 +62,7 @@ impl Shared {
         let hasher = RandomState::new();
         let tag_prefix = format!("{:016x}", hasher.hash_one("tag prefix"));
         Shared {
+            transaction_memory: Memory::new(settings.transaction_memory),
             settings,
             identity,
             registry,

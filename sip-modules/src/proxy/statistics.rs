@@ -72,6 +72,7 @@ pub(crate) struct WorkerStatistics {
     dropped: [Counter; REASONS.len()],
     retransmissions_received: Counter,
     retransmissions_sent: Counter,
+    transactions_refused: Counter,
 }
 
 impl WorkerStatistics {
@@ -97,6 +98,10 @@ impl WorkerStatistics {
 
     pub(crate) fn retransmissions_sent(&self, count: usize) {
         self.retransmissions_sent.add(count as u64);
+    }
+
+    pub(crate) fn transaction_refused(&self) {
+        self.transactions_refused.add(1);
     }
 }
 
@@ -124,6 +129,7 @@ impl Statistics {
             collect(&mut counts.datagrams_dropped, &REASONS, &worker.dropped);
             *counts.retransmissions.entry("received").or_default() += worker.retransmissions_received.get();
             *counts.retransmissions.entry("sent").or_default() += worker.retransmissions_sent.get();
+            counts.transactions_refused += worker.transactions_refused.get();
         }
         counts
     }
@@ -137,6 +143,7 @@ pub(crate) struct Counts {
     pub(crate) replies_sent: BTreeMap<&'static str, u64>,
     pub(crate) datagrams_dropped: BTreeMap<&'static str, u64>,
     pub(crate) retransmissions: BTreeMap<&'static str, u64>,
+    pub(crate) transactions_refused: u64,
 }
 
 fn add(counters: &[Counter], index: usize) {
