@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use support::isolated::isolated;
@@ -314,12 +315,17 @@ fn flood(proxy: &Proxy, bad: &Phone, silent: &Phone, body: &str) -> Received {
     panic!("a thousand calls are taken:\n{}", proxy.log());
 }
 
+/// A proxy whose transactions may hold 400 kB.
+fn with_little_room(more: &[&str]) -> Proxy {
+    let path = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (config, script) = (path("tests/scripts/flooded.cfg"), path("scripts/basic.lua"));
+    Proxy::start(&[&["-f", &config, "--script", &script, "--http", "0"], more].concat())
+}
+
 #[test]
 fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
     isolated(|| {
-        let path = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
-        let (config, script) = (path("tests/scripts/flooded.cfg"), path("scripts/basic.lua"));
-        let proxy = Proxy::start(&["-f", &config, "--script", &script, "--http", "0"]);
+        let proxy = with_little_room(&[]);
         let [caller, callee, bad, silent] = [(); 4].map(|()| Phone::new(&proxy));
         let metric = |name| value(&proxy.expect_page("/metrics", 200), name);
         let begun = Instant::now();
@@ -355,5 +361,39 @@ fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
         }
         let told = proxy.log().matches("requests that need one are answered 503").count() as u64;
         assert!((1..=1 + begun.elapsed().as_secs() / 10).contains(&told), "{told} times:\n{}", proxy.log());
+    });
+}
+
+#[test]
+fn the_replies_to_a_flood_hold_bounded_memory_too() {
+    isolated(|| {
+        let proxy = with_little_room(&["-A", "FR_TIMER=60000"]);
+        let [bad, callee] = [(); 2].map(|()| Phone::new(&proxy));
+        let metric = |name: &str| value(&proxy.expect_page("/metrics", 200), name);
+        assert_eq!(flood(&proxy, &bad, &callee, "Length: 0\n\n").status(), Some(503));
+        let mut invites = BTreeMap::new();
+        while invites.len() < 40 {
+            let invite = receive_at_last(&callee, "INVITE");
+            invites.insert(invite.header("Call-ID"), invite);
+        }
+        // One reply more than fits.
+        let large = "y".repeat(20_000);
+        let most = 400_000.0 + 25_000.0;
+        for status in [180, 486] {
+            invites.values().for_each(|invite| callee.answer(invite, status, &large));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let replies = format!("sip_replies_received_total{{class=\"{}xx\"}}", status / 100);
+            while metric(&replies) < 40.0 {
+                assert!(Instant::now() < deadline, "not all come:\n{}", proxy.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert!(metric("sip_transactions_bytes") < most, "{}", metric("sip_transactions_bytes"));
+        }
+        assert!(metric("sip_datagrams_dropped_total{reason=\"no_room\"}") > 30.0);
+        for invite in invites.values() {
+            callee.answer(invite, 486, "Busy Here");
+            receive_at_last(&callee, "ACK");
+        }
+        assert!(metric("sip_transactions_bytes") < most, "{}", metric("sip_transactions_bytes"));
     });
 }

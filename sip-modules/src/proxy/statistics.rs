@@ -30,7 +30,7 @@ const METHODS: [&str; 15] = [
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
-const REASONS: [&str; 5] = ["keep_alive", "truncated", "malformed", "incomplete", "stray_reply"];
+const REASONS: [&str; 6] = ["keep_alive", "truncated", "malformed", "incomplete", "stray_reply", "no_room"];
 
 /// Why a received datagram went nowhere, without a script having a say in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) enum DropReason {
     Incomplete,
     /// A reply to nothing that this proxy has sent.
     StrayReply,
+    /// A reply that is larger than what its transaction holds, while all hold all that they may.
+    NoRoom,
 }
 
 /// A number that one thread adds to and others read.

@@ -56,6 +56,11 @@ impl Call {
         self.memory.set(fixed + request + self.machine.memory() + self.avps.memory() + branches);
     }
 
+    /// Returns whether a final reply of so many bytes on each branch takes no more than what is held already.
+    pub(super) fn can_replace(&self, bytes: usize) -> bool {
+        (bytes * self.branches.len()) as u64 <= self.memory.bytes()
+    }
+
     /// Reads a branch's request back, as its CANCEL and ACK need it.
     ///
     /// Returns `None` for a branch that does not exist: what was sent was written here and can be read.

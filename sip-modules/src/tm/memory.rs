@@ -69,6 +69,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// Returns how many bytes it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Says how many bytes it is now.
     pub(super) fn set(&mut self, bytes: usize) {
         let bytes = bytes as u64;
