@@ -153,7 +153,7 @@ impl<'a> Rows<'a> {
         match shows {
             Absent => return,
             Silence => {
-                self.ask(fault);
+                self.phone.options(fault);
                 if let Some(answer) = self.phone.receive_within(Duration::from_millis(400)) {
                     self.failures.push(format!("{fault}: expected silence, got {:?}", answer.status()));
                 }
@@ -185,7 +185,7 @@ impl<'a> Rows<'a> {
         }
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
         let code = |line: &str| codes.iter().any(|code| line.contains(&format!("[{code}]")));
-        let about = if status == 500 { "(OPTIONS, Call-ID fault-" } else { "(it is put back" };
+        let about = if status == 500 { "(OPTIONS, Call-ID options-" } else { "(it is put back" };
         let engine = format!("{}: ", self.engine);
         match lines.as_slice() {
             [line]
@@ -198,7 +198,7 @@ impl<'a> Rows<'a> {
     }
 
     fn expect_answer(&mut self, user: &str, status: u16) {
-        self.ask(user);
+        self.phone.options(user);
         let answer = self.phone.receive_within(Duration::from_secs(15)).and_then(|answer| answer.status());
         if answer != Some(status) {
             self.failures.push(format!("{user}: expected {status}, got {answer:?}"));
@@ -220,20 +220,6 @@ impl<'a> Rows<'a> {
 
     fn log_from(&self, from: usize) -> String {
         self.proxy.log().get(from..).unwrap_or_default().to_owned()
-    }
-
-    fn ask(&self, user: &str) {
-        let (id, me, to) = (support::unique(), self.phone.address, self.proxy.address);
-        self.phone.send(&format!(
-            "OPTIONS sip:{user}@{to} SIP/2.0\n\
-             Via: SIP/2.0/UDP {me};branch=z9hG4bKfault{id};rport\n\
-             Max-Forwards: 70\n\
-             From: <sip:me@{me}>;tag=x{id}\n\
-             To: <sip:{user}@{to}>\n\
-             Call-ID: fault-{id}\n\
-             CSeq: 1 OPTIONS\n\
-             Content-Length: 0\n\n"
-        ));
     }
 
     fn finish(self) {

@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use support::isolated::isolated;
-use support::{Phone, Proxy, unique};
+use support::{Phone, Proxy, Received, receive_at_last, unique, value};
 
 /// Shorter than a reply takes to be missed, longer than one takes to come.
 const A_WHILE: Duration = Duration::from_millis(150);
@@ -292,5 +293,107 @@ fn a_registration_of_a_thousand_contacts_is_refused() {
         }
         let after = resident_kib(&proxy);
         assert!(after < before + 64 * 1024, "memory grew from {before} to {after} KiB");
+    });
+}
+
+/// Begins calls to somebody who never answers until one is refused, and that one again and again; returns the refusal.
+fn flood(proxy: &Proxy, bad: &Phone, silent: &Phone, body: &str) -> Received {
+    let to = format!("x@{}", silent.address);
+    for _ in 0..1000 {
+        let invite = options(bad, &to, "").replace("OPTIONS", "INVITE").replace("Length: 0\n\n", body);
+        bad.send(&invite);
+        let mut answer = bad.receive();
+        // Those before may be over already, and say so until they are acknowledged.
+        while answer.status() == Some(408) {
+            answer = bad.receive();
+        }
+        if answer.status() != Some(100) {
+            (0..20).for_each(|_| bad.send(&invite));
+            return answer;
+        }
+    }
+    panic!("a thousand calls are taken:\n{}", proxy.log());
+}
+
+/// A proxy whose transactions may hold 400 kB.
+fn with_little_room(more: &[&str]) -> Proxy {
+    let path = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (config, script) = (path("tests/scripts/flooded.cfg"), path("scripts/basic.lua"));
+    Proxy::start(&[&["-f", &config, "--script", &script, "--http", "0"], more].concat())
+}
+
+#[test]
+fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
+    isolated(|| {
+        let proxy = with_little_room(&[]);
+        let [caller, callee, bad, silent] = [(); 4].map(|()| Phone::new(&proxy));
+        let metric = |name| value(&proxy.expect_page("/metrics", 200), name);
+        let begun = Instant::now();
+        let large = format!("Length: 10000\n\n{}", "x".repeat(10_000));
+        for body in ["Length: 0\n\n", &large] {
+            let call = caller.invite(&format!("sip:callee@{}", callee.address));
+            let invite = receive_at_last(&callee, "INVITE");
+            callee.answer(&invite, 200, "OK");
+            let ok = caller.reply(200);
+            caller.send(&call.ack(&caller, &ok));
+            receive_at_last(&callee, "ACK");
+
+            let refusal = flood(&proxy, &bad, &silent, body);
+            assert_eq!(refusal.status(), Some(503), "{}", refusal.text);
+            assert_eq!(refusal.header("Retry-After"), "10");
+            assert!(metric("sip_transactions_refused_total") > 0.0);
+            assert!(metric("sip_transactions_bytes") < 400_000.0, "{}", metric("sip_transactions_bytes"));
+
+            // Who has a call can end it, and what needs no transaction is answered.
+            caller.send(&call.bye(&caller, &ok));
+            let bye = receive_at_last(&callee, "BYE");
+            callee.answer(&bye, 200, "OK");
+            caller.reply(200);
+            answers(&caller, &proxy);
+
+            // New calls are taken when the flood is over.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while metric("sip_transactions_bytes") > 0.0 {
+                assert!(Instant::now() < deadline, "the flood is never over:\n{}", proxy.log());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(metric("sip_transactions"), 0.0);
+        }
+        let told = proxy.log().matches("requests that need one are answered 503").count() as u64;
+        assert!((1..=1 + begun.elapsed().as_secs() / 10).contains(&told), "{told} times:\n{}", proxy.log());
+    });
+}
+
+#[test]
+fn the_replies_to_a_flood_hold_bounded_memory_too() {
+    isolated(|| {
+        let proxy = with_little_room(&["-A", "FR_TIMER=60000"]);
+        let [bad, callee] = [(); 2].map(|()| Phone::new(&proxy));
+        let metric = |name: &str| value(&proxy.expect_page("/metrics", 200), name);
+        assert_eq!(flood(&proxy, &bad, &callee, "Length: 0\n\n").status(), Some(503));
+        let mut invites = BTreeMap::new();
+        while invites.len() < 40 {
+            let invite = receive_at_last(&callee, "INVITE");
+            invites.insert(invite.header("Call-ID"), invite);
+        }
+        // One reply more than fits.
+        let large = "y".repeat(20_000);
+        let most = 400_000.0 + 25_000.0;
+        for status in [180, 486] {
+            invites.values().for_each(|invite| callee.answer(invite, status, &large));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let replies = format!("sip_replies_received_total{{class=\"{}xx\"}}", status / 100);
+            while metric(&replies) < 40.0 {
+                assert!(Instant::now() < deadline, "not all come:\n{}", proxy.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert!(metric("sip_transactions_bytes") < most, "{}", metric("sip_transactions_bytes"));
+        }
+        assert!(metric("sip_datagrams_dropped_total{reason=\"no_room\"}") > 30.0);
+        for invite in invites.values() {
+            callee.answer(invite, 486, "Busy Here");
+            receive_at_last(&callee, "ACK");
+        }
+        assert!(metric("sip_transactions_bytes") < most, "{}", metric("sip_transactions_bytes"));
     });
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sip_modules::rpc::{Params, RpcError, call};
-use support::{Phone, Proxy, unique};
+use support::{Phone, Proxy, receive_at_last, unique, value};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,23 +47,12 @@ fn with_faults(args: &[&str]) -> Proxy {
     Proxy::start(&[&fixed, args].concat())
 }
 
-/// The value of a metric, by its name with its labels.
-fn value(metrics: &str, name: &str) -> f64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
-}
-
 fn metrics(proxy: &Proxy) -> String {
     let (status, head, body) = proxy.http("/metrics").expect("it is served");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
     assert!(body.ends_with("# EOF\n"), "{body}");
     body
-}
-
-/// Receives until a request of this method comes; on a busy machine others are sent again before it.
-fn receive_at_last(phone: &Phone, method: &str) {
-    while !phone.receive().text.starts_with(&format!("{method} ")) {}
 }
 
 #[test]

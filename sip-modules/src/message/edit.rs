@@ -56,6 +56,11 @@ impl Edits {
         self.ops.is_empty() && self.body.is_none()
     }
 
+    /// How many bytes they hold on the heap.
+    pub fn memory(&self) -> usize {
+        self.ops.capacity() * size_of::<Op>() + self.text.capacity()
+    }
+
     /// Inserts text at an offset, unchecked.
     ///
     /// Header lines are better inserted with the functions that check them.

@@ -119,6 +119,11 @@ impl Message {
         &self.buf
     }
 
+    /// How many bytes it holds on the heap, in buffers that may have room for a longer message.
+    pub fn memory(&self) -> usize {
+        self.buf.capacity() + self.headers.capacity() * size_of::<Header>()
+    }
+
     /// The bytes of a range of this message, nothing when it lies outside.
     pub fn text(&self, span: Span) -> &[u8] {
         span.of(&self.buf)

@@ -3,8 +3,7 @@
 use kemi_macros::kemi_export;
 
 use crate::message::{HeaderName, Params, Uri};
-use crate::modules::sl::with_lines;
-use crate::proxy::{Cx, send_stateless};
+use crate::proxy::{Cx, send_stateless, with_lines};
 
 /// What `options_reply` says of this proxy, as Kamailio does by default.
 const CAPABILITIES: &[u8] = b"Accept: */*\r\nAccept-Encoding: \r\nAccept-Language: en\r\nSupported: \r\n";

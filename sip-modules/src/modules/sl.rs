@@ -2,7 +2,7 @@
 
 use kemi_macros::kemi_export;
 
-use crate::proxy::{Cx, ReplyError, send_stateless};
+use crate::proxy::{Cx, ReplyError, send_stateless, with_lines};
 use crate::tm;
 
 /// Answers the request without a transaction.
@@ -58,23 +58,6 @@ pub(crate) fn send_reply_any(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<()
 /// As [`send_reply_any`], and when the lines are no header lines.
 pub(crate) fn send_reply_with(cx: &mut Cx, code: u16, reason: &[u8], lines: &[u8]) -> Result<(), ReplyError> {
     with_lines(cx, lines, |cx| send_reply_any(cx, code, reason))
-}
-
-/// Sends with more header lines than the script has asked for.
-pub(crate) fn with_lines(
-    cx: &mut Cx,
-    lines: &[u8],
-    send: impl FnOnce(&mut Cx) -> Result<(), ReplyError>,
-) -> Result<(), ReplyError> {
-    let headers = &mut cx.msg.reply_headers;
-    let before = headers.len();
-    if headers.last().is_some_and(|last| *last != b'\n') {
-        headers.extend_from_slice(b"\r\n");
-    }
-    headers.extend_from_slice(lines);
-    let result = send(cx);
-    cx.msg.reply_headers.truncate(before);
-    result
 }
 
 fn answer(

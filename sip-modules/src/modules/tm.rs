@@ -23,7 +23,8 @@ pub fn t_check_trans(cx: &mut Cx, script: &Script<'_>) -> i64 {
 /// Makes the transaction for the request, so that replies to it are stateful.
 ///
 /// Returns 1 if it is new (and for an ACK, which has none), 0 for a retransmission, -10 if the script has made it
-/// already, -1 if the request lacks what a transaction needs.
+/// already, -1 if the request lacks what a transaction needs, or if the transactions hold all that they may: then a 503
+/// goes out when the route is over, unless the script answers itself.
 #[kemi_export(module = "tm", callbacks(request_route))]
 pub fn t_newtran(cx: &mut Cx, script: &Script<'_>) -> i64 {
     if cx.msg.method() == b"ACK" {
@@ -33,15 +34,15 @@ pub fn t_newtran(cx: &mut Cx, script: &Script<'_>) -> i64 {
         Created::New => 1,
         Created::Retransmission => 0,
         Created::Already => -10,
-        Created::Unusable => -1,
+        Created::Unusable | Created::NoRoom => -1,
     }
 }
 
 /// Relays the request to its R-URI or destination URI and to all further branches, statefully.
 ///
 /// Runs the branch route for each branch before it returns. Returns 1 when at least one branch was sent, a negative
-/// number when none was; the error reply then goes out when the route is over, unless the script answers itself. An ACK
-/// is forwarded without a transaction. A CANCEL cancels its INVITE's branches and is answered.
+/// number when none was, or when there is no room for the transaction; the error reply then goes out when the route is
+/// over, unless the script answers itself. An ACK is forwarded without a transaction. A CANCEL cancels its INVITE's branches and is answered.
 #[kemi_export(module = "tm", callbacks(request_route, failure_route), cost = 50)]
 pub fn t_relay(cx: &mut Cx, script: &Script<'_>) -> i64 {
     tm::relay(cx, script)

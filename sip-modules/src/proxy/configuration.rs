@@ -210,6 +210,11 @@ fn params(module: Module, name: &str) -> Module {
         "tm" => module
             .param(Param::int("fr_timer", 1, MAX_TIMER).default_int(30_000).doc("Milliseconds without any reply."))
             .param(Param::int("fr_inv_timer", 1, MAX_TIMER).default_int(120_000).doc("Milliseconds of ringing."))
+            .param(
+                Param::int("max_memory", 0, i64::MAX)
+                    .default_int(1 << 30)
+                    .doc("Bytes that all transactions may hold; 0 for no limit."),
+            )
             .param(Param::int("retr_timer1", 1, MAX_TIMER).default_int(500).doc("T1 in milliseconds."))
             .param(Param::int("retr_timer2", 1, MAX_TIMER).default_int(4_000).doc("T2 in milliseconds."))
             .param(
@@ -404,6 +409,7 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
                 _ => FailureReplyMode::KeepAll,
             },
         },
+        transaction_memory: unsigned("tm", "max_memory").unwrap_or(default.transaction_memory),
         registrar: RegistrarSettings {
             rules: SaveRules {
                 min_expires: small("registrar", "min_expires").unwrap_or(rules.min_expires),
@@ -453,7 +459,7 @@ mod tests {
         let c = check(
             "debug=3\nchildren=4\nlisten=udp:127.0.0.1:5070\nlisten=127.0.0.2\nalias=example.org\n\
              loadmodule \"tm.so\"\nloadmodule \"kemix.so\"\nloadmodule \"rr\"\nloadmodule \"app_two.so\"\n\
-             modparam(\"tm\", \"fr_timer\", 1000)\nmodparam(\"tm\", \"failure_reply_mode\", 3)\n\
+             modparam(\"tm\", \"fr_timer\", 1000)\nmodparam(\"tm\", \"max_memory\", 5000)\nmodparam(\"tm\", \"failure_reply_mode\", 3)\n\
              modparam(\"rr\", \"enable_full_lr\", 1)\nmodparam(\"app_two\", \"load\", \"a.x\")\n\
              modparam(\"app_two\", \"load\", \"b.x\")\ncfgengine \"two\"\nkemi.reply_route_callback=\"none\"\n\
              kemi.policy=\"compat\"\n",
@@ -464,7 +470,7 @@ mod tests {
         assert_eq!(c.scripts, [PathBuf::from("a.x"), PathBuf::from("b.x")]);
         let modules: Vec<&str> = c.modules.iter().map(String::as_str).collect();
         assert_eq!(modules, ["", "hdr", "kx", "pv", "rr", "tm"]);
-        assert_eq!(c.settings.transaction.timers.fr, 1000);
+        assert_eq!((c.settings.transaction.timers.fr, c.settings.transaction_memory), (1000, 5000));
         assert_eq!(c.settings.transaction.failure_reply_mode, FailureReplyMode::DropEarlier);
         assert!(c.settings.full_lr);
         assert_eq!((c.route_names.reply, c.policy), (None, Policy::Compat));

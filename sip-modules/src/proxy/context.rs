@@ -9,7 +9,7 @@ use kemi_core::{CallbackId, ScriptError, Value};
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
 use crate::proxy::crew::Place;
-use crate::proxy::statistics::OwnStatistics;
+use crate::proxy::statistics::WorkerStatistics;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
@@ -30,7 +30,7 @@ pub struct Cx {
     /// A buffer for results that are put together, lent to the script until the next call.
     pub scratch: Vec<u8>,
     /// What this worker counts; nobody sees it before the worker has joined the proxy's statistics.
-    pub(crate) statistics: OwnStatistics,
+    pub(crate) statistics: Arc<WorkerStatistics>,
     /// Where messages are written before they are queued.
     pub(crate) buffer: Vec<u8>,
     /// An empty message: what `msg` holds on to between two messages.
@@ -53,7 +53,7 @@ impl Cx {
             timers,
             vars: BTreeMap::new(),
             scratch: Vec::new(),
-            statistics: OwnStatistics::default(),
+            statistics: Arc::default(),
             buffer: Vec::new(),
             nothing: Arc::new(Message::new()),
             actions: Actions::default(),
@@ -182,6 +182,20 @@ impl MessageState {
             failure_status: None,
             in_progress: None,
         }
+    }
+
+    /// How many bytes it holds on the heap, the message included.
+    pub(crate) fn memory(&self) -> usize {
+        let texts = [&self.new_ruri, &self.dst_uri, &self.path, &self.own_route];
+        let texts: usize = texts.into_iter().flatten().map(Vec::capacity).sum();
+        let preset: usize = self.record_route.preset.iter().map(Vec::capacity).sum();
+        let headers = self.reply_headers.capacity() + self.record_route.params.capacity() + preset;
+        self.message.memory() + self.edits.memory() + self.avps.memory() + texts + headers
+    }
+
+    /// Returns whether it belongs to a dialog: whether To has a tag.
+    pub(crate) fn is_within_dialog(&self) -> bool {
+        self.message.to().and_then(|to| to.tag()).is_some()
     }
 
     /// Returns the current R-URI; empty for a reply.

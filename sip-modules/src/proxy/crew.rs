@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kemi_core::Program;
 
@@ -11,17 +11,17 @@ use crate::tm::Call;
 use crate::transaction::TimerQueue;
 use crate::transport::{UdpSocket, Waker};
 
-/// How long a worker may be busy with one batch before the others do its work.
-const STUCK_AFTER: Duration = Duration::from_millis(200);
+/// How many milliseconds a worker may be busy with one batch before the others do its work.
+const STUCK_AFTER: u64 = 200;
 
 /// How often to [look](Lookout::look) at the workers.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often at most the log says of one worker that it is stuck.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// How many milliseconds pass at least before the log says again of one worker that it is stuck.
+const REPORT_EVERY: u64 = 10_000;
 
-/// All workers of a proxy.
-#[derive(Debug)]
+/// All workers of a proxy; each notes when a turn of it begins and ends, all else is seen from that.
+#[derive(Debug, Default)]
 pub struct Crew {
     members: Box<[Arc<Member>]>,
 }
@@ -45,6 +45,11 @@ impl Crew {
     /// Returns the place of each worker.
     pub(super) fn places(self: &Arc<Self>) -> Vec<Place> {
         self.members.iter().map(|me| Place { crew: self.clone(), me: me.clone() }).collect()
+    }
+
+    /// Returns whether a worker is still at a turn that began before `time`.
+    pub(super) fn any_busy_since_before(&self, time: u64) -> bool {
+        self.members.iter().any(|member| member.busy_since().is_some_and(|since| since < time))
     }
 
     fn besides(&self, one: &Arc<Member>) -> impl Iterator<Item = &Arc<Member>> {
@@ -97,7 +102,10 @@ pub(super) struct Member {
     pub(super) socket: Arc<UdpSocket>,
     pub(super) timers: Arc<TimerQueue<Call>>,
     pub(super) waker: Waker,
+    /// Whether the others do its work.
     stuck: AtomicBool,
+    /// Whether its thread is over.
+    ended: AtomicBool,
     pulse: Pulse,
 }
 
@@ -105,44 +113,45 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Pulse {
-    /// Goes up by one when a turn begins and when it ends, so it is odd while the worker is busy.
-    turns: AtomicU64,
+    /// When the turn began that the worker is at, in milliseconds of the proxy's clock plus 1; 0 while it waits.
+    busy_since: AtomicU64,
     /// What the message that it works on has in common with its retransmissions alone; 0 for none.
     message: AtomicU64,
 }
 
 impl Member {
     /// Creates a worker that receives from one of the sockets; `None` if there is no such socket.
-    pub(super) fn new(
-        name: String,
-        sockets: &Arc<[Arc<UdpSocket>]>,
-        listener: usize,
-        waker: Waker,
-        now: u64,
-    ) -> Option<Member> {
+    pub(super) fn new(name: String, sockets: &Arc<[Arc<UdpSocket>]>, listener: usize, waker: Waker) -> Option<Member> {
         Some(Member {
             name,
             sockets: sockets.clone(),
             listener,
             socket: sockets.get(listener)?.clone(),
-            timers: Arc::new(TimerQueue::new(now)),
+            timers: Arc::new(TimerQueue::new(0)),
             waker,
             stuck: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             pulse: Pulse::default(),
         })
     }
 
-    /// Notes that the worker begins to work on a batch. For its own thread alone, as the next two.
-    pub(super) fn begin_turn(&self) {
-        self.count_turn();
+    /// Notes that the worker begins to work on a batch; `now` is the proxy's clock. For its own thread alone, as the next
+    /// three.
+    pub(super) fn begin_turn(&self, now: u64) {
+        self.pulse.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Notes that the worker is done, and takes its work back from the others.
     pub(super) fn end_turn(&self) {
-        self.count_turn();
+        self.pulse.busy_since.store(0, Ordering::Release);
         if self.is_stuck() {
             self.stuck.store(false, Ordering::Release);
         }
+    }
+
+    /// Notes that its thread is over.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     /// Notes that it works on no message.
@@ -150,17 +159,17 @@ impl Member {
         self.pulse.message.store(0, Ordering::Relaxed);
     }
 
+    /// Returns when the turn began that the worker is at.
+    pub(super) fn busy_since(&self) -> Option<u64> {
+        self.pulse.busy_since.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Acquire)
-    }
-
-    fn turns(&self) -> u64 {
-        self.pulse.turns.load(Ordering::Relaxed)
-    }
-
-    /// Nobody else writes it, so no exchange is needed.
-    fn count_turn(&self) {
-        self.pulse.turns.store(self.turns().wrapping_add(1), Ordering::Relaxed);
     }
 }
 
@@ -172,71 +181,84 @@ pub(super) struct Lookout<'a> {
 }
 
 /// What the last look at a worker has shown.
+#[derive(Clone, Copy, Default)]
 struct Seen {
-    turns: u64,
-    since: Instant,
+    /// When the turn began that it was at.
+    since: Option<u64>,
+    /// Whether it was at it for too long.
     stuck: bool,
-    reported: Option<Instant>,
+    /// When the log last said so.
+    reported: Option<u64>,
 }
 
 impl<'a> Lookout<'a> {
     pub(super) fn new(crew: &'a Crew, program: &'a Program<Cx>) -> Lookout<'a> {
-        let since = Instant::now();
-        let first = |member: &Arc<Member>| Seen { turns: member.turns(), since, stuck: false, reported: None };
-        Lookout { crew, program, seen: crew.members.iter().map(first).collect() }
+        Lookout { crew, program, seen: vec![Seen::default(); crew.members.len()] }
     }
 
-    /// Looks at each worker once.
-    pub(super) fn look(&mut self) {
+    /// Looks at each worker once; `now` is the proxy's clock.
+    pub(super) fn look(&mut self, now: u64) {
         for (member, seen) in self.crew.members.iter().zip(&mut self.seen) {
-            let turns = member.turns();
-            if turns != seen.turns {
-                if seen.stuck {
-                    member.stuck.store(false, Ordering::Release);
-                }
-                if seen.reported.is_some_and(|at| at >= seen.since) {
-                    tracing::info!("worker {} is back after {} ms", member.name, seen.since.elapsed().as_millis());
-                }
-                *seen = Seen { turns, since: Instant::now(), stuck: false, ..*seen };
-            } else if turns % 2 == 1 && !seen.stuck && seen.since.elapsed() >= STUCK_AFTER {
+            let since = member.busy_since();
+            if since != seen.since {
+                seen.turn_is_over(member, now);
+                seen.since = since;
+            }
+            if !seen.stuck && since.is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER) {
                 seen.stuck = true;
                 self.crew.replace(member);
-                report(self.crew, self.program, member, seen);
+                seen.report(self.crew, self.program, member, now);
             }
         }
     }
 }
 
-fn report(crew: &Crew, program: &Program<Cx>, member: &Member, seen: &mut Seen) {
-    if seen.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
-        return;
+impl Seen {
+    fn turn_is_over(&mut self, member: &Member, now: u64) {
+        let Some(since) = self.since.filter(|_| self.stuck) else { return };
+        self.stuck = false;
+        // It has taken its work back itself, unless it was done just before it was found to be stuck.
+        member.stuck.store(false, Ordering::Release);
+        if self.reported.is_some_and(|at| at >= since) {
+            tracing::info!("worker {} is back after {} ms", member.name, now.saturating_sub(since));
+        }
     }
-    seen.reported = Some(Instant::now());
-    let doing = program.status().workers.into_iter().find(|worker| worker.name == member.name);
-    let doing = doing.and_then(|worker| worker.doing).unwrap_or_else(|| "outside of callbacks".to_owned());
-    let rest = match crew.members.len() {
-        1 => "what comes in waits, since there is no other worker (`children`)",
-        _ => "the others serve its socket and its timers meanwhile",
-    };
-    let busy = seen.since.elapsed().as_millis();
-    tracing::warn!("worker {} is stuck: busy with one batch for {busy} ms, in {doing}; {rest}", member.name);
+
+    fn report(&mut self, crew: &Crew, program: &Program<Cx>, member: &Member, now: u64) {
+        if self.reported.is_some_and(|at| now.saturating_sub(at) < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(now);
+        let doing = program.status().workers.into_iter().find(|worker| worker.name == member.name);
+        let doing = doing.and_then(|worker| worker.doing).unwrap_or_else(|| "outside of callbacks".to_owned());
+        let rest = match crew.members.len() {
+            1 => "what comes in waits, since there is no other worker (`children`)",
+            _ => "the others serve its socket and its timers meanwhile",
+        };
+        let busy = now.saturating_sub(self.since.unwrap_or(now));
+        tracing::warn!("worker {} is stuck: busy with one batch for {busy} ms, in {doing}; {rest}", member.name);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    pub(in crate::proxy) fn crew(size: usize) -> Arc<Crew> {
+        let member = |number| {
+            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap());
+            Member::new(format!("{number}.0"), &Arc::from([socket]), 0, Waker::new().unwrap()).unwrap()
+        };
+        Crew::new((0..size).map(member).collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use kemi_core::{Compiled, Registry};
 
+    use super::testing::crew;
     use super::*;
-
-    fn crew(size: usize) -> Arc<Crew> {
-        let member = |number| {
-            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap());
-            Member::new(format!("{number}.0"), &Arc::from([socket]), 0, Waker::new().unwrap(), 0).unwrap()
-        };
-        Crew::new((0..size).map(member).collect())
-    }
 
     fn program() -> Arc<Program<Cx>> {
         let registry = Registry::<Cx>::builder().build().unwrap();
@@ -250,39 +272,48 @@ mod tests {
         let stuck = || crew.stuck().collect::<Vec<_>>();
         let places = crew.places();
         let one = &crew.members()[0];
-        let pass = |lookout: &mut Lookout<'_>| {
-            thread::sleep(STUCK_AFTER);
-            lookout.look();
-        };
 
-        pass(&mut lookout);
+        lookout.look(10_000);
         assert!(stuck().is_empty(), "workers that wait are not stuck");
-        one.begin_turn();
-        lookout.look();
-        assert!(stuck().is_empty(), "it has just begun");
-        pass(&mut lookout);
+        one.begin_turn(10_000);
+        lookout.look(10_000 + STUCK_AFTER - 1);
+        assert!(stuck().is_empty(), "not for long enough");
+        assert!(crew.any_busy_since_before(10_001) && !crew.any_busy_since_before(10_000));
+        lookout.look(10_000 + STUCK_AFTER);
         assert_eq!(stuck(), ["0.0"]);
         let others: Vec<_> = places.iter().map(|place| place.stuck_others().count()).collect();
         assert_eq!(others, [0, 1], "nobody replaces itself");
         one.end_turn();
         assert!(stuck().is_empty(), "it takes its work back at once");
+        assert!(!crew.any_busy_since_before(u64::MAX));
 
-        one.begin_turn();
-        pass(&mut lookout);
+        one.begin_turn(20_000);
+        lookout.look(20_100);
         one.end_turn();
-        one.begin_turn();
-        pass(&mut lookout);
+        one.begin_turn(20_150);
+        lookout.look(20_000 + STUCK_AFTER);
         assert!(stuck().is_empty(), "it is busy, but gets on");
+    }
+
+    #[test]
+    fn a_worker_that_was_done_just_before_it_was_found_stuck_is_so_until_the_next_look_only() {
+        let (crew, program) = (crew(2), program());
+        let mut lookout = Lookout::new(&crew, &program);
+        let one = &crew.members()[0];
+        one.begin_turn(0);
+        lookout.look(STUCK_AFTER);
+        one.end_turn();
+        crew.replace(one);
+        lookout.look(STUCK_AFTER + 1);
+        assert_eq!(crew.stuck().count(), 0);
     }
 
     #[test]
     fn the_others_are_woken_for_a_stuck_worker() {
         let (crew, program) = (crew(3), program());
         let mut lookout = Lookout::new(&crew, &program);
-        crew.members()[1].begin_turn();
-        lookout.look();
-        thread::sleep(STUCK_AFTER);
-        lookout.look();
+        crew.members()[1].begin_turn(0);
+        lookout.look(STUCK_AFTER);
         let woken = |member: &Arc<Member>| {
             let mut batch = crate::transport::RecvBatch::new();
             member.socket.recv_batch(&mut batch, Some(Duration::ZERO), Some(&member.waker)).unwrap().woken

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::proxy::{Cx, Phase, Shared, Stopper, send_stateless};
+use crate::proxy::{Cx, Phase, Shared, Stopper, UNAVAILABLE, send_error};
 use crate::tm::server_key;
 
 /// How long late ACKs and retransmissions are waited for after the last request has got its final reply: T4, the longest
@@ -12,9 +12,6 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// How often the transactions are looked at.
 const POLL: Duration = Duration::from_millis(50);
-
-/// What a request that is not taken is told: when to try again, in seconds.
-const RETRY_AFTER: &[u8] = b"Retry-After: 10\r\n";
 
 impl Stopper {
     /// Stops the proxy as soon as that breaks nothing, and returns when it is told to end.
@@ -34,13 +31,14 @@ impl Stopper {
         );
         let mut answered = None;
         loop {
+            // A request that was being routed when the drain began may not have its transaction yet, so this comes first.
+            let routed = !shared.crew.any_busy_since_before(clock);
             let (took, State { live, open }) = (begun.elapsed(), State::of(shared));
             if shared.lifecycle.phase() > Phase::Draining {
                 tracing::warn!("told to end while draining: {open} requests stay without a final reply");
                 return;
             }
-            // A request that was being routed when the drain began may not have its transaction yet.
-            let settled = open == 0 && !shared.statistics.any_busy_since_before(clock);
+            let settled = routed && open == 0;
             answered = if settled { answered.or(Some(took)) } else { None };
             if settled && (live == 0 || answered.is_some_and(|since| took - since >= LINGER)) {
                 tracing::info!("drained in {took:.1?}: every request has its final reply");
@@ -74,18 +72,17 @@ pub(super) fn refuse(cx: &mut Cx) -> bool {
     if !cx.shared.lifecycle.is_ending() || !begins_something(cx) {
         return false;
     }
-    cx.msg.reply_headers.extend_from_slice(RETRY_AFTER);
-    if let Err(error) = send_stateless(cx, 503, b"Service Unavailable") {
+    if let Err(error) = send_error(cx, UNAVAILABLE) {
         tracing::debug!("a request is not taken and stays without an answer: {error}");
     }
     true
 }
 
 fn begins_something(cx: &Cx) -> bool {
-    let message = &cx.msg.message;
-    let in_dialog = message.to().and_then(|to| to.tag()).is_some();
     let follows = matches!(cx.msg.method(), b"ACK" | b"CANCEL" | b"PRACK" | b"BYE");
-    !in_dialog && !follows && server_key(message).is_none_or(|key| cx.shared.transactions.find(&key).is_none())
+    !cx.msg.is_within_dialog()
+        && !follows
+        && server_key(&cx.msg.message).is_none_or(|key| cx.shared.transactions.find(&key).is_none())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a proxy tells about itself: to Prometheus, as JSON, and whether it is well.
+//! What a proxy tells about itself: to Prometheus, and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use crate::location::TableStats;
-use crate::proxy::statistics::{Counts, WorkerHealth, WorkerState};
-use crate::proxy::{Cx, Phase, Shared};
+use crate::proxy::statistics::Counts;
+use crate::proxy::{Cx, Health, Shared, WorkerState};
 use crate::transaction::Stats;
 
 /// The numbers of a proxy.
@@ -21,30 +21,6 @@ use crate::transaction::Stats;
 pub struct Metrics {
     shared: Arc<Shared>,
     program: Arc<Program<Cx>>,
-}
-
-/// Whether a proxy is well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Whether every worker works; what is not healthy should be started anew.
-    pub healthy: bool,
-    /// Whether it takes new requests.
-    pub ready: bool,
-    /// What it is at.
-    pub phase: Phase,
-    /// Its workers.
-    pub workers: Vec<WorkerHealth>,
-}
-
-impl Shared {
-    /// Returns whether the proxy is well.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        let (now, phase) = (self.now(), self.lifecycle.phase());
-        let workers = self.statistics.workers(now, self.settings.stuck_ms);
-        let healthy = phase == Phase::Stopping || workers.iter().all(|worker| worker.state == WorkerState::Working);
-        Health { healthy, ready: phase == Phase::Running, phase, workers }
-    }
 }
 
 impl Metrics {
@@ -83,6 +59,7 @@ impl Metrics {
             uptime: shared.now() / 1000,
             counts: shared.statistics.sum(),
             transactions: shared.transactions.stats(),
+            transactions_bytes: shared.transaction_memory.held(),
             registrations: tables.filter_map(|name| Some((shared.location.stats(&name)?, name))).map(swap).collect(),
             health: shared.health(),
             program: self.program.status(),
@@ -104,6 +81,8 @@ pub struct Snapshot {
     pub(crate) counts: Counts,
     /// The transactions.
     pub transactions: Stats,
+    /// The bytes that they hold.
+    pub transactions_bytes: u64,
     /// What each location table holds.
     pub registrations: BTreeMap<String, TableStats>,
     /// Whether the proxy is well.
@@ -116,7 +95,8 @@ pub struct Snapshot {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { uptime, counts, transactions, registrations, health, program, script: _ } = self.snapshot();
+        let Snapshot { uptime, counts, transactions, transactions_bytes, registrations, health, program, script: _ } =
+            self.snapshot();
         let mut out = Out(&mut encoder);
         out.counters(
             "sip_requests_received",
@@ -134,7 +114,13 @@ impl Collector for Metrics {
             &counts.retransmissions,
         )?;
         out.counter("sip_transactions_created", "Transactions created", transactions.created)?;
+        out.counter(
+            "sip_transactions_refused",
+            "Requests answered 503 for lack of room for their transaction",
+            counts.transactions_refused,
+        )?;
         out.gauge("sip_transactions", "Transactions at this moment", transactions.current)?;
+        out.gauge("sip_transactions_bytes", "Bytes that they hold", transactions_bytes)?;
         let tables = || registrations.iter();
         let records = tables().map(|(table, stats)| (table, stats.records as u64));
         out.gauges("sip_registered_addresses", "Addresses of record with a contact", "table", records)?;

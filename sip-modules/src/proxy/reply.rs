@@ -9,6 +9,12 @@ use crate::transport::SendError;
 /// The port of a Via that gives none (RFC 3261 §18.2.2).
 const DEFAULT_PORT: u16 = 5060;
 
+/// What a request is told that is not taken now, but may be soon.
+pub(crate) const UNAVAILABLE: (u16, &str) = (503, "Service Unavailable");
+
+/// When it may try again, in seconds.
+const RETRY_AFTER: &[u8] = b"Retry-After: 10\r\n";
+
 /// Why a reply was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,4 +75,31 @@ pub fn send_stateless(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), Reply
         msg.final_reply = true;
     }
     Ok(())
+}
+
+/// Answers the request being routed without a transaction, with an error of the proxy's own.
+///
+/// # Errors
+/// As [`send_stateless`].
+pub(crate) fn send_error(cx: &mut Cx, error: (u16, &str)) -> Result<(), ReplyError> {
+    let (code, reason) = error;
+    let lines = if error == UNAVAILABLE { RETRY_AFTER } else { &[] };
+    with_lines(cx, lines, |cx| send_stateless(cx, code, reason.as_bytes()))
+}
+
+/// Sends with more header lines than the script has asked for.
+pub(crate) fn with_lines(
+    cx: &mut Cx,
+    lines: &[u8],
+    send: impl FnOnce(&mut Cx) -> Result<(), ReplyError>,
+) -> Result<(), ReplyError> {
+    let headers = &mut cx.msg.reply_headers;
+    let before = headers.len();
+    if headers.last().is_some_and(|last| *last != b'\n') {
+        headers.extend_from_slice(b"\r\n");
+    }
+    headers.extend_from_slice(lines);
+    let result = send(cx);
+    cx.msg.reply_headers.truncate(before);
+    result
 }

@@ -64,7 +64,6 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    crew: Arc<Crew>,
     stop: Arc<AtomicBool>,
 }
 
@@ -87,16 +86,17 @@ impl Server {
         let listeners = by_listener.iter().filter_map(|sockets| sockets.first());
         let listeners = listeners.map(|socket| Listener::new(socket.local_addr())).collect();
         let identity = Identity::new(listeners, setup.aliases);
-        let shared = Shared::new(setup.settings, identity, setup.registry, setup.routes, setup.defines);
         let mut members = Vec::new();
         for worker in 0..setup.workers {
             let sockets: Arc<[_]> = by_listener.iter().filter_map(|sockets| sockets.get(worker).cloned()).collect();
             for listener in 0..sockets.len() {
                 let name = format!("{worker}.{listener}");
-                members.extend(Member::new(name, &sockets, listener, Waker::new()?, shared.now()));
+                members.extend(Member::new(name, &sockets, listener, Waker::new()?));
             }
         }
-        Ok(Server { shared: Arc::new(shared), crew: Crew::new(members), stop: Arc::default() })
+        let mut shared = Shared::new(setup.settings, identity, setup.registry, setup.routes, setup.defines);
+        shared.crew = Crew::new(members);
+        Ok(Server { shared: Arc::new(shared), stop: Arc::default() })
     }
 
     /// Returns the bound addresses, with the ports the system chose.
@@ -114,13 +114,13 @@ impl Server {
     /// Returns the workers, of which some may be stuck.
     #[must_use]
     pub fn crew(&self) -> &Arc<Crew> {
-        &self.crew
+        &self.shared.crew
     }
 
     /// Returns what stops the proxy from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { shared: self.shared.clone(), stop: self.stop.clone(), crew: self.crew.clone() }
+        Stopper { shared: self.shared.clone(), stop: self.stop.clone() }
     }
 
     /// Runs the workers until they are stopped.
@@ -136,7 +136,7 @@ impl Server {
             let (started, starts) = mpsc::channel::<Result<(), ScriptError>>();
             let (alive, ended) = mpsc::channel::<Infallible>();
             let mut threads = Vec::new();
-            for place in self.crew.places() {
+            for place in self.shared.crew.places() {
                 let (started, alive) = (started.clone(), alive.clone());
                 let (shared, stop) = (self.shared.clone(), &*self.stop);
                 let builder = thread::Builder::new().name(format!("worker {}", place.me.name)).stack_size(STACK);
@@ -182,7 +182,7 @@ impl Server {
             }
             self.shared.lifecycle.advance(Phase::Running);
             ready();
-            look_after(&threads, &ended, Lookout::new(&self.crew, program), &stopper);
+            look_after(&threads, &ended, Lookout::new(&self.shared.crew, program), &stopper);
             let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
             if panicked == 0 { Ok(()) } else { Err(ServerError::Panicked) }
         })
@@ -197,7 +197,7 @@ fn look_after(
     stopper: &Stopper,
 ) {
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        lookout.look();
+        lookout.look(stopper.shared.now());
         if threads.iter().any(ScopedJoinHandle::is_finished) {
             stopper.stop();
         }
@@ -228,7 +228,6 @@ fn bind_all(
 pub struct Stopper {
     shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
-    crew: Arc<Crew>,
 }
 
 impl Stopper {
@@ -240,7 +239,7 @@ impl Stopper {
     pub fn stop(&self) {
         self.shared.lifecycle.advance(Phase::Stopping);
         self.stop.store(true, Ordering::Release);
-        for member in self.crew.members() {
+        for member in self.shared.crew.members() {
             member.waker.wake();
         }
     }

@@ -10,6 +10,8 @@ pub struct ProxySettings {
     pub server: Option<String>,
     /// `auto_aliases`, `alias=`: further names of the proxy are in [`Identity`](crate::proxy::Identity).
     pub transaction: transaction::Config,
+    /// `tm`: the most bytes that all transactions may hold (`max_memory`); 0 for no limit.
+    pub transaction_memory: u64,
     /// The registrar's values.
     pub registrar: RegistrarSettings,
     /// `rr`: write `lr=on` instead of `lr` (`enable_full_lr`).
@@ -31,6 +33,7 @@ impl Default for ProxySettings {
         ProxySettings {
             server: Some(concat!("kemi-sip-proxy/", env!("CARGO_PKG_VERSION")).to_owned()),
             transaction: transaction::Config::default(),
+            transaction_memory: 1 << 30,
             registrar: RegistrarSettings::default(),
             full_lr: false,
             append_fromtag: true,

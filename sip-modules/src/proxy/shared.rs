@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kemi_core::{ErrorLog, Registry};
@@ -10,8 +10,8 @@ use kemi_core::{ErrorLog, Registry};
 use crate::location::Location;
 use crate::message::Message;
 use crate::proxy::statistics::Statistics;
-use crate::proxy::{Cx, Identity, Lifecycle, ProxySettings, Routes};
-use crate::tm::Call;
+use crate::proxy::{Crew, Cx, Identity, Lifecycle, ProxySettings, Routes};
+use crate::tm::{Call, Memory};
 use crate::transaction::TransactionTable;
 
 /// The state of one proxy, shared by its workers.
@@ -27,12 +27,16 @@ pub struct Shared {
     pub routes: Routes,
     /// All transactions.
     pub transactions: TransactionTable<Call>,
+    /// What they hold.
+    pub(crate) transaction_memory: Memory,
     /// All registered contacts.
     pub location: Location,
     /// Where errors of the script go.
     pub errors: ErrorLog,
     /// What the proxy is at.
     pub lifecycle: Lifecycle,
+    /// The workers; none where a context is made by hand.
+    pub(crate) crew: Arc<Crew>,
     /// What the workers count.
     pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
@@ -58,6 +62,7 @@ impl Shared {
         let hasher = RandomState::new();
         let tag_prefix = format!("{:016x}", hasher.hash_one("tag prefix"));
         Shared {
+            transaction_memory: Memory::new(settings.transaction_memory),
             settings,
             identity,
             registry,
@@ -66,6 +71,7 @@ impl Shared {
             location: Location::new(),
             errors: ErrorLog::new(),
             lifecycle: Lifecycle::default(),
+            crew: Arc::default(),
             statistics: Statistics::default(),
             defines,
             in_progress: Mutex::default(),

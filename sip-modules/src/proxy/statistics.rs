@@ -1,37 +1,19 @@
-//! What the workers count and what they are at: each writes its own part without contention, anybody reads the sum.
+//! What the workers count: each writes its own part without contention, anybody reads the sum.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use crate::message::Method;
 
-/// The methods that are told apart, in the order of [`method_index`]; all others count as the last one, so that no
-/// sender can make up new counters.
-const METHODS: [&str; 15] = [
-    "INVITE",
-    "ACK",
-    "BYE",
-    "CANCEL",
-    "OPTIONS",
-    "REGISTER",
-    "PRACK",
-    "SUBSCRIBE",
-    "NOTIFY",
-    "PUBLISH",
-    "INFO",
-    "REFER",
-    "MESSAGE",
-    "UPDATE",
-    "other",
-];
+/// What a method counts as that is not one of [`Method::NAMES`], so that no sender can make up new counters.
+const OTHER: &str = "other";
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
 
-const REASONS: [&str; 5] = ["keep_alive", "truncated", "malformed", "incomplete", "stray_reply"];
+const REASONS: [&str; 6] = ["keep_alive", "truncated", "malformed", "incomplete", "stray_reply", "no_room"];
 
 /// Why a received datagram went nowhere, without a script having a say in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +28,8 @@ pub(crate) enum DropReason {
     Incomplete,
     /// A reply to nothing that this proxy has sent.
     StrayReply,
+    /// A reply that is larger than what its transaction holds, while all hold all that they may.
+    NoRoom,
 }
 
 /// A number that one thread adds to and others read.
@@ -67,21 +51,19 @@ impl Counter {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct WorkerStatistics {
-    name: String,
-    requests: [Counter; METHODS.len()],
+    requests: [Counter; Method::NAMES.len()],
+    other_requests: Counter,
     replies_received: [Counter; CLASSES.len()],
     replies_sent: [Counter; CLASSES.len()],
     dropped: [Counter; REASONS.len()],
     retransmissions_received: Counter,
     retransmissions_sent: Counter,
-    /// When the turn began that the worker is at, in milliseconds of the proxy's clock plus 1; 0 while it waits.
-    busy_since: AtomicU64,
-    ended: AtomicBool,
+    transactions_refused: Counter,
 }
 
 impl WorkerStatistics {
     pub(crate) fn request_received(&self, method: Method<'_>) {
-        add(&self.requests, method_index(method));
+        method.position().and_then(|position| self.requests.get(position)).unwrap_or(&self.other_requests).add(1);
     }
 
     pub(crate) fn reply_received(&self, status: u16) {
@@ -104,36 +86,8 @@ impl WorkerStatistics {
         self.retransmissions_sent.add(count as u64);
     }
 
-    /// Notes that the worker begins to work on what it has received; `now` is the proxy's clock.
-    pub(crate) fn begin_turn(&self, now: u64) {
-        self.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// Notes that it waits for more.
-    pub(crate) fn end_turn(&self) {
-        self.busy_since.store(0, Ordering::Release);
-    }
-
-    /// Returns when the turn began that the worker is at.
-    fn busy_since(&self) -> Option<u64> {
-        self.busy_since.load(Ordering::Acquire).checked_sub(1)
-    }
-}
-
-/// A worker's hold on its own counters; once it is dropped, the worker counts as ended.
-#[derive(Debug, Default)]
-pub(crate) struct OwnStatistics(Arc<WorkerStatistics>);
-
-impl Deref for OwnStatistics {
-    type Target = WorkerStatistics;
-    fn deref(&self) -> &WorkerStatistics {
-        &self.0
-    }
-}
-
-impl Drop for OwnStatistics {
-    fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Release);
+    pub(crate) fn transaction_refused(&self) {
+        self.transactions_refused.add(1);
     }
 }
 
@@ -144,47 +98,25 @@ pub(crate) struct Statistics {
 }
 
 impl Statistics {
-    /// Adds a worker.
-    pub(crate) fn join(&self, name: &str) -> OwnStatistics {
-        let worker = Arc::new(WorkerStatistics { name: name.to_owned(), ..WorkerStatistics::default() });
+    /// Adds a worker and returns what it counts by, for its own thread alone.
+    pub(crate) fn join(&self) -> Arc<WorkerStatistics> {
+        let worker = Arc::new(WorkerStatistics::default());
         lock(&self.workers).push(worker.clone());
-        OwnStatistics(worker)
-    }
-
-    /// Returns whether a worker is still at a turn that began before `time`.
-    pub(crate) fn any_busy_since_before(&self, time: u64) -> bool {
-        lock(&self.workers).iter().any(|worker| worker.busy_since().is_some_and(|since| since < time))
-    }
-
-    /// Returns what each worker is at; one that is at the same turn for longer than `patience` milliseconds is stuck.
-    pub(crate) fn workers(&self, now: u64, patience: u64) -> Vec<WorkerHealth> {
-        let health = |worker: &Arc<WorkerStatistics>| {
-            let busy_ms = worker.busy_since().map_or(0, |since| now.saturating_sub(since));
-            let state = if worker.ended.load(Ordering::Acquire) {
-                WorkerState::Ended
-            } else if busy_ms > patience {
-                WorkerState::Stuck
-            } else {
-                WorkerState::Working
-            };
-            WorkerHealth { name: worker.name.clone(), state, busy_ms }
-        };
-        let mut workers: Vec<WorkerHealth> = lock(&self.workers).iter().map(health).collect();
-        // They join in any order.
-        workers.sort_by(|a, b| a.name.cmp(&b.name));
-        workers
+        worker
     }
 
     /// Returns the sums.
     pub(crate) fn sum(&self) -> Counts {
         let mut counts = Counts::default();
         for worker in &*lock(&self.workers) {
-            collect(&mut counts.requests_received, &METHODS, &worker.requests);
+            collect(&mut counts.requests_received, Method::NAMES, &worker.requests);
+            *counts.requests_received.entry(OTHER).or_default() += worker.other_requests.get();
             collect(&mut counts.replies_received, &CLASSES, &worker.replies_received);
             collect(&mut counts.replies_sent, &CLASSES, &worker.replies_sent);
             collect(&mut counts.datagrams_dropped, &REASONS, &worker.dropped);
             *counts.retransmissions.entry("received").or_default() += worker.retransmissions_received.get();
             *counts.retransmissions.entry("sent").or_default() += worker.retransmissions_sent.get();
+            counts.transactions_refused += worker.transactions_refused.get();
         }
         counts
     }
@@ -198,30 +130,7 @@ pub(crate) struct Counts {
     pub(crate) replies_sent: BTreeMap<&'static str, u64>,
     pub(crate) datagrams_dropped: BTreeMap<&'static str, u64>,
     pub(crate) retransmissions: BTreeMap<&'static str, u64>,
-}
-
-/// How a worker is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WorkerHealth {
-    /// Its name: worker and listener, from 0.
-    pub name: String,
-    /// Whether it works.
-    pub state: WorkerState,
-    /// The milliseconds that it is at the same turn; 0 while it waits.
-    pub busy_ms: u64,
-}
-
-/// Whether a worker works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum WorkerState {
-    /// It waits for messages or works on some.
-    Working,
-    /// It is at the same turn for too long.
-    Stuck,
-    /// Its thread is over.
-    Ended,
+    pub(crate) transactions_refused: u64,
 }
 
 fn add(counters: &[Counter], index: usize) {
@@ -233,26 +142,6 @@ fn add(counters: &[Counter], index: usize) {
 fn collect(into: &mut BTreeMap<&'static str, u64>, names: &[&'static str], counters: &[Counter]) {
     for (&name, counter) in names.iter().zip(counters) {
         *into.entry(name).or_default() += counter.get();
-    }
-}
-
-fn method_index(method: Method<'_>) -> usize {
-    match method {
-        Method::Invite => 0,
-        Method::Ack => 1,
-        Method::Bye => 2,
-        Method::Cancel => 3,
-        Method::Options => 4,
-        Method::Register => 5,
-        Method::Prack => 6,
-        Method::Subscribe => 7,
-        Method::Notify => 8,
-        Method::Publish => 9,
-        Method::Info => 10,
-        Method::Refer => 11,
-        Method::Message => 12,
-        Method::Update => 13,
-        Method::Other(_) => 14,
     }
 }
 
@@ -272,22 +161,21 @@ mod tests {
     #[test]
     fn every_method_counts_under_its_own_name_and_unknown_ones_under_one() {
         let statistics = Statistics::default();
-        let worker = statistics.join("0.0");
-        let known = METHODS.iter().filter(|name| **name != "other");
-        for name in known.clone() {
+        let worker = statistics.join();
+        for name in Method::NAMES {
             worker.request_received(Method::from_bytes(name.as_bytes()));
         }
         for name in ["invite", "FOO", "other", ""] {
             worker.request_received(Method::from_bytes(name.as_bytes()));
         }
-        let expected = known.map(|&name| (name, 1)).chain([("other", 4)]).collect();
+        let expected = Method::NAMES.iter().map(|&name| (name, 1)).chain([(OTHER, 4)]).collect();
         assert_eq!(statistics.sum().requests_received, expected);
     }
 
     #[test]
     fn the_counters_of_all_workers_are_added_also_of_those_that_have_ended() {
         let statistics = Statistics::default();
-        let (one, two) = (statistics.join("0.0"), statistics.join("1.0"));
+        let (one, two) = (statistics.join(), statistics.join());
         for (worker, status) in [(&one, 100), (&two, 199), (&two, 200), (&one, 699), (&one, 99), (&two, 700)] {
             worker.reply_sent(status);
         }
@@ -297,21 +185,6 @@ mod tests {
         let replies: Vec<_> = counts.replies_sent.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(replies, [("1xx", 2), ("2xx", 1), ("6xx", 1)]);
         assert_eq!(counts.datagrams_dropped["stray_reply"], 1);
-    }
-
-    #[test]
-    fn a_worker_is_stuck_once_its_turn_takes_longer_than_the_patience() {
-        let statistics = Statistics::default();
-        let worker = statistics.join("0.0");
-        let state = |now| statistics.workers(now, 100).pop().map(|worker| worker.state);
-        assert_eq!(state(1000), Some(WorkerState::Working), "it waits");
-        worker.begin_turn(1000);
-        assert_eq!((state(1100), state(1101)), (Some(WorkerState::Working), Some(WorkerState::Stuck)));
-        assert!(statistics.any_busy_since_before(1001) && !statistics.any_busy_since_before(1000));
-        worker.end_turn();
-        assert_eq!(state(9000), Some(WorkerState::Working));
-        drop(worker);
-        assert_eq!(state(9000), Some(WorkerState::Ended));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(shared: Arc<Shared>, place: &'a Place, stop: &'a AtomicBool) -> Worker<'a> {
         let mut cx = Cx::new(shared, Outbox::new(place.me.sockets.clone()));
-        cx.statistics = cx.shared.statistics.join(&place.me.name);
+        cx.statistics = cx.shared.statistics.join();
         cx.timers = place.me.timers.clone();
         cx.place = Some(place.clone());
         Worker { cx, place, stop, spare: Arc::new(Message::new()), on_reply: None }
@@ -50,8 +50,7 @@ impl<'a> Worker<'a> {
         self.on_reply = reply_route(&self.cx, script.instance());
         while !self.stop.load(Ordering::Acquire) {
             fill(&mut batch, &me.socket, self.sleep(), Some(&me.waker));
-            me.begin_turn();
-            self.cx.statistics.begin_turn(self.cx.shared.now());
+            me.begin_turn(self.cx.shared.now());
             if script.refresh() {
                 self.on_reply = reply_route(&self.cx, script.instance());
             }
@@ -59,9 +58,8 @@ impl<'a> Worker<'a> {
             self.route(&batch, me.listener, script);
             look_at_timers(&mut self.cx, script);
             self.relieve(&mut batch, script);
-            me.end_turn();
             self.cx.out.flush();
-            self.cx.statistics.end_turn();
+            me.end_turn();
         }
         self.cx.out.flush();
     }
@@ -91,6 +89,13 @@ impl<'a> Worker<'a> {
             Some(at) => Duration::from_millis(at.saturating_sub(self.cx.shared.now())).min(longest),
             None => longest,
         }
+    }
+}
+
+impl Drop for Worker<'_> {
+    /// However it ends.
+    fn drop(&mut self) {
+        self.place.me.end();
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::message::Message;
 use crate::modules::pv::Avps;
 use crate::proxy::{Armed, MessageState};
+use crate::tm::memory::Share;
 use crate::transaction::Transaction;
 
 /// One transaction with everything that is needed to go on with it on any worker.
@@ -27,6 +28,8 @@ pub struct Call {
     pub reply_socket: usize,
     /// Per branch what the machine does not keep.
     pub branches: Vec<BranchInfo>,
+    /// What it holds of the memory that all transactions may hold.
+    pub(super) memory: Share,
 }
 
 /// What the machine does not keep of a branch.
@@ -44,6 +47,18 @@ impl Call {
         if self.request.is_some() && self.machine.release() {
             self.request = None;
         }
+    }
+
+    /// Counts what it holds, with the `fixed` bytes that it takes in the table.
+    pub(super) fn count_memory(&mut self, fixed: usize) {
+        let request = self.request.as_ref().map_or(0, |request| size_of::<MessageState>() + request.memory());
+        let branches = self.branches.capacity() * size_of::<BranchInfo>();
+        self.memory.set(fixed + request + self.machine.memory() + self.avps.memory() + branches);
+    }
+
+    /// Returns whether a final reply of so many bytes on each branch takes no more than what is held already.
+    pub(super) fn can_replace(&self, bytes: usize) -> bool {
+        (bytes * self.branches.len()) as u64 <= self.memory.bytes()
     }
 
     /// Reads a branch's request back, as its CANCEL and ACK need it.

@@ -8,12 +8,14 @@ mod branch;
 mod call;
 mod failure;
 mod key;
+mod memory;
 mod perform;
 mod reply;
 mod request;
 
 pub use call::{BranchInfo, Call};
 pub use key::{invite_key, progress_key, server_key};
+pub(crate) use memory::Memory;
 #[cfg(test)]
 pub(crate) use reply::NoCaller;
 pub use reply::{on_reply, reply};

@@ -70,6 +70,7 @@ pub(super) fn perform(
     let deadline = {
         let mut call = handle.lock();
         call.release();
+        call.count_memory(handle.memory());
         call.machine.next_deadline()
     };
     if let Some(deadline) = deadline {

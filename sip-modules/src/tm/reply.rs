@@ -46,7 +46,8 @@ impl Caller for NoCaller {
 /// Takes a reply from a callee: reply route, machine, and on to the caller.
 ///
 /// A reply that belongs to no transaction of this proxy is dropped: it is never sent to an address that only the reply
-/// itself names.
+/// itself names. While the transactions hold all that they may, a provisional reply is not passed on, since it would have to
+/// be kept, and a final one is dropped if it is larger than what goes with it: it comes again.
 pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
     let message = Arc::clone(&cx.msg.message);
     let (Some(status), Some(via)) = (message.status(), message.top_via()) else { return };
@@ -59,9 +60,15 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         return;
     };
     let branch = token.branch;
+    let to_cancel = message.cseq().is_some_and(|cseq| cseq.method.as_bytes() == b"CANCEL");
+    let no_room = !to_cancel && !cx.shared.transaction_memory.has_room(true);
+    if no_room && status >= 200 && !handle.lock().can_replace(message.bytes().len()) {
+        cx.statistics.dropped(DropReason::NoRoom);
+        tracing::debug!(status, source = %cx.msg.source, "a reply for whose size there is no room; dropped");
+        return;
+    }
     let mut actions = std::mem::take(&mut cx.actions);
-
-    if message.cseq().is_some_and(|cseq| cseq.method.as_bytes() == b"CANCEL") {
+    if to_cancel {
         if let Err(error) = handle.lock().machine.cancel_reply(branch, status, &mut actions) {
             tracing::debug!("{error}");
         }
@@ -69,7 +76,7 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         return;
     }
 
-    let dropped = run_reply_route(cx, &handle, branch, caller);
+    let dropped = run_reply_route(cx, &handle, branch, caller) || no_room;
     let now = cx.shared.now();
     let result = if dropped && status < 200 {
         handle.lock().machine.dropped_provisional(branch, status, now, &mut actions)
@@ -81,6 +88,8 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         tracing::debug!("{error}");
     }
     perform(cx, &handle, actions, caller, Some(&message));
+    // The next message may be long in coming.
+    cx.msg.transaction = None;
 }
 
 /// Runs the reply route that `t_on_reply` has set; returns whether it dropped the reply.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::proxy::{Caller, Cx, MessageState, OnError, Route, reply_destination, send_stateless};
+use crate::proxy::{
+    Caller, Cx, MessageState, OnError, Route, UNAVAILABLE, reply_destination, send_error, send_stateless,
+};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, server_key};
 use crate::transaction::{Handle, Inserted, Kind, ServerState, TimerQueue, Transaction};
@@ -29,6 +31,9 @@ pub enum Created {
     Already,
     /// The message lacks what a transaction is found by.
     Unusable,
+    /// The transactions hold all that they may. The request is answered 503 when its route is over, unless the script
+    /// answers it itself.
+    NoRoom,
 }
 
 /// Looks for the transaction of the message being routed and deals with retransmissions (`t_check_trans`).
@@ -68,6 +73,13 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         return Created::Already;
     }
     let Some(key) = server_key(&cx.msg.message) else { return Created::Unusable };
+    if !cx.shared.transaction_memory.has_room(cx.msg.is_within_dialog()) && cx.shared.transactions.find(&key).is_none()
+    {
+        cx.shared.transaction_memory.report(cx.shared.now());
+        cx.statistics.transaction_refused();
+        cx.msg.delayed_error = Some(UNAVAILABLE);
+        return Created::NoRoom;
+    }
     let kind = if cx.msg.method() == b"INVITE" { Kind::Invite } else { Kind::NonInvite };
     let shared = Arc::clone(&cx.shared);
     let msg = &cx.msg;
@@ -80,6 +92,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         reply_to: reply_destination(&msg.message, msg.source, msg.force_rport),
         reply_socket: msg.socket,
         branches: Vec::new(),
+        memory: shared.transaction_memory.share(),
     });
     match inserted {
         Inserted::New(handle) => {
@@ -131,6 +144,7 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
         Created::New => {}
         Created::Already => renew(cx),
         Created::Retransmission => return 1,
+        Created::NoRoom => return -1,
         Created::Unusable => {
             cx.msg.delayed_error = Some((400, "Bad Request"));
             return -1;
@@ -210,10 +224,10 @@ pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
     }
     let error = cx.msg.delayed_error.take();
     let Some(handle) = cx.msg.transaction.take() else {
-        if let Some((code, reason)) = error
+        if let Some(error) = error
             && !cx.msg.final_reply
             && cx.msg.method() != b"ACK"
-            && let Err(error) = send_stateless(cx, code, reason.as_bytes())
+            && let Err(error) = send_error(cx, error)
         {
             tracing::warn!("no error reply: {error}");
         }
@@ -250,4 +264,30 @@ pub fn on_timers(cx: &mut Cx, timers: &TimerQueue<Call>, caller: &dyn Caller) {
 
 pub(super) fn call_id(cx: &Cx) -> String {
     cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::sl::sl_reply_error;
+    use crate::modules::testing::{INVITE, cx_with, receive};
+    use crate::proxy::ProxySettings;
+    use crate::tm::{NoCaller, reply};
+
+    #[test]
+    fn without_room_what_is_new_is_refused_and_what_is_known_found() {
+        let settings = ProxySettings { transaction_memory: 1, ..ProxySettings::default() };
+        let mut cx = cx_with(INVITE, settings, std::collections::BTreeMap::new());
+        assert_eq!(create(&mut cx, &NoCaller), Created::New);
+        reply(&mut cx, 180, b"Ringing").unwrap();
+        assert!(cx.shared.transaction_memory.held() > 1);
+
+        receive(&mut cx, &INVITE.replace("branch=z9hG4bK1", "branch=z9hG4bK2"));
+        assert_eq!(create(&mut cx, &NoCaller), Created::NoRoom);
+        assert_eq!(relay(&mut cx, &NoCaller), -1);
+        assert_eq!(sl_reply_error(&mut cx), -3, "the 503 is still to come");
+        receive(&mut cx, INVITE);
+        assert_eq!(create(&mut cx, &NoCaller), Created::Retransmission);
+        assert_eq!(cx.shared.transactions.stats().current, 1);
+    }
 }

@@ -277,6 +277,17 @@ impl Branch {
         }
     }
 
+    /// How many bytes it holds on the heap.
+    pub(super) fn memory(&self) -> usize {
+        let reply = self.outcome.as_ref().and_then(|outcome| outcome.reply.as_ref());
+        let cancel = match &self.cancel {
+            Cancel::Sent { bytes, .. } => Some(bytes),
+            _ => None,
+        };
+        let messages = [Some(&self.request.bytes), Some(&self.request.ruri), reply, cancel, self.ack.as_ref()];
+        messages.into_iter().flatten().map(|bytes| bytes.len()).sum()
+    }
+
     fn provisional(&mut self, status: u16, timers: &Timers, now: u64, actions: &mut Actions) -> Event {
         if !self.pending() {
             // A callee that was given up for dead rings after all: nobody waits for it any more.

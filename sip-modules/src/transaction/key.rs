@@ -49,6 +49,11 @@ impl ServerKey {
         Self::build(parts, b"INVITE")
     }
 
+    /// How many bytes it holds on the heap.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn build(parts: &KeyParts<'_>, method: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(128);
         match parts.branch.filter(|branch| has_cookie(branch)) {

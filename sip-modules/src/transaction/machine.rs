@@ -425,6 +425,12 @@ impl Transaction {
         over
     }
 
+    /// How many bytes it holds on the heap.
+    pub fn memory(&self) -> usize {
+        let branches = self.branches.iter().map(Branch::memory).sum::<usize>();
+        self.branches.capacity() * size_of::<Branch>() + branches + self.server.memory()
+    }
+
     fn branch_mut(&mut self, branch: usize) -> Result<&mut Branch, TransactionError> {
         self.branches.get_mut(branch).ok_or(TransactionError::NoSuchBranch(branch))
     }

@@ -153,6 +153,11 @@ impl Server {
         }
     }
 
+    /// How many bytes it holds on the heap.
+    pub(super) fn memory(&self) -> usize {
+        self.last.as_ref().map_or(0, |(_, bytes)| bytes.len())
+    }
+
     fn resend(&self, actions: &mut Actions) {
         if let Some((status, bytes)) = &self.last {
             actions.push(Action::SendReply { status: *status, bytes: bytes.clone() });

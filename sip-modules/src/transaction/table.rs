@@ -233,6 +233,13 @@ impl<T> Handle<T> {
         self.slot.id
     }
 
+    /// How many bytes the table takes for it, without what belongs to it on the heap.
+    pub fn memory(&self) -> usize {
+        // Two tables, each filled by two thirds on the average, and an entry in a timer queue.
+        const ENTRIES: usize = 3 * size_of::<(u64, Handle<()>)>() + 32;
+        size_of::<Slot<T>>() + self.slot.key.memory() + ENTRIES
+    }
+
     /// Locks the transaction; never keep the guard while a script runs.
     ///
     /// A panic of somebody who held it does not close the transaction to everybody else.

@@ -173,6 +173,19 @@ impl Drop for Proxy {
     }
 }
 
+/// Receives until a request of this method comes; on a busy machine others are sent again before it.
+pub fn receive_at_last(phone: &Phone, method: &str) -> Received {
+    std::iter::repeat_with(|| phone.receive())
+        .find(|received| received.text.starts_with(&format!("{method} ")))
+        .unwrap_or_else(|| panic!("no {method}"))
+}
+
+/// The value of a metric, by its name with its labels.
+pub fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
+}
+
 /// A SIP phone: one UDP socket.
 #[derive(Debug)]
 pub struct Phone {

@@ -41,6 +41,13 @@ impl Avps {
         fits
     }
 
+    /// How many bytes they hold on the heap, lists and dictionaries left out.
+    pub(crate) fn memory(&self) -> usize {
+        let text = |value: &Value| if let Value::Str(text) = value { text.as_bytes().len() } else { 0 };
+        let texts: usize = self.list.iter().map(|(name, value)| name.len() + text(value)).sum();
+        self.list.capacity() * size_of::<(Box<[u8]>, Value)>() + texts
+    }
+
     /// Removes the newest value of a name, or all.
     pub(super) fn remove(&mut self, name: &[u8], index: Index) {
         match index {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::location::{Contact, NewContact, SaveError, SaveKind, SaveRequest};
-use crate::message::{HeaderName, ListItem, Message, Uri, default_reason, split_list, unquote};
+use crate::message::{HeaderName, ListItem, Message, Method, Uri, default_reason, split_list, unquote};
 use crate::modules::registrar::aor::address_of_record;
 use crate::modules::sl::send_reply_with;
 use crate::proxy::Cx;
@@ -58,24 +58,8 @@ pub(super) fn save(cx: &mut Cx, table: &str, flags: i64, uri: Option<&[u8]>) -> 
 
 /// The bit of a method among a contact's.
 pub(super) fn method_bit(method: &[u8]) -> u32 {
-    const METHODS: [&[u8]; 14] = [
-        b"INVITE",
-        b"ACK",
-        b"BYE",
-        b"CANCEL",
-        b"OPTIONS",
-        b"REGISTER",
-        b"PRACK",
-        b"SUBSCRIBE",
-        b"NOTIFY",
-        b"PUBLISH",
-        b"INFO",
-        b"REFER",
-        b"MESSAGE",
-        b"UPDATE",
-    ];
     // All others share the last bit.
-    METHODS.iter().position(|known| *known == method).map_or(1 << 31, |index| 1 << index)
+    Method::from_bytes(method).position().map_or(1 << 31, |position| 1 << position)
 }
 
 /// Why a REGISTER is refused.
