@@ -218,7 +218,7 @@ macro_rules! trampolines {
                     && let Some(typed) = &bound.typed
                 {
                     let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
-                    return match bound.runtime().typed(bound.export(), || errors::place(l), call) {
+                    return match bound.runtime().typed(bound.export(), move || errors::place(l), call) {
                         Ok(result) => result.push(l, bound),
                         Err(fault) => settled(l, bound, fault),
                     };
