@@ -128,7 +128,7 @@ impl LuaInterpreter {
             runtime,
             current: Cell::new(main),
             running: ending::running(main),
-            memory: Memory::new(limits.max_memory),
+            memory: Memory::new(limits.max_memory, limits.max_depth),
             #[cfg(feature = "luajit")]
             compiles: Cell::new(true),
             base: Cell::new(main),

@@ -1,11 +1,14 @@
-//! The limit on memory: an allocator around the state's own that counts.
+//! The limits on memory and depth: an allocator around the state's own that counts.
 //!
 //! What goes over the limit by little is granted, and the script is looked at before its next instruction: there a full
 //! collection may still save it, and there the line is known. What goes over it by more is refused, which is Lua's
 //! own error; if the script catches that one, the look ends it all the same.
+//!
+//! How deep functions have called each other nothing tells for free. But a stack grows by doubling, so whenever a block has
+//! grown that may be one, the script is looked at as well, and then its depth is.
 
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use kemi_core::{Limit, Place};
@@ -27,9 +30,11 @@ const SLACK: usize = LARGEST_STACK + SMALL;
 /// What there is more for errors and closers when a call ends because of memory.
 const RESERVE: usize = 64 << 10;
 
+/// The least that a call of a Lua function takes of a stack: the function and two registers.
+const SMALLEST_FRAME: usize = 3 * 16;
+
 /// What one state holds.
 pub(crate) struct Memory {
-    /// 0 for no limit.
     limit: usize,
     used: Cell<usize>,
     /// Whether something was granted over the limit since the last look.
@@ -37,6 +42,10 @@ pub(crate) struct Memory {
     /// What was refused since the last look, if no collection has made room for it.
     refused: Cell<Option<Refused>>,
     place: Cell<Option<Place>>,
+    /// How large the stack of a script is at least that is too deep; the largest number if none is.
+    deep: usize,
+    /// Whether a block that may be a stack has grown beyond that since the last look.
+    grown: Cell<bool>,
     /// Whether the host itself is at work, to which nothing is refused.
     hosts: Cell<bool>,
     state_own: Cell<Option<(ffi::lua_Alloc, *mut c_void)>>,
@@ -49,9 +58,14 @@ struct Refused {
 }
 
 impl Memory {
-    pub(crate) fn new(limit: u64) -> Memory {
+    /// Takes the limits; 0 for none.
+    pub(crate) fn new(bytes: u64, depth: u32) -> Memory {
+        // LuaJIT looks at no hook in compiled code, and its stack is small.
+        let limits_depth = depth != 0 && !cfg!(feature = "luajit");
         Memory {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit: if bytes == 0 { usize::MAX } else { usize::try_from(bytes).unwrap_or(usize::MAX) },
+            deep: if limits_depth { (depth as usize).saturating_mul(SMALLEST_FRAME) } else { usize::MAX },
+            grown: Cell::new(false),
             used: Cell::new(0),
             over: Cell::new(false),
             refused: Cell::new(None),
@@ -113,7 +127,7 @@ impl Memory {
 /// The core is pinned and is this state's; nothing runs in it.
 pub(crate) unsafe fn install(core: &Core, l: State) {
     let memory = &core.memory;
-    if memory.limit == 0 {
+    if memory.limit == usize::MAX && memory.deep == usize::MAX {
         return;
     }
     // SAFETY: none of these calls raises; the core outlives the allocator, which `remove` takes away.
@@ -163,6 +177,10 @@ unsafe extern "C" fn allocate(core: *mut c_void, block: *mut c_void, old: usize,
     let Some((own, data)) = memory.state_own.get() else { return ptr::null_mut() };
     // SAFETY: the state's own allocator with what Lua passes.
     let result = unsafe { own(data, block, old, size) };
+    if size > old && size >= memory.deep && !block.is_null() && !memory.hosts.get() {
+        memory.grown.set(true);
+        ending::alarm(core);
+    }
     if size == 0 || !result.is_null() {
         memory.used.set(after);
         if size > old && memory.refused.get() == Some(Refused { block, size }) {
@@ -179,6 +197,10 @@ unsafe extern "C" fn allocate(core: *mut c_void, block: *mut c_void, old: usize,
 /// The call is protected.
 pub(crate) unsafe fn look(core: &Core, l: State) {
     let memory = &core.memory;
+    // SAFETY: the state is alive.
+    if memory.grown.take() && unsafe { is_too_deep(core, l) } {
+        core.runtime.exhaust(Limit::Depth, core.current_place());
+    }
     if !memory.is_to_be_looked_at() {
         return;
     }
@@ -193,6 +215,19 @@ pub(crate) unsafe fn look(core: &Core, l: State) {
     memory.forget();
 }
 
+/// Returns whether functions have called each other deeper than they may.
+///
+/// # Safety
+/// The state is alive.
+unsafe fn is_too_deep(core: &Core, l: State) -> bool {
+    let most = c_int::try_from(core.runtime.registry().limits().max_depth).unwrap_or(c_int::MAX);
+    // SAFETY: the record is only written to; all its fields may be zero.
+    unsafe {
+        let mut record: ffi::lua_Debug = std::mem::MaybeUninit::zeroed().assume_init();
+        most != 0 && ffi::lua_getstack(l, most, &raw mut record) != 0
+    }
+}
+
 /// Notes in the runtime what was refused, when it came out of the script as an error.
 pub(crate) fn note_refused(core: &Core, place: Option<Place>) {
     if core.memory.refused.get().is_some() {
@@ -204,7 +239,7 @@ pub(crate) fn note_refused(core: &Core, place: Option<Place>) {
 /// Ends a top-level call: gives back what it has left behind, if that was too much.
 pub(crate) fn settle(core: &Core, l: State) {
     let memory = &core.memory;
-    if memory.limit == 0 || !(memory.is_to_be_looked_at() || core.runtime.exhausted().is_some()) {
+    if !(memory.is_to_be_looked_at() || core.runtime.exhausted().is_some()) {
         return;
     }
     if memory.over.get() || core.runtime.exhausted() == Some(Limit::Memory) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sip_modules::rpc::{Params, RpcError, call};
-use support::{Phone, Proxy, receive_at_last, unique, value};
+use support::{Phone, Proxy, folder, receive_at_last, unique, value};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -215,6 +215,28 @@ fn a_failed_request_is_answered_or_left_alone_as_the_configuration_says() {
     assert_eq!(first.status(), Some(200), "the faults before it get no answer:\n{}", first.text);
     silent.expect_log("on purpose");
     assert!(phone.receive_within(Duration::from_millis(300)).is_none());
+}
+
+#[test]
+fn what_has_failed_is_not_run_again_for_a_retransmission() {
+    let proxy = with_faults(&[]);
+    let phone = Phone::new(&proxy);
+    let request = folder::options(&phone, proxy.address, "fail");
+    let failed = || {
+        value(
+            &metrics(&proxy),
+            r#"kemi_callback_calls_total{callback="ksr_request_route",route="request_route",outcome="error"}"#,
+        )
+    };
+    for _ in 0..3 {
+        phone.send(&request);
+        phone.reply(500);
+        assert_eq!(failed(), 1.0);
+    }
+    assert_eq!(value(&metrics(&proxy), r#"sip_retransmissions_total{direction="received"}"#), 2.0);
+    phone.send(&request.replace("CSeq: 1", "CSeq: 2"));
+    phone.reply(500);
+    assert_eq!(failed(), 2.0, "another request");
 }
 
 /// The other end of systemd's notification socket.

@@ -5,6 +5,7 @@ mod context;
 mod crew;
 mod destination;
 mod drain;
+mod failures;
 mod harness;
 mod health;
 mod identity;

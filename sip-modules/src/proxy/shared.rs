@@ -9,6 +9,7 @@ use kemi_core::{ErrorLog, Registry};
 
 use crate::location::Location;
 use crate::message::Message;
+use crate::proxy::failures::Failures;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::{Crew, Cx, Identity, Lifecycle, ProxySettings, Routes};
 use crate::tm::{Call, Memory};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The workers; none where a context is made by hand.
     pub(crate) crew: Arc<Crew>,
+    /// The requests whose script has failed lately.
+    pub(crate) failures: Failures,
     /// What the workers count.
     pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
@@ -72,6 +75,7 @@ impl Shared {
             errors: ErrorLog::new(),
             lifecycle: Lifecycle::default(),
             crew: Arc::default(),
+            failures: Failures::default(),
             statistics: Statistics::default(),
             defines,
             in_progress: Mutex::default(),
@@ -120,8 +124,8 @@ impl Shared {
         format!("{:016x}", self.identity_hash(request))
     }
 
-    /// Hashes what is the same in every retransmission of a request and in no other request.
-    fn identity_hash(&self, request: &Message) -> u64 {
+    /// Hashes what is the same in every retransmission of a request and in no other request but its CANCEL and ACK.
+    pub(crate) fn identity_hash(&self, request: &Message) -> u64 {
         let from_tag = request.from().and_then(|from| from.tag());
         let branch = request.top_via().and_then(|via| via.branch());
         let number = request.cseq().map(|cseq| cseq.number);

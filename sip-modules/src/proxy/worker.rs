@@ -199,15 +199,39 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
     if drain::refuse(cx) {
         return;
     }
+    if has_failed_before(cx) {
+        cx.statistics.retransmission_received();
+        tm::finish(cx, script, true);
+        return;
+    }
     let callback = cx.shared.routes.request;
     let failed = match script.call(callback, cx, &[]) {
         Ok(_) => false,
         Err(error) => {
             cx.report(&error);
+            note_failure(cx);
             true
         }
     };
     tm::finish(cx, script, failed);
+}
+
+/// Whether the script has failed for this request when it came first: then it is answered like that, and not run again.
+fn has_failed_before(cx: &Cx) -> bool {
+    let shared = &cx.shared;
+    shared.failures.any() && shared.failures.knows(failure_key(cx), shared.now())
+}
+
+/// Remembers the request for as long as its retransmissions may come, if nothing else knows them.
+fn note_failure(cx: &Cx) {
+    if cx.msg.transaction.is_none() && !cx.msg.final_reply {
+        let until = cx.shared.now() + 64 * cx.shared.settings.transaction.timers.t1;
+        cx.shared.failures.note(failure_key(cx), until);
+    }
+}
+
+fn failure_key(cx: &Cx) -> u64 {
+    cx.shared.quick_hash((cx.shared.identity_hash(&cx.msg.message), cx.msg.method()))
 }
 
 fn reply(cx: &mut Cx, script: &Instance<Cx>, reply_route: Option<CallbackId>) {
