@@ -17,7 +17,7 @@ const MODULES: [(&str, u32); 5] = [("m10", 10), ("m100", 100), ("m1000", 1000), 
 mod many {
     //! The exports, all with the same function behind them.
 
-    use kemi::{ContextType, ExportDef, IntoRet, Ret, Thunk, Type, Typed};
+    use kemi::{ContextType, ExportDef, IntoRet, RawRet, Ret, Thunk, Type, Typed};
     use kemi_benches::natives::{Counter, none};
 
     const fn export(module: &'static str, name: &'static str) -> ExportDef {
@@ -38,7 +38,7 @@ mod many {
             // SAFETY: the result is a number.
             thunk: unsafe { Thunk::new::<Counter>(|cx, _| Ok(Ret::Int(none(cx)))) },
             // SAFETY: as above.
-            typed: Some(unsafe { Typed::new0::<Counter, i64>(|cx| none(cx).into_raw()) }),
+            typed: Some(unsafe { Typed::new0::<Counter, i64>(|cx| i64::wire(none(cx).into_raw())) }),
         }
     }
 

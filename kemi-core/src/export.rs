@@ -379,11 +379,82 @@ pub trait RawArg: sealed::Sealed + Sized {
 }
 
 /// A result as a typed trampoline receives it.
-pub trait RawRet: sealed::Sealed {
+pub trait RawRet: sealed::Sealed + Sized {
     /// Its letter in a shape.
     const KIND: Kind;
+
+    /// What a typed entry returns, in two registers where that is enough: what goes through memory is written in halves
+    /// and read as a whole, which a processor waits for longer than such a call takes.
+    #[doc(hidden)]
+    type Wire;
+
+    #[doc(hidden)]
+    fn wire(result: Result<Self, Box<Fault>>) -> Self::Wire;
+
+    #[doc(hidden)]
+    fn unwire(wire: Self::Wire) -> Result<Self, Box<Fault>>;
+
     /// Converts into the general form.
     fn into_ret(self) -> Ret;
+}
+
+/// A number, or what went wrong.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WiredNumber {
+    /// Owned; null for none.
+    fault: *mut Fault,
+    number: u64,
+}
+
+impl WiredNumber {
+    #[inline]
+    fn new(result: Result<u64, Box<Fault>>) -> WiredNumber {
+        match result {
+            Ok(number) => WiredNumber { fault: std::ptr::null_mut(), number },
+            Err(fault) => WiredNumber { fault: Box::into_raw(fault), number: 0 },
+        }
+    }
+
+    #[inline]
+    fn take(self) -> Result<u64, Box<Fault>> {
+        if self.fault.is_null() {
+            return Ok(self.number);
+        }
+        // SAFETY: only `new` makes this value, from a box, and it is taken apart once.
+        Err(unsafe { Box::from_raw(self.fault) })
+    }
+}
+
+/// Bytes, or what went wrong.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WiredBytes {
+    /// Null if something went wrong.
+    pointer: *mut u8,
+    /// The length as an address, or what went wrong, owned.
+    rest: *mut Fault,
+}
+
+impl WiredBytes {
+    #[inline]
+    fn new(result: Result<RawOut, Box<Fault>>) -> WiredBytes {
+        match result {
+            Ok(RawOut { pointer, length }) => {
+                WiredBytes { pointer: pointer.as_ptr(), rest: std::ptr::without_provenance_mut(length) }
+            }
+            Err(fault) => WiredBytes { pointer: std::ptr::null_mut(), rest: Box::into_raw(fault) },
+        }
+    }
+
+    #[inline]
+    fn take(self) -> Result<RawOut, Box<Fault>> {
+        match std::ptr::NonNull::new(self.pointer) {
+            Some(pointer) => Ok(RawOut { pointer, length: self.rest.addr() }),
+            // SAFETY: only `new` makes this value, without a pointer from a box, and it is taken apart once.
+            None => Err(unsafe { Box::from_raw(self.rest) }),
+        }
+    }
 }
 
 macro_rules! raw {
@@ -412,9 +483,22 @@ raw! {
 }
 
 macro_rules! raw_ret {
-    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr;)*) => {$(
+    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr, $wire:ty, |$result:ident| $to:expr, |$wired:ident| $from:expr;)*) => {$(
         impl RawRet for $ty {
             const KIND: Kind = Kind::$kind;
+            type Wire = $wire;
+
+            #[inline]
+            fn wire($result: Result<$ty, Box<Fault>>) -> $wire {
+                $to
+            }
+
+            #[inline]
+            fn unwire($wired: $wire) -> Result<$ty, Box<Fault>> {
+                $from
+            }
+
+            #[inline]
             fn into_ret(self) -> Ret {
                 let $v = self;
                 $ret
@@ -423,12 +507,18 @@ macro_rules! raw_ret {
     )*};
 }
 raw_ret! {
-    (), Nil, |_v| Ret::Nil;
-    bool, Bool, |v| Ret::Bool(v);
-    i64, Int, |v| Ret::Int(v);
-    f64, Float, |v| Ret::Float(v);
-    RawOut, Bytes, |v| Ret::Bytes(v);
-    Ret, Any, |v| v;
+    (), Nil, |_v| Ret::Nil,
+        WiredNumber, |r| WiredNumber::new(r.map(|()| 0)), |w| w.take().map(|_zero| ());
+    bool, Bool, |v| Ret::Bool(v),
+        WiredNumber, |r| WiredNumber::new(r.map(u64::from)), |w| w.take().map(|number| number != 0);
+    i64, Int, |v| Ret::Int(v),
+        WiredNumber, |r| WiredNumber::new(r.map(i64::cast_unsigned)), |w| w.take().map(u64::cast_signed);
+    f64, Float, |v| Ret::Float(v),
+        WiredNumber, |r| WiredNumber::new(r.map(f64::to_bits)), |w| w.take().map(f64::from_bits);
+    RawOut, Bytes, |v| Ret::Bytes(v),
+        WiredBytes, |r| WiredBytes::new(r), |w| w.take();
+    Ret, Any, |v| v,
+        Result<Ret, Box<Fault>>, |r| r, |w| w;
 }
 
 /// The shape of a signature: up to six parameter kinds and the result's kind, packed in a number.
@@ -546,24 +636,24 @@ macro_rules! typed {
             $(let $arg = unsafe { $ty::from_exact($arg) }?;)*
             // SAFETY: as in the call with single arguments.
             let function = unsafe {
-                std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> Result<R, Box<Fault>>>(function)
+                std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Wire>(function)
             };
-            Some(function(context $(, $arg)*).map(R::into_ret))
+            Some(R::unwire(function(context $(, $arg)*)).map(R::into_ret))
         }
 
         impl Typed {
-            /// Wraps a function of this many parameters after the context.
+            /// Wraps a function of this many parameters after the context; [`RawRet::wire`] makes what it returns.
             ///
             /// # Safety
             /// The function does not panic, and bytes that its result points to belong to the context, to the arguments
             /// or are static.
             #[must_use]
             pub const unsafe fn $new<C: 'static, $($ty: RawArg,)* R: RawRet>(
-                function: fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>,
+                function: fn(&mut C $(, $ty)*) -> R::Wire,
             ) -> Typed {
                 // SAFETY: function pointers have one size; the type is restored before the call.
                 let function = unsafe {
-                    std::mem::transmute::<fn(&mut C $(, $ty)*) -> Result<R, Box<Fault>>, unsafe fn()>(function)
+                    std::mem::transmute::<fn(&mut C $(, $ty)*) -> R::Wire, unsafe fn()>(function)
                 };
                 Typed { shape: Shape::of(&[$($ty::KIND),*], R::KIND), function, spread: $spread::<$($ty,)* R> }
             }
@@ -582,9 +672,9 @@ macro_rules! typed {
                 // SAFETY: each kind belongs to one raw type, so an equal shape means equal types; the context is a
                 // thin reference there and a thin pointer here, which share one ABI.
                 let function = unsafe {
-                    std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> Result<R, Box<Fault>>>(self.function)
+                    std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Wire>(self.function)
                 };
-                function(context $(, $arg)*)
+                R::unwire(function(context $(, $arg)*))
             }
         }
     )*};
@@ -623,12 +713,12 @@ mod tests {
 
     #[test]
     fn a_typed_call_passes_context_and_arguments() {
-        fn add(cx: &mut i64, a: i64, b: RawBytes) -> Result<i64, Box<Fault>> {
+        fn add(cx: &mut i64, a: i64, b: RawBytes) -> WiredNumber {
             *cx += 1;
-            Ok(a + b.bytes().len() as i64)
+            i64::wire(Ok(a + b.bytes().len() as i64))
         }
         // SAFETY: the result is a number.
-        let typed = unsafe { Typed::new2(add) };
+        let typed = unsafe { Typed::new2::<i64, i64, RawBytes, i64>(add) };
         assert_eq!(typed.shape(), Shape::of(&[Kind::Int, Kind::Bytes], Kind::Int));
         let mut cx = 1i64;
         // SAFETY: the bytes are static.
@@ -644,6 +734,31 @@ mod tests {
         let refused = unsafe { typed.call((&raw mut cx).cast(), &args[..1]) };
         assert!(matches!(&refused, Err(fault) if matches!(**fault, Fault::Error(_))), "{refused:?}");
         assert_eq!(cx, 3);
+    }
+
+    #[test]
+    fn results_and_faults_come_out_as_they_went_in() {
+        fn back<R: RawRet + fmt::Debug>(result: R) -> String {
+            format!("{:?}", R::unwire(R::wire(Ok(result))).map(R::into_ret).ok())
+        }
+        let bytes = |bytes: &'static [u8]| back(RawOut::new(bytes));
+        assert_eq!(back(()), "Some(Nil)");
+        assert_eq!([back(true), back(false)], ["Some(Bool(true))", "Some(Bool(false))"]);
+        assert_eq!([back(i64::MIN), back(-1i64)], ["Some(Int(-9223372036854775808))", "Some(Int(-1))"]);
+        assert_eq!([back(-0.5), back(f64::INFINITY)], ["Some(Float(-0.5))", "Some(Float(inf))"]);
+        assert!(bytes(b"abc").contains("length: 3") && bytes(b"").contains("length: 0"));
+        assert_eq!(back(Ret::Nil), "Some(Nil)");
+        fn failed<R: RawRet>() -> bool {
+            matches!(R::unwire(R::wire(Err(Box::new(Fault::Drop)))).map(R::into_ret), Err(fault) if matches!(*fault, Fault::Drop))
+        }
+        assert!(
+            failed::<()>()
+                && failed::<bool>()
+                && failed::<i64>()
+                && failed::<f64>()
+                && failed::<RawOut>()
+                && failed::<Ret>()
+        );
     }
 
     #[test]

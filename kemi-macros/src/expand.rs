@@ -156,13 +156,17 @@ fn typed(
         fn __kemi_typed(
             __cx: &mut #context,
             #(#names: #raws),*
-        ) -> ::core::result::Result<<#result as #core::IntoRet>::Raw, ::std::boxed::Box<#core::Fault>> {
-            #core::__private::caught(&__KEMI_EXPORT, || #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*)))
+        ) -> <<#result as #core::IntoRet>::Raw as #core::RawRet>::Wire {
+            #core::RawRet::wire(#core::__private::caught(&__KEMI_EXPORT, || {
+                #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*))
+            }))
         }
         if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
             // SAFETY: a panic is caught, and what the exported function returns borrows from its own parameters or is
             // static.
-            ::core::option::Option::Some(unsafe { #core::Typed::#new(__kemi_typed) })
+            ::core::option::Option::Some(unsafe {
+                #core::Typed::#new::<#context, #(#raws,)* <#result as #core::IntoRet>::Raw>(__kemi_typed)
+            })
         } else {
             #none
         }
