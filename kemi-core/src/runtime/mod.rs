@@ -52,7 +52,7 @@ pub enum Outcome {
 /// The state that one interpreter shares with the native functions it calls.
 ///
 /// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or
-/// [`invoke`](Self::invoke), and turns the [`Fault`] it gets back into what its language calls an error.
+/// [`invoke`](Self::invoke), and turns the [`Fault`](crate::Fault) it gets back into what its language calls an error.
 pub struct Runtime {
     registry: Arc<RegistryData>,
     engine: &'static str,
