@@ -153,6 +153,10 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
             end(l, core);
         }
         rest(core, l);
+        if memory::is_too_deep(core, l) {
+            // As Lua itself says it, much later.
+            ffi::luaL_error(l, c"stack overflow".as_ptr());
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use kemi_core::{ErrorCode, Policy, Source};
 
-use crate::host::{error, eval, load, try_load};
+use crate::host::{error, eval, load, text, try_load};
 
 fn place(error: &kemi_core::ScriptError) -> (&str, u32) {
     error.place.as_ref().map_or(("", 0), |place| (place.file.as_str(), place.line))
@@ -109,7 +109,7 @@ fn errors_at_the_top_level_have_file_and_line() {
 }
 
 #[test]
-fn endless_recursion_is_an_error() {
+fn endless_recursion_is_a_stack_overflow() {
     let rows = [
         "local function f() return 1 + f() end f()",
         "local function f(s) return (s:gsub('.', f)) end f('x')",
@@ -121,9 +121,11 @@ fn endless_recursion_is_an_error() {
     ];
     for body in rows {
         let e = error(body);
-        assert!(matches!(e.code, ErrorCode::StackOverflow | ErrorCode::DepthLimit), "{body}: {e}");
+        assert_eq!(e.code, ErrorCode::StackOverflow, "{body}: {e}");
         assert!(e.traceback.len() <= 50);
     }
+    assert_eq!(eval("local function f() return pcall(f) end f() return 'still here'"), text("still here"));
+    assert_eq!(eval("local function f() return 1 + f() end pcall(f) return KSR.t.owned('ok')"), text("OK"));
 }
 
 #[test]

@@ -259,34 +259,34 @@ fn a_source_too_large_for_the_memory_does_not_load() {
 }
 
 #[test]
-fn without_a_limit_endless_recursion_is_a_stack_overflow_that_a_script_may_catch() {
+fn endless_recursion_is_a_stack_overflow_within_the_limits_too() {
     let body = "local function f() return 1 + f() end f()";
-    for limits in [Limits::NONE, Limits { max_time_ms: 20_000, max_depth: 0, ..Limits::default() }] {
+    for limits in [Limits::NONE, Limits { max_time_ms: 20_000, ..Limits::default() }] {
         let mut script = script(limits, body);
         assert_eq!(script.call(&[]).map_err(|error| error.code), Err(ErrorCode::StackOverflow));
         assert_eq!(script.value(&[]), text("fine"));
     }
-    for body in [body, "local function f() return pcall(f) end f()"] {
-        let caught = script(Limits::NONE, &format!("pcall(function() {body} end)")).call(&[]);
-        assert_eq!(caught.ok(), Some(Outcome::Value(Value::Nil)));
-    }
+    let caught = script(Limits::default(), &format!("pcall(function() {body} end)")).call(&[]);
+    assert_eq!(caught.ok(), Some(Outcome::Value(Value::Nil)));
 }
 
 #[test]
 #[cfg(not(feature = "luajit"))]
-fn recursion_ends_between_its_limit_and_twice_that() {
-    let limits = Limits { max_depth: 300, ..Limits::NONE };
+fn recursion_is_a_stack_overflow_between_64_times_its_limit_and_twice_that() {
+    let limits = Limits { max_depth: 10, ..Limits::NONE };
     let wide = "local a, b, c, d, e, g, h, i = n, n, n, n, n, n, n, n";
     for (name, body) in [
-        ("small frames", "local function f(n) if n > 1 then return 1 + f(n - 1) end end"),
-        ("large frames", &format!("local function f(n) {wide} if n > 1 then return 1 + f(n - 1) end end")),
-        ("in a coroutine", "local function g(n) if n > 1 then return 1 + g(n - 1) end end local f = coroutine.wrap(g)"),
-        ("caught", "local function f(n) if n > 1 then return pcall(f, n - 1) end end"),
+        ("small frames", "local function f(n) if n > 1 then return 1 + f(n - 1) end return 1 end"),
+        ("large frames", &format!("local function f(n) {wide} if n > 1 then return 1 + f(n - 1) end return 1 end")),
+        (
+            "in a coroutine",
+            "local function g(n) if n > 1 then return 1 + g(n - 1) end return 1 end local f = coroutine.wrap(g)",
+        ),
     ] {
-        let run =
-            |depth: u32| script(limits, &format!("{body} pcall(f, {depth})")).call(&[]).map_err(|error| error.code);
-        assert_eq!(run(if name == "caught" { 140 } else { 290 }), Ok(Outcome::Value(Value::Nil)), "{name}");
-        assert_eq!(run(650), Err(ErrorCode::DepthLimit), "{name}");
+        let run = |call: &str| script(limits, &format!("{body} {call}")).call(&[]).map_err(|error| error.code);
+        assert_eq!(run("f(600)"), Ok(Outcome::Value(Value::Nil)), "{name}");
+        assert_eq!(run("f(1400)"), Err(ErrorCode::StackOverflow), "{name}");
+        assert_eq!(run("pcall(f, 1400)"), Ok(Outcome::Value(Value::Nil)), "{name}");
     }
 }
 

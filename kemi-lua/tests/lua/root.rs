@@ -54,7 +54,7 @@ fn an_exit_or_a_limit_does_not_leave_it_broken() {
     );
     assert_eq!(script.call(&[Arg::Int(1)]).expect("an exit is no error"), Outcome::Exit);
     assert_eq!(script.value(&[]), Value::Int(42));
-    script.call(&[Arg::Int(2)]).expect_err("endless");
+    assert_eq!(script.call(&[Arg::Int(2)]).expect_err("endless").code, ErrorCode::StackOverflow);
     assert_eq!(script.value(&[]), Value::Int(42));
 }
 
