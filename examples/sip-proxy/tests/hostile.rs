@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use support::isolated::isolated;
-use support::{Phone, Proxy, Received, receive_at_last, unique, value};
+use support::{Phone, Proxy, Received, unique, value};
 
 /// Shorter than a reply takes to be missed, longer than one takes to come.
 const A_WHILE: Duration = Duration::from_millis(150);
@@ -296,17 +296,30 @@ fn a_registration_of_a_thousand_contacts_is_refused() {
     });
 }
 
+/// Sends until what is wanted comes, as a phone does: either may find a socket full of what others are told.
+fn sent_until(phone: &Phone, send: impl Fn(), wanted: impl Fn(&Received) -> bool) -> Received {
+    for _ in 0..20 {
+        send();
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_secs(1)
+            && let Some(received) = phone.receive_within(A_WHILE)
+        {
+            if wanted(&received) {
+                return received;
+            }
+        }
+    }
+    panic!("what is sent 20 times has no answer");
+}
+
 /// Begins calls to somebody who never answers until one is refused, and that one again and again; returns the refusal.
 fn flood(proxy: &Proxy, bad: &Phone, silent: &Phone, body: &str) -> Received {
     let to = format!("x@{}", silent.address);
     for _ in 0..1000 {
         let invite = options(bad, &to, "").replace("OPTIONS", "INVITE").replace("Length: 0\n\n", body);
-        bad.send(&invite);
-        let mut answer = bad.receive();
         // Those before may be over already, and say so until they are acknowledged.
-        while answer.status() == Some(408) {
-            answer = bad.receive();
-        }
+        let answers = |answer: &Received| invite.contains(&format!("Call-ID: {}\n", answer.header("Call-ID")));
+        let answer = sent_until(bad, || bad.send(&invite), answers);
         if answer.status() != Some(100) {
             (0..20).for_each(|_| bad.send(&invite));
             return answer;
@@ -332,11 +345,11 @@ fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
         let large = format!("Length: 10000\n\n{}", "x".repeat(10_000));
         for body in ["Length: 0\n\n", &large] {
             let call = caller.invite(&format!("sip:callee@{}", callee.address));
-            let invite = receive_at_last(&callee, "INVITE");
+            let invite = callee.request("INVITE");
             callee.answer(&invite, 200, "OK");
             let ok = caller.reply(200);
             caller.send(&call.ack(&caller, &ok));
-            receive_at_last(&callee, "ACK");
+            callee.request("ACK");
 
             let refusal = flood(&proxy, &bad, &silent, body);
             assert_eq!(refusal.status(), Some(503), "{}", refusal.text);
@@ -346,7 +359,7 @@ fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
 
             // Who has a call can end it, and what needs no transaction is answered.
             caller.send(&call.bye(&caller, &ok));
-            let bye = receive_at_last(&callee, "BYE");
+            let bye = callee.request("BYE");
             callee.answer(&bye, 200, "OK");
             caller.reply(200);
             answers(&caller, &proxy);
@@ -364,22 +377,6 @@ fn a_flood_of_calls_holds_bounded_memory_and_breaks_no_call() {
     });
 }
 
-/// Answers 486 until the ACK comes, as a callee does: an ACK may find the callee's socket full of INVITEs.
-fn end_at_last(callee: &Phone, invite: &Received) {
-    for _ in 0..20 {
-        callee.answer(invite, 486, "Busy Here");
-        let sent = Instant::now();
-        while sent.elapsed() < Duration::from_secs(1)
-            && let Some(received) = callee.receive_within(A_WHILE)
-        {
-            if received.text.starts_with("ACK ") && received.header("Call-ID") == invite.header("Call-ID") {
-                return;
-            }
-        }
-    }
-    panic!("no ACK for call {}", invite.header("Call-ID"));
-}
-
 #[test]
 fn the_replies_to_a_flood_hold_bounded_memory_too() {
     isolated(|| {
@@ -389,7 +386,7 @@ fn the_replies_to_a_flood_hold_bounded_memory_too() {
         assert_eq!(flood(&proxy, &bad, &callee, "Length: 0\n\n").status(), Some(503));
         let mut invites = BTreeMap::new();
         while invites.len() < 40 {
-            let invite = receive_at_last(&callee, "INVITE");
+            let invite = callee.request("INVITE");
             invites.insert(invite.header("Call-ID"), invite);
         }
         // One reply more than fits.
@@ -411,7 +408,10 @@ fn the_replies_to_a_flood_hold_bounded_memory_too() {
         let dropped = metric("sip_datagrams_dropped_total{reason=\"no_room\"}");
         assert!(dropped > 30.0, "{dropped}");
         for invite in invites.values() {
-            end_at_last(&callee, invite);
+            let acknowledges = |received: &Received| {
+                received.text.starts_with("ACK ") && received.header("Call-ID") == invite.header("Call-ID")
+            };
+            sent_until(&callee, || callee.answer(invite, 486, "Busy Here"), acknowledges);
         }
         assert!(metric("sip_transactions_bytes") < most, "{}", metric("sip_transactions_bytes"));
     });

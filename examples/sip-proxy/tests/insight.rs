@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sip_modules::rpc::{Params, RpcError, call};
-use support::{Phone, Proxy, folder, receive_at_last, unique, value};
+use support::{Phone, Proxy, folder, unique, value};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -71,13 +71,13 @@ fn every_message_is_counted_where_it_belongs() {
     caller.send("nonsense\n\n");
     caller.send(&call.invite(&caller).replace("CSeq", "X-CSeq"));
     caller.send(&call.invite(&caller).replace("INVITE", "FOO").replace("z9hG4bKinv", "z9hG4bKfoo"));
-    receive_at_last(&callee, "FOO");
+    callee.request("FOO");
     callee.send(
         "SIP/2.0 200 OK\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKx\nFrom: <sip:a@b>;tag=1\n\
                  To: <sip:a@b>;tag=2\nCall-ID: stray\nCSeq: 1 INVITE\nContent-Length: 0\n\n",
     );
     callee.answer(&invite, 486, "Busy Here");
-    receive_at_last(&callee, "ACK");
+    callee.request("ACK");
     caller.reply(486);
 
     let deadline = Instant::now() + PATIENCE;

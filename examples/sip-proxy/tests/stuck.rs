@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::folder::{Folder, options, reason, send_options, version, workers};
-use support::{Phone, Proxy, Received};
+use support::{Phone, Proxy};
 
 /// A language: the names that it goes by, and the script `tests/scripts/stuck.*`.
 struct Language {
@@ -235,26 +235,15 @@ fn call(proxy: &Proxy, published: &Published, count: u32) {
 
     let check = published.check();
     caller.send(&call.ack(&caller, &ok));
-    check(&next(&callee, "ACK").header("X-Version"));
+    check(&callee.request("ACK").header("X-Version"));
 
     let check = published.check();
     caller.send(&call.bye(&caller, &ok));
-    let bye = next(&callee, "BYE");
+    let bye = callee.request("BYE");
     check(&bye.header("X-Version"));
     callee.answer(&bye, 200, "OK");
     let end = caller.reply(200);
     assert!(end.header("CSeq").contains("BYE"), "{}", end.text);
-}
-
-/// Receives the next request of a method; the proxy sends an INVITE again if the answer takes long.
-fn next(phone: &Phone, method: &str) -> Received {
-    loop {
-        let received = phone.receive();
-        if !received.text.starts_with("INVITE ") {
-            assert!(received.text.starts_with(&format!("{method} ")), "expected {method}, got:\n{}", received.text);
-            return received;
-        }
-    }
 }
 
 /// Asks from several ports, so that the kernel chooses both workers.

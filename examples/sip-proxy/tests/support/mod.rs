@@ -20,6 +20,8 @@ macro_rules! for_each_language {
 pub mod folder;
 pub mod isolated;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -173,13 +175,6 @@ impl Drop for Proxy {
     }
 }
 
-/// Receives until a request of this method comes; on a busy machine others are sent again before it.
-pub fn receive_at_last(phone: &Phone, method: &str) -> Received {
-    std::iter::repeat_with(|| phone.receive())
-        .find(|received| received.text.starts_with(&format!("{method} ")))
-        .unwrap_or_else(|| panic!("no {method}"))
-}
-
 /// The value of a metric, by its name with its labels.
 pub fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -192,6 +187,8 @@ pub struct Phone {
     socket: UdpSocket,
     pub address: SocketAddr,
     proxy: SocketAddr,
+    /// What has come so far.
+    seen: RefCell<HashSet<String>>,
 }
 
 /// A received message.
@@ -199,6 +196,8 @@ pub struct Phone {
 pub struct Received {
     pub text: String,
     pub source: SocketAddr,
+    /// Whether it came before: a retransmission, as there are some on a busy machine.
+    pub again: bool,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -213,7 +212,7 @@ impl Phone {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         let address = socket.local_addr().expect("the socket is bound");
-        Phone { socket, address, proxy: proxy.address }
+        Phone { socket, address, proxy: proxy.address, seen: RefCell::default() }
     }
 
     /// Sends a message to the proxy; lines may end in LF.
@@ -233,17 +232,22 @@ impl Phone {
         self.socket.set_read_timeout(Some(time)).expect("a time-out can be set");
         let (length, source) = self.socket.recv_from(&mut buffer).ok()?;
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        Some(Received { text, source })
+        let again = !self.seen.borrow_mut().insert(text.clone());
+        Some(Received { text, source, again })
     }
 
-    /// Receives the next request and checks its method.
+    /// Receives the next request and checks its method; retransmissions of others are skipped.
     pub fn request(&self, method: &str) -> Received {
-        let received = self.receive();
-        assert!(received.text.starts_with(&format!("{method} ")), "expected {method}, got:\n{}", received.text);
-        received
+        loop {
+            let received = self.receive();
+            if received.text.starts_with(&format!("{method} ")) {
+                return received;
+            }
+            assert!(received.again, "expected {method}, got:\n{}", received.text);
+        }
     }
 
-    /// Receives replies until one with this status comes; provisional ones before it are skipped.
+    /// Receives replies until one with this status comes; provisional ones before it and retransmissions are skipped.
     pub fn reply(&self, status: u16) -> Received {
         loop {
             let received = self.receive();
@@ -251,7 +255,7 @@ impl Phone {
             if got == status {
                 return received;
             }
-            assert!(got < 200, "expected a {status}, got:\n{}", received.text);
+            assert!(got < 200 || received.again, "expected a {status}, got:\n{}", received.text);
         }
     }
 
