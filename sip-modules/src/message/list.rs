@@ -1,6 +1,6 @@
 //! Comma-separated header values, over all header lines of a name, each element with its place.
 
-use crate::message::lexical::{find_comma, trim};
+use crate::message::lexical::{find_comma, find_unquoted, trim};
 use crate::message::{HeaderName, Message, NameAddr, Span, Via};
 
 /// One element of a list header.
@@ -53,7 +53,9 @@ impl<'a> Iterator for ListItems<'a> {
 
     fn next(&mut self) -> Option<ListItem<'a>> {
         loop {
-            if let Some(raw) = next_element(&mut self.rest) {
+            // A Via has no addresses: an angle there is a letter like any other.
+            let comma = if self.name == HeaderName::Via { |text: &_| find_unquoted(text, b',') } else { find_comma };
+            if let Some(raw) = next_element(&mut self.rest, comma) {
                 return Some(ListItem { raw, span: self.message.span_of(raw)?, header: self.next.checked_sub(1)? });
             }
             let header = self.message.header_lines().get(self.next)?;
@@ -65,15 +67,16 @@ impl<'a> Iterator for ListItems<'a> {
     }
 }
 
-/// The elements of one value, without white space around them; empty ones are left out.
+/// The elements of one value, without white space around them; empty ones are left out. Commas in `<…>` do not separate: for
+/// a Via use [`Message::vias`].
 pub fn split_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = value;
-    std::iter::from_fn(move || next_element(&mut rest))
+    std::iter::from_fn(move || next_element(&mut rest, find_comma))
 }
 
-fn next_element<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+fn next_element<'a>(rest: &mut &'a [u8], comma: fn(&[u8]) -> Option<usize>) -> Option<&'a [u8]> {
     while !rest.is_empty() {
-        let (element, after) = rest.split_at(find_comma(rest).unwrap_or(rest.len()));
+        let (element, after) = rest.split_at(comma(rest).unwrap_or(rest.len()));
         *rest = after.get(1..).unwrap_or_default();
         let element = trim(element);
         if !element.is_empty() {
@@ -106,6 +109,15 @@ mod tests {
     fn commas_in_quotes_and_angles_do_not_split() {
         let items: Vec<_> = split_list(br#""a, \", b" <sip:x,y@h;m=1>;q=0.5, <sip:z>,, *"#).collect();
         assert_eq!(items, [&br#""a, \", b" <sip:x,y@h;m=1>;q=0.5"#[..], b"<sip:z>", b"*"]);
+    }
+
+    #[test]
+    fn angles_in_a_via_are_letters() {
+        // What is left out of the first element when it is stamped must not bring forth another one.
+        let message =
+            Message::parse(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;rport=<;x=\"1,2\",SIP/2.0/UDP b>\r\n\r\n").unwrap();
+        let items: Vec<_> = message.vias().map(|item| item.raw).collect();
+        assert_eq!(items, [&b"SIP/2.0/UDP a;rport=<;x=\"1,2\""[..], b"SIP/2.0/UDP b>"]);
     }
 
     #[test]

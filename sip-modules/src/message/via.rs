@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use memchr::memchr;
 
-use crate::message::lexical::{find_comma, is_lws, is_token, number, push_number, trim};
+use crate::message::lexical::{find_unquoted, is_lws, is_token, number, push_number, trim};
 use crate::message::uri::{host_ip, host_port, split_at_byte};
 use crate::message::{Param, Params};
 
@@ -145,7 +145,9 @@ fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
 
 /// Whether the text can be one Via element written by us: one line, readable, and no second element hides in it.
 pub(super) fn is_single_via(text: &[u8]) -> bool {
-    Via::parse(text).is_some() && find_comma(text).is_none() && !text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
+    Via::parse(text).is_some()
+        && find_unquoted(text, b',').is_none()
+        && !text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
 #[cfg(test)]
