@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stamp_leaves_out_brings_no_further_via_forth() {
+        let text = b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP a;rport=<;ttl=1,SIP/2.0/UDP b>\r\n\r\n";
+        let m = Message::parse(text).unwrap();
+        let mut e = Edits::new();
+        e.stamp_top_via(&m, ViaSource { addr: "10.1.1.1:7".parse().unwrap(), force_rport: true }).unwrap();
+        let sent = Message::parse(written(&e, &m).as_bytes()).unwrap();
+        let vias: Vec<_> = sent.vias().map(|item| item.raw).collect();
+        assert_eq!(vias, [&b"SIP/2.0/UDP a;rport=7;received=10.1.1.1;ttl=1"[..], b"SIP/2.0/UDP b>"]);
+        assert_eq!(vias.len(), m.vias().count());
+    }
+
+    #[test]
     fn vias_and_routes_are_removed_from_the_top() {
         let m = message();
         let mut e = Edits::new();
