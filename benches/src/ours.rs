@@ -63,7 +63,7 @@ impl Ours {
     /// Returns how many native calls took the typed and the generic path.
     #[must_use]
     pub fn paths(&self) -> (u64, u64) {
-        self.instance.runtime().calls()
+        self.instance.calls()
     }
 
     fn run(&mut self, callback: CallbackId, args: &[Arg<'_>]) {

@@ -2,27 +2,63 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
 use crate::error::{ErrorCode, ScriptError};
 
-/// Identifies a callback of one [`Registry`](crate::Registry), in all its workers and interpreters.
-///
-/// Cheap to copy and to store with whatever shall be called later.
+/// Tells the ids of one registry from those of another: an id is accepted only by the registry that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallbackId(pub(crate) u32);
+pub(crate) struct Stamp(NonZeroU32);
 
-impl CallbackId {
-    /// Returns the position, for engines that keep a table of resolved handles.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
+impl Stamp {
+    fn next() -> Stamp {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let next = LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        Stamp(NonZeroU32::new(next).unwrap_or(NonZeroU32::MIN))
     }
 }
 
-/// Identifies a route: the kind of occasion a callback is called on.
+/// Identifies a callback of one [`Registry`](crate::Registry), in all its workers and interpreters.
+///
+/// Cheap to copy and to store with whatever shall be called later. Another registry refuses it with
+/// [`ErrorCode::ForeignId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallbackId {
+    index: u32,
+    stamp: Stamp,
+}
+
+impl CallbackId {
+    pub(crate) fn new(index: usize, stamp: Stamp) -> CallbackId {
+        CallbackId { index: u32::try_from(index).unwrap_or(u32::MAX), stamp }
+    }
+
+    /// Returns the position, for engines that keep a table of resolved handles.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    pub(crate) fn stamp(self) -> Stamp {
+        self.stamp
+    }
+}
+
+/// Identifies a route of one [`Registry`](crate::Registry): the kind of occasion a callback is called on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouteId(pub(crate) u8);
+pub struct RouteId {
+    index: u8,
+    stamp: Stamp,
+}
+
+impl RouteId {
+    /// Returns the bit that stands for the route in the gate of an export.
+    pub(crate) fn bit(self) -> u64 {
+        1 << self.index
+    }
+}
 
 /// Whether a script must define a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -61,11 +97,18 @@ pub struct CallbackDecl {
 /// assert_ne!(request, event);
 /// # let _ = retry;
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Callbacks {
     pub(crate) decls: Vec<CallbackDecl>,
     routes: Vec<String>,
     pub(crate) ids: Vec<(RouteId, Arc<str>)>,
+    stamp: Stamp,
+}
+
+impl Default for Callbacks {
+    fn default() -> Callbacks {
+        Callbacks { decls: Vec::new(), routes: Vec::new(), ids: Vec::new(), stamp: Stamp::next() }
+    }
 }
 
 /// The most names that scripts may give to callbacks at run time, over the life of a registry.
@@ -108,7 +151,15 @@ impl Callbacks {
     fn fixed(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> CallbackId {
         let route = self.declare(route, name, presence, params);
         self.ids.push((route, name.into()));
-        CallbackId(u32::try_from(self.ids.len() - 1).unwrap_or(u32::MAX))
+        CallbackId::new(self.ids.len() - 1, self.stamp)
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    fn route_id(&self, index: usize) -> Option<RouteId> {
+        u8::try_from(index).ok().map(|index| RouteId { index, stamp: self.stamp })
     }
 
     fn declare(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> RouteId {
@@ -123,17 +174,18 @@ impl Callbacks {
         }
         assert!(self.routes.len() < MAX_ROUTES, "a host has at most {MAX_ROUTES} routes");
         self.routes.push(route.to_owned());
-        RouteId(u8::try_from(self.routes.len() - 1).unwrap_or(u8::MAX))
+        RouteId { index: u8::try_from(self.routes.len() - 1).unwrap_or(u8::MAX), stamp: self.stamp }
     }
 
     /// Finds a route by name.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<RouteId> {
-        self.routes.iter().position(|r| r == name).and_then(|i| u8::try_from(i).ok()).map(RouteId)
+        self.routes.iter().position(|r| r == name).and_then(|i| self.route_id(i))
     }
 
     pub(crate) fn route_name(&self, route: RouteId) -> &str {
-        self.routes.get(usize::from(route.0)).map_or("", String::as_str)
+        let own = (route.stamp == self.stamp).then(|| self.routes.get(usize::from(route.index)));
+        own.flatten().map_or("", String::as_str)
     }
 
     pub(crate) fn route_names(&self) -> &[String] {
@@ -145,30 +197,43 @@ impl Callbacks {
 pub(crate) struct CallbackNames {
     table: RwLock<Table>,
     declared: usize,
+    stamp: Stamp,
 }
 
 #[derive(Default)]
 struct Table {
     entries: Vec<(RouteId, Arc<str>)>,
-    by_name: HashMap<(u8, Arc<str>), CallbackId>,
+    by_name: HashMap<(RouteId, Arc<str>), CallbackId>,
 }
 
 impl CallbackNames {
     pub(crate) fn new(callbacks: &Callbacks) -> CallbackNames {
         let mut table = Table { entries: callbacks.ids.clone(), by_name: HashMap::new() };
         for (i, (route, name)) in callbacks.ids.iter().enumerate() {
-            table.by_name.insert((route.0, name.clone()), CallbackId(u32::try_from(i).unwrap_or(u32::MAX)));
+            table.by_name.insert((*route, name.clone()), CallbackId::new(i, callbacks.stamp));
         }
-        CallbackNames { table: RwLock::new(table), declared: callbacks.ids.len() }
+        CallbackNames { table: RwLock::new(table), declared: callbacks.ids.len(), stamp: callbacks.stamp }
     }
 
     pub(crate) fn get(&self, id: CallbackId) -> Option<(RouteId, Arc<str>)> {
+        if id.stamp != self.stamp {
+            return None;
+        }
         self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner).entries.get(id.index()).cloned()
+    }
+
+    /// Returns the id at a position.
+    pub(crate) fn at(&self, index: usize) -> CallbackId {
+        CallbackId::new(index, self.stamp)
     }
 
     /// Finds or adds a name. The caller has checked that the script defines it.
     pub(crate) fn intern(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
-        let key = (route.0, Arc::from(name));
+        if route.stamp != self.stamp {
+            let message = format!("the route given for callback '{name}' belongs to another registry");
+            return Err(ScriptError::new(ErrorCode::ForeignId, message));
+        }
+        let key = (route, Arc::from(name));
         if let Some(&id) = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner).by_name.get(&key) {
             return Ok(id);
         }
@@ -181,7 +246,7 @@ impl CallbackNames {
             return Err(ScriptError::new(ErrorCode::MissingCallback, message)
                 .with_hint("use a fixed set of callback names instead of names made up at run time"));
         }
-        let id = CallbackId(u32::try_from(table.entries.len()).unwrap_or(u32::MAX));
+        let id = CallbackId::new(table.entries.len(), self.stamp);
         table.entries.push((route, key.1.clone()));
         table.by_name.insert(key, id);
         Ok(id)

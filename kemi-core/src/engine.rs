@@ -8,6 +8,7 @@ use crate::callback::CallbackId;
 use crate::error::{Place, ScriptError};
 use crate::lexis::Lexis;
 use crate::policy::Coercions;
+use crate::references::Reference;
 use crate::runtime::Runtime;
 use crate::source::Source;
 use crate::suggest::nearest;
@@ -41,6 +42,18 @@ pub trait Engine: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Lists what a script names of the root object, as the language's own parser sees it, so that the functions and
+    /// callbacks that it spells out can be checked before they are reached.
+    ///
+    /// Comments and strings name nothing. Called after the script was loaded, within the limits of loading; the default
+    /// lists nothing.
+    ///
+    /// # Errors
+    /// A source that cannot be parsed, such as one that is nested too deep.
+    fn references(&self, _source: &Source, _root: &str) -> Result<Vec<Reference>, ScriptError> {
+        Ok(Vec::new())
+    }
+
     /// Creates an interpreter on the calling thread, binds the registry's exports into it and runs the sources' top
     /// level in order.
     ///
@@ -70,6 +83,10 @@ impl Engine for &'static dyn Engine {
         (**self).lexis()
     }
 
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        (**self).references(source, root)
+    }
+
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
         (**self).load(runtime, sources)
     }
@@ -77,10 +94,22 @@ impl Engine for &'static dyn Engine {
 
 /// A loaded script. It stays on the thread that made it.
 ///
-/// All methods take `&self`, since a native function may call back into the script that called it.
+/// All methods take `&self`, since a native function may call back into the script that called it. Whatever script code
+/// runs while it is dropped, such as finalizers, runs within the limits of a call; it must be interruptible like one.
 pub trait Interpreter {
     /// Returns whether the script defines a function that can be called as a callback.
     fn resolve(&self, name: &str) -> bool;
+
+    /// Checks that the script's function of this name can be called with so many arguments of the host.
+    ///
+    /// Called for functions that [`resolve`](Self::resolve) finds. The default says yes, as languages do that pass nothing
+    /// for what is missing and drop what is too much.
+    ///
+    /// # Errors
+    /// What is wrong with the function's parameters, with the place of its definition.
+    fn accepts(&self, _name: &str, _arguments: usize) -> Result<(), ScriptError> {
+        Ok(())
+    }
 
     /// Returns the names of functions that could be callbacks, for suggestions.
     fn functions(&self) -> Vec<String>;

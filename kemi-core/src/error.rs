@@ -38,8 +38,8 @@ codes! {
     BadArgument = "bad-argument",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
-    /// Script functions called each other deeper than `max_depth`.
-    DepthLimit = "depth-limit",
+    /// An id or an export was given to another registry than its own.
+    ForeignId = "foreign-id",
     /// The call used more than `max_instructions`.
     InstructionLimit = "instruction-limit",
     /// The interpreter held more than `max_memory`.
@@ -58,6 +58,8 @@ codes! {
     NativePanic = "native-panic",
     /// A native function returned an error.
     NativeError = "native-error",
+    /// A reload was asked for while another one did not end.
+    ReloadUnderWay = "reload-under-way",
     /// The script replaced the root object or something in it; it was put back.
     RootReplaced = "root-replaced",
     /// The script raised an error of its own, or a language-level fault occurred.

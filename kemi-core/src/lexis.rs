@@ -1,9 +1,7 @@
 //! Finds what a script names of the registry without running it.
 
-use crate::convert::CallbackName;
-use crate::error::ScriptError;
-use crate::registry::{Export, RegistryData};
-use crate::types::Type;
+use crate::references::Reference;
+use crate::registry::RegistryData;
 
 /// How a language writes comments and strings, as far as it takes to skip them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,90 +16,17 @@ pub struct Lexis {
     pub quotes: &'static [u8],
 }
 
-/// What a script names of the registry.
-#[derive(Clone, Debug, Default)]
-pub struct References {
-    /// What cannot be right: functions that an enabled module does not have. Each error has file and line.
-    pub errors: Vec<ScriptError>,
-    /// What will fail if it is ever reached: functions of modules that are unknown or not enabled, and for which the
-    /// script never asks whether they are there.
-    pub warnings: Vec<ScriptError>,
-    /// The callbacks that the script spells out in its calls.
-    pub callbacks: Vec<Mention>,
-}
-
-/// A callback's name, spelt out where a script passes it to an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mention {
-    /// The name.
-    pub name: String,
-    /// The export, as the script names it.
-    pub export: String,
-    /// The line of the call, from 1.
-    pub line: u32,
-}
-
-/// Checks every `ROOT.module.function` that is visible in a script's text against the registry, and collects the
-/// callbacks that are named in their calls.
-///
-/// A module that the script asks for by itself, as in `if KSR.nathelper`, may be missing.
-#[must_use]
-pub fn check_references(registry: &RegistryData, lexis: &Lexis, file: &str, text: &[u8]) -> References {
-    let mut found = References::default();
-    let paths = paths(registry.root().as_bytes(), lexis, text);
-    let asked_for = |module: &[u8]| paths.iter().any(|path| path.function.is_none() && path.module == module);
-    for path in &paths {
-        let (Ok(module), Ok(function)) =
-            (std::str::from_utf8(path.module), std::str::from_utf8(path.function.unwrap_or_default()))
-        else {
-            continue;
-        };
-        let of_root = registry.find("", module);
-        if let Some(export) = of_root.or_else(|| registry.find(module, function)) {
-            // What follows a member of a function's result is not the function's call.
-            if of_root.is_none() || path.function.is_none() {
-                found.callbacks.extend(mentions(registry, export, lexis, path));
-            }
-            continue;
-        }
-        if path.function.is_none() {
-            continue;
-        }
-        let known = registry.modules().any(|(name, _)| name == module);
-        if known {
-            found.errors.push(registry.explain_unknown(module, Some(function)).at(file, path.line));
-        } else if !asked_for(path.module) {
-            found.warnings.push(registry.explain_unknown(module, Some(function)).at(file, path.line));
-        }
-    }
-    found
-}
-
-impl References {
-    /// Returns the error of the first line that has one, with the number of the others in its message.
-    ///
-    /// # Errors
-    /// If there is one.
-    pub fn into_result(mut self) -> Result<(), ScriptError> {
-        self.errors.sort_by_key(|error| error.place.as_ref().map(|place| place.line));
-        let more = self.errors.len().saturating_sub(1);
-        let Some(mut first) = self.errors.into_iter().next() else { return Ok(()) };
-        if more > 0 {
-            first.message = format!("{} (and {more} more such mistakes)", first.message);
-        }
-        Err(first)
-    }
-}
-
-/// Finds the names of callbacks among the arguments of a call.
-fn mentions(registry: &RegistryData, export: &Export, lexis: &Lexis, path: &Path<'_>) -> Vec<Mention> {
-    let params = export.def.params.iter().enumerate();
-    let positions = params.filter(|(_, param)| matches!(param.ty, Type::Callback | Type::Option(Type::Callback)));
-    let names = positions.filter_map(|(position, _)| argument(lexis, path.behind, position));
-    let names = names.filter_map(|name| CallbackName::new(std::str::from_utf8(name).ok()?).get());
-    names
-        .map(|name| Mention { name: name.to_owned(), export: registry.script_name(export.def), line: path.line })
-        .collect()
+/// Lists what a script's text names of the root object.
+pub(crate) fn references(registry: &RegistryData, lexis: &Lexis, text: &[u8]) -> Vec<Reference> {
+    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let reference = |path: Path<'_>| {
+        let text = |position| argument(lexis, path.behind, position).map(|text| (position, name(text)));
+        let texts: Vec<_> = (0..8).filter_map(text).collect();
+        let called = !texts.is_empty() || blank(lexis, path.behind).starts_with(b"(");
+        let path_names = [Some(path.module), path.function].into_iter().flatten().map(name).collect();
+        Reference { path: path_names, line: path.line, called, texts }
+    };
+    paths(registry.root().as_bytes(), lexis, text).into_iter().map(reference).collect()
 }
 
 /// Returns the argument at a position of the call that the text begins with, if it is a plain string.
@@ -268,41 +193,4 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 
 fn newlines(text: &[u8]) -> u32 {
     u32::try_from(text.iter().filter(|&&b| b == b'\n').count()).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::Registry;
-
-    const DASHES: Lexis =
-        Lexis { line_comment: "--", comments: &[("--[[", "]]")], long_strings: &[("[[", "]]")], quotes: b"\"'" };
-
-    fn check(text: &str) -> (Vec<String>, Vec<String>) {
-        let registry = Registry::<u8>::builder().build().unwrap();
-        let found = check_references(&registry, &DASHES, "s", text.as_bytes());
-        let lines = |errors: Vec<ScriptError>| errors.iter().map(ToString::to_string).collect();
-        (lines(found.errors), lines(found.warnings))
-    }
-
-    #[test]
-    fn a_function_that_an_enabled_module_lacks_is_an_error_with_its_line() {
-        let (errors, warnings) = check("KSR.x.exit()\nlocal f = KSR.x.exti\n");
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        assert!(errors[0].starts_with("s:2: there is no function KSR.x.exti; did you mean KSR.x.exit?"), "{errors:?}");
-        assert!(warnings.is_empty());
-    }
-
-    #[test]
-    fn a_missing_module_is_a_warning_unless_the_script_asks_for_it() {
-        assert_eq!(check("KSR.nat.test(1)").1.len(), 1);
-        assert_eq!(check("if KSR.nat then KSR.nat.test(1) end").1.len(), 0);
-    }
-
-    #[test]
-    fn comments_and_strings_name_nothing() {
-        let text = "-- KSR.x.a\n--[[ KSR.x.b\n]] 'KSR.x.c' \"\\\"KSR.x.d\" [[KSR.x.e]]\nOTHERKSR.x.f() a.KSR.x.g()";
-        assert_eq!(check(text), (vec![], vec![]));
-        assert_eq!(check("'unclosed\nKSR.x.h()").0.len(), 1);
-    }
 }

@@ -30,6 +30,7 @@ mod memory;
 mod metrics;
 mod policy;
 mod program;
+mod references;
 mod registry;
 mod runtime;
 mod settings;
@@ -52,19 +53,20 @@ pub use export::{
 };
 pub use insight::Insight;
 pub use instance::Instance;
-pub use lexis::{Lexis, Mention, References, check_references};
+pub use lexis::Lexis;
 pub use limits::{Limit, Limits};
 pub use memory::{CountingAllocator, held_bytes};
 pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
 pub use policy::{Coercions, Policy};
 pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
+pub use references::Reference;
 pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
 pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};
 pub use settings::{LoadError, Settings};
 pub use source::Source;
 pub use suggest::nearest;
 pub use types::{Kind, Type};
-pub use value::{Arg, ByteString, MAX_VALUE_DEPTH, Map, Value};
+pub use value::{Arg, ByteString, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Value};
 pub use watch::Interrupt;
 
 // Not public API. Used by generated code.

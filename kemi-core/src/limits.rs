@@ -60,8 +60,6 @@ pub enum Limit {
     Time,
     /// [`Limits::max_memory`].
     Memory,
-    /// [`Limits::max_depth`].
-    Depth,
 }
 
 impl Limit {
@@ -70,7 +68,6 @@ impl Limit {
             Limit::Instructions => ErrorCode::InstructionLimit,
             Limit::Time => ErrorCode::TimeLimit,
             Limit::Memory => ErrorCode::MemoryLimit,
-            Limit::Depth => ErrorCode::DepthLimit,
         }
     }
 
@@ -84,7 +81,6 @@ impl Limit {
             }
             Limit::Time => format!("ran longer than {} ms (max_time_ms)", limits.max_time_ms),
             Limit::Memory => format!("used more than {} bytes of memory (max_memory)", limits.max_memory),
-            Limit::Depth => format!("called functions deeper than {} levels (max_depth)", limits.max_depth),
         }
     }
 }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::error::ScriptError;
+use crate::error::{ErrorCode, ScriptError};
 use crate::instance::Instance;
-use crate::lexis::check_references;
+use crate::lexis;
+use crate::references::check_references;
 use crate::registry::Registry;
+use crate::runtime::time_of;
 use crate::source::Source;
 use crate::watch::Watch;
 
@@ -31,12 +35,13 @@ pub struct Program<C: 'static> {
     files: Vec<Source>,
     version: AtomicU64,
     state: Mutex<State>,
+    /// Notified of every change of the state.
     changed: Condvar,
-    /// One reload at a time.
-    reloading: Mutex<()>,
 }
 
-/// What a worker calls to be woken, so that an idle one takes a new version up.
+/// What wakes a worker, so that an idle one takes a new version up.
+///
+/// It is called on a thread of its own, and not again before it has returned: it may wait for room in a queue.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 struct State {
@@ -44,12 +49,22 @@ struct State {
     since: SystemTime,
     next_worker: u64,
     workers: BTreeMap<u64, WorkerEntry>,
+    /// Whether a reload is under way; there is one at a time.
+    reloading: bool,
 }
 
 struct WorkerEntry {
     status: WorkerStatus,
-    wake: Option<Wake>,
+    wake: Option<Arc<Waker>>,
     watch: Arc<Watch>,
+    /// Where it calls the script.
+    thread: ThreadId,
+}
+
+struct Waker {
+    wake: Wake,
+    /// Whether a call of it is under way.
+    waking: AtomicBool,
 }
 
 /// What one worker runs.
@@ -112,9 +127,14 @@ impl<C: 'static> Program<C> {
             registry: registry.clone(),
             files: files.to_vec(),
             version: AtomicU64::new(1),
-            state: Mutex::new(State { sources, since: SystemTime::now(), next_worker: 0, workers: BTreeMap::new() }),
+            state: Mutex::new(State {
+                sources,
+                since: SystemTime::now(),
+                next_worker: 0,
+                workers: BTreeMap::new(),
+                reloading: false,
+            }),
             changed: Condvar::new(),
-            reloading: Mutex::new(()),
         }))
     }
 
@@ -129,8 +149,9 @@ impl<C: 'static> Program<C> {
         let id = state.next_worker;
         state.next_worker += 1;
         let status = WorkerStatus { name: name.to_owned(), version, error: None, doing: None };
-        let watch = instance.runtime().watch().clone();
-        state.workers.insert(id, WorkerEntry { status, wake, watch });
+        let watch = instance.watch().clone();
+        let wake = wake.map(|wake| Arc::new(Waker { wake, waking: AtomicBool::new(false) }));
+        state.workers.insert(id, WorkerEntry { status, wake, watch, thread: thread::current().id() });
         drop(state);
         Ok(Worker { program: self.clone(), id, instance, seen: version })
     }
@@ -138,13 +159,14 @@ impl<C: 'static> Program<C> {
     /// Replaces the script by what its files hold now, and waits until all workers run it.
     ///
     /// A worker takes the new version up between two calls; one that is busy for longer than `patience` does so later,
-    /// and is reported with the version it runs.
+    /// and is reported with the version it runs. So is one that belongs to the calling thread.
     ///
     /// # Errors
-    /// Everything [`open`](Self::open) reports; the old version then runs on everywhere.
+    /// Everything [`open`](Self::open) reports; the old version then runs on everywhere. [`ErrorCode::ReloadUnderWay`] if
+    /// another reload does not end within `patience`.
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, ScriptError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
+        let _one_at_a_time = self.begin_reload(patience)?;
         let checked = check(&*self.engine, &self.registry, &self.files);
         self.registry.hub().reloaded(checked.is_ok());
         let sources = checked?;
@@ -154,29 +176,56 @@ impl<C: 'static> Program<C> {
         state.sources = sources;
         state.since = SystemTime::now();
         self.version.store(new, Ordering::Release);
-        for entry in state.workers.values() {
-            if let Some(wake) = &entry.wake {
-                wake();
-            }
-        }
-        let waiting =
-            |state: &mut State| state.workers.values().any(|w| w.status.version < new && w.status.error.is_none());
-        let (state, _) =
-            self.changed.wait_timeout_while(state, patience, waiting).unwrap_or_else(PoisonError::into_inner);
+        let wakers: Vec<Arc<Waker>> = state.workers.values().filter_map(|entry| entry.wake.clone()).collect();
+        drop(state);
+        wakers.iter().for_each(wake);
+        self.await_workers(new, patience);
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Reloaded { old, new, took_ms, workers: statuses(&state) })
+        Ok(Reloaded { old, new, took_ms, workers: self.statuses() })
+    }
+
+    /// Waits until another reload has ended.
+    fn begin_reload(&self, patience: Duration) -> Result<Reloading<'_, C>, ScriptError> {
+        let state = self.state();
+        let waited = self.changed.wait_timeout_while(state, patience, |state| state.reloading);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.reloading {
+            let message = format!("another reload is under way and has not ended within {} ms", patience.as_millis());
+            return Err(ScriptError::new(ErrorCode::ReloadUnderWay, message));
+        }
+        state.reloading = true;
+        Ok(Reloading(self))
+    }
+
+    /// Waits until all workers but those of the calling thread run a version, or have said why they do not.
+    fn await_workers(&self, version: u64, patience: Duration) {
+        let here = thread::current().id();
+        let behind = |worker: &WorkerEntry| {
+            worker.status.version < version && worker.status.error.is_none() && worker.thread != here
+        };
+        let waiting = |state: &mut State| state.workers.values().any(behind);
+        drop(self.changed.wait_timeout_while(self.state(), patience, waiting).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Asks what the workers do, outside of the lock.
+    fn statuses(&self) -> Vec<WorkerStatus> {
+        let entries = |worker: &WorkerEntry| (worker.status.clone(), worker.watch.clone());
+        let all: Vec<_> = self.state().workers.values().map(entries).collect();
+        all.into_iter().map(|(status, watch)| WorkerStatus { doing: watch.doing(), ..status }).collect()
     }
 
     /// Returns what runs at the moment.
     #[must_use]
     pub fn status(&self) -> ProgramStatus {
         let state = self.state();
+        let (version, since) = (self.version.load(Ordering::Acquire), state.since);
+        drop(state);
         ProgramStatus {
             engine: self.engine.name().to_owned(),
             files: self.files.iter().map(Source::name).collect(),
-            version: self.version.load(Ordering::Acquire),
-            since: state.since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
-            workers: statuses(&state),
+            version,
+            since: since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            workers: self.statuses(),
         }
     }
 
@@ -202,9 +251,34 @@ impl<C: 'static> Program<C> {
     }
 }
 
-fn statuses(state: &State) -> Vec<WorkerStatus> {
-    let status = |worker: &WorkerEntry| WorkerStatus { doing: worker.watch.doing(), ..worker.status.clone() };
-    state.workers.values().map(status).collect()
+/// A reload that is under way, until it is dropped.
+struct Reloading<'a, C: 'static>(&'a Program<C>);
+
+impl<C: 'static> Drop for Reloading<'_, C> {
+    fn drop(&mut self) {
+        self.0.state().reloading = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Wakes a worker without waiting for it.
+fn wake(waker: &Arc<Waker>) {
+    /// Lets the worker be woken again, even if the host's function panics.
+    struct Woken(Arc<Waker>);
+    impl Drop for Woken {
+        fn drop(&mut self) {
+            self.0.waking.store(false, Ordering::Release);
+        }
+    }
+    if waker.waking.swap(true, Ordering::AcqRel) {
+        // It is being woken already, and will look for the newest version.
+        return;
+    }
+    let woken = Woken(waker.clone());
+    let started = thread::Builder::new().name("kemi wake".to_owned()).spawn(move || (woken.0.wake)());
+    if let Err(error) = started {
+        tracing::error!(target: "kemi", "no thread to wake a worker, it goes on with the old version for now: {error}");
+    }
 }
 
 /// Reads the files, loads them aside and checks them.
@@ -217,18 +291,23 @@ fn check<C: 'static>(
         error.engine = engine.name();
         error
     };
-    let sources: Arc<[Source]> = files.iter().map(Source::snapshot).collect::<Result<_, _>>().map_err(stamp)?;
+    let time = time_of(registry.limits().max_load_time_ms);
+    let sources: Arc<[Source]> =
+        files.iter().map(|file| file.snapshot_within(time)).collect::<Result<_, _>>().map_err(stamp)?;
     let instance = Instance::load(engine, registry, &sources)?;
-    if let Some(lexis) = engine.lexis() {
-        for source in &*sources {
-            let mut found = check_references(registry, &lexis, &source.name(), &source.read().map_err(stamp)?);
-            for warning in &found.warnings {
-                tracing::warn!(target: "kemi", "{warning}");
-            }
-            let missing = found.callbacks.iter().filter_map(|mention| instance.missing(mention, &source.name()));
-            found.errors.extend(missing.collect::<Vec<_>>());
-            found.into_result().map_err(stamp)?;
+    for source in &*sources {
+        let references = instance.while_loading(|| match engine.lexis() {
+            Some(syntax) => Ok(lexis::references(registry, &syntax, &source.read()?)),
+            None => engine.references(source, registry.root()),
+        });
+        let mut found = check_references(registry, &source.name(), &references.map_err(stamp)?);
+        for warning in &found.warnings {
+            tracing::warn!(target: "kemi", "{warning}");
         }
+        let unfit = found.callbacks.iter().filter_map(|named| instance.unfit(named, &source.name()));
+        let unfit = unfit.collect::<Vec<_>>();
+        found.errors.extend(unfit);
+        found.into_result().map_err(stamp)?;
     }
     Ok(sources)
 }
@@ -260,27 +339,30 @@ impl<C: 'static> Worker<C> {
         let (version, sources) = self.program.published();
         self.seen = version;
         let loaded = Instance::load(&*self.program.engine, &self.program.registry, &sources);
+        let text = loaded.as_ref().err().map(ToString::to_string);
+        let old = loaded.map(|instance| mem::replace(&mut self.instance, instance));
         let mut state = self.program.state();
-        let (replaced, error) = match loaded {
-            Ok(instance) => {
-                self.instance = instance;
-                (true, None)
-            }
-            Err(error) => (false, Some(error)),
-        };
         if let Some(entry) = state.workers.get_mut(&self.id) {
-            if replaced {
+            if old.is_ok() {
                 entry.status.version = version;
-                entry.watch = self.instance.runtime().watch().clone();
+                entry.watch = self.instance.watch().clone();
+                entry.thread = thread::current().id();
             }
-            entry.status.error = error.as_ref().map(ToString::to_string);
+            entry.status.error = text;
         }
         drop(state);
         self.program.changed.notify_all();
-        if let Some(error) = error {
-            tracing::error!(target: "kemi", version, "the new version cannot be loaded, the old one goes on: {error:#}");
+        match old {
+            // The script's finalizers run only here, when nobody waits for this worker any more.
+            Ok(old) => {
+                drop(old);
+                true
+            }
+            Err(error) => {
+                tracing::error!(target: "kemi", version, "the new version cannot be loaded, the old one goes on: {error:#}");
+                false
+            }
         }
-        replaced
     }
 
     /// Returns the script to call.

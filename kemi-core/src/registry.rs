@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::callback::{CallbackDecl, CallbackId, CallbackNames, Callbacks, RouteId};
+use crate::callback::{CallbackDecl, CallbackId, CallbackNames, Callbacks, RouteId, Stamp};
 use crate::error::{ErrorCode, Place, ScriptError};
 use crate::export::{ContextType, EXPORTS, ExportDef, NoContext};
 use crate::insight::Insight;
@@ -168,7 +168,7 @@ impl<C: 'static> RegistryBuilder<C> {
         for def in known.iter().copied().filter(|def| enabled(def.module)) {
             let gate = gate(def, &self.callbacks, &mut mistakes);
             let index = u32::try_from(exports.len()).unwrap_or(u32::MAX);
-            exports.push(Export { index, def, gate });
+            exports.push(Export { index, def, gate, stamp: self.callbacks.stamp() });
         }
         if !mistakes.is_empty() {
             return Err(RegistryError { mistakes });
@@ -241,7 +241,7 @@ fn gate(def: &ExportDef, callbacks: &Callbacks, mistakes: &mut Vec<String>) -> u
     let mut gate = 0;
     for name in def.callbacks {
         match callbacks.route(name) {
-            Some(route) => gate |= 1 << route.0,
+            Some(route) => gate |= route.bit(),
             None => mistakes.push(format!(
                 "'{}' ({}:{}) may be called in route '{name}', which the host does not declare; declared: {}",
                 script_name("", def),
@@ -302,14 +302,41 @@ pub struct RegistryData {
 }
 
 /// One export with its place in a registry.
+///
+/// Only a registry makes one, and only its own runtimes call it.
 #[derive(Clone, Debug)]
 pub struct Export {
-    /// The dense index: the position after sorting by module and name. Stable within one build, not across versions.
-    pub index: u32,
-    /// The description.
-    pub def: &'static ExportDef,
+    index: u32,
+    def: &'static ExportDef,
     /// A bit for each route it may be called in.
-    pub(crate) gate: u64,
+    gate: u64,
+    stamp: Stamp,
+}
+
+impl Export {
+    /// Returns the dense index: the position after sorting by module and name. It is stable within one build, not across
+    /// versions.
+    #[must_use]
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Returns the description.
+    #[must_use]
+    #[inline]
+    pub fn def(&self) -> &'static ExportDef {
+        self.def
+    }
+
+    #[inline]
+    pub(crate) fn gate(&self) -> u64 {
+        self.gate
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
 }
 
 impl RegistryData {
@@ -384,7 +411,7 @@ impl RegistryData {
     #[must_use]
     pub fn callback(&self, name: &str) -> Option<CallbackId> {
         let i = self.callbacks.ids.iter().position(|(_, n)| &**n == name)?;
-        u32::try_from(i).ok().map(CallbackId)
+        Some(CallbackId::new(i, self.stamp()))
     }
 
     /// Finds a route by its name.
@@ -406,15 +433,16 @@ impl RegistryData {
     }
 
     pub(crate) fn declared_callbacks(&self) -> impl Iterator<Item = (CallbackId, &str)> {
-        self.callbacks
-            .ids
-            .iter()
-            .enumerate()
-            .map(|(i, (_, n))| (CallbackId(u32::try_from(i).unwrap_or(u32::MAX)), &**n))
+        self.callbacks.ids.iter().enumerate().map(|(i, (_, n))| (CallbackId::new(i, self.stamp()), &**n))
     }
 
     pub(crate) fn names(&self) -> &CallbackNames {
         &self.names
+    }
+
+    /// Returns what tells the ids of this registry from those of others.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.callbacks.stamp()
     }
 
     /// Returns a callback's function name.

@@ -1,8 +1,23 @@
-//! Where a script comes from.
+//! Where a script comes from, and how its files are read.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use crate::error::ScriptError;
+
+/// How long a file may be.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// How long reading a file may take where nobody says.
+const LONGEST_READ: Duration = Duration::from_secs(10);
+
+/// How many reads that did not end may be left behind until files are refused.
+const MAX_LEFT_BEHIND: usize = 32;
 
 /// A script given to an engine.
 #[derive(Clone, Debug)]
@@ -14,7 +29,7 @@ pub enum Source {
         /// The file.
         path: PathBuf,
         /// What it held.
-        bytes: std::sync::Arc<[u8]>,
+        bytes: Arc<[u8]>,
     },
     /// A text, with the name that errors show.
     Text {
@@ -55,10 +70,11 @@ impl Source {
     /// Reads the script's bytes.
     ///
     /// # Errors
-    /// [`ErrorCode::Unreadable`](crate::ErrorCode::Unreadable) with the path and the system's reason.
+    /// [`ErrorCode::Unreadable`](crate::ErrorCode::Unreadable) with the path and the reason: the system's, that it is no
+    /// regular file, is longer than 64 MiB, or could not be read within ten seconds.
     pub fn read(&self) -> Result<Vec<u8>, ScriptError> {
         match self {
-            Source::File(path) => std::fs::read(path).map_err(|error| ScriptError::unreadable(path, &error)),
+            Source::File(path) => read_file(path, LONGEST_READ),
             Source::Snapshot { bytes, .. } => Ok(bytes.to_vec()),
             Source::Text { text, .. } => Ok(text.clone().into_bytes()),
         }
@@ -69,9 +85,104 @@ impl Source {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn snapshot(&self) -> Result<Source, ScriptError> {
+        self.snapshot_within(LONGEST_READ)
+    }
+
+    /// Does so within a time.
+    pub(crate) fn snapshot_within(&self, time: Duration) -> Result<Source, ScriptError> {
         match self {
-            Source::File(path) => Ok(Source::Snapshot { path: path.clone(), bytes: self.read()?.into() }),
+            Source::File(path) => Ok(Source::Snapshot { path: path.clone(), bytes: read_file(path, time)?.into() }),
             other => Ok(other.clone()),
         }
+    }
+}
+
+/// Reads a regular file in time.
+///
+/// A FIFO that nobody writes to and a file system that has gone away keep whoever reads them for ever, so a thread of its
+/// own does it, and is left behind if it does not come back.
+///
+/// # Errors
+/// [`ErrorCode::Unreadable`](crate::ErrorCode::Unreadable) with the path and the reason.
+pub(crate) fn read_file(path: &Path, time: Duration) -> Result<Vec<u8>, ScriptError> {
+    read_in_time(path, time).map_err(|error| ScriptError::unreadable(path, &error))
+}
+
+fn read_in_time(path: &Path, time: Duration) -> io::Result<Vec<u8>> {
+    /// The reads that have not come back.
+    static UNDERWAY: AtomicUsize = AtomicUsize::new(0);
+    struct Underway;
+    impl Drop for Underway {
+        fn drop(&mut self) {
+            UNDERWAY.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let others = UNDERWAY.fetch_add(1, Ordering::Relaxed);
+    let underway = Underway;
+    if others >= MAX_LEFT_BEHIND {
+        return Err(io::Error::other(format!("{others} other files are being read and do not come back")));
+    }
+    let (send, receive) = mpsc::sync_channel(1);
+    let owned = path.to_owned();
+    thread::Builder::new().name("kemi reader".to_owned()).spawn(move || {
+        // Whoever waited may be gone.
+        let _ = send.send(read_regular(&owned));
+        drop(underway);
+    })?;
+    let result = if time == Duration::MAX {
+        receive.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
+    } else {
+        receive.recv_timeout(time)
+    };
+    match result {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!("it could not be read within {} ms", time.as_millis());
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+    }
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let is = std::fs::metadata(path)?;
+    if !is.is_file() {
+        let kind = if is.is_dir() { "a folder" } else { "not a regular file" };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let message = format!("it is longer than {} MiB", MAX_FILE_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_by_name_and_reason() {
+        for (path, reason) in
+            [("/dev/zero", "not a regular file"), ("/", "a folder"), ("/nothing/there", "No such file")]
+        {
+            let error = Source::File(path.into()).read().unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unreadable);
+            assert!(error.message.contains(path) && error.message.contains(reason), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_that_nobody_writes_to_keeps_nobody() {
+        let path = std::env::temp_dir().join(format!("kemi-fifo-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: the name ends with a zero byte and lives during the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        let error = Source::File(path.clone()).read().unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.message.contains("not a regular file"), "{error}");
     }
 }

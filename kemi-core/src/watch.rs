@@ -139,6 +139,11 @@ impl Watch {
         native & SEEN != 0
     }
 
+    /// Returns whether a native function runs that no callback is nested in.
+    pub(crate) fn in_native(&self) -> bool {
+        self.native.load(Ordering::Relaxed) != 0
+    }
+
     /// Returns for how many milliseconds the watchdog has seen the native call that has just ended.
     pub(crate) fn native_took_ms(&self) -> u64 {
         coarse_ms().saturating_sub(self.native_since.load(Ordering::Acquire))
@@ -153,7 +158,19 @@ impl Watch {
             native_since: self.native_since.load(Ordering::Relaxed),
         };
         self.native.store(0, Ordering::Relaxed);
-        self.callback.store(callback.0.saturating_add(1), Ordering::Relaxed);
+        self.callback.store((callback.index() as u32).saturating_add(1), Ordering::Relaxed);
+        before
+    }
+
+    /// Notes that the host looks into the interpreter, perhaps from within a native function; the result is for
+    /// [`leave`](Self::leave).
+    pub(crate) fn set_aside(&self) -> Standing {
+        let before = Standing {
+            callback: self.callback.load(Ordering::Relaxed),
+            native: self.native.load(Ordering::Relaxed),
+            native_since: self.native_since.load(Ordering::Relaxed),
+        };
+        self.native.store(0, Ordering::Relaxed);
         before
     }
 
@@ -171,7 +188,7 @@ impl Watch {
     /// a call that is stuck they are not.
     pub(crate) fn doing(&self) -> Option<String> {
         let callback = match self.callback.load(Ordering::Relaxed).checked_sub(1) {
-            Some(index) => self.registry.callback_name(CallbackId(index)),
+            Some(index) => self.registry.callback_name(self.registry.names().at(index as usize)),
             None if self.call.load(Ordering::Relaxed) == 0 => return None,
             None => None,
         };
@@ -179,7 +196,7 @@ impl Watch {
         let native = native.and_then(|index| self.registry.exports().get(index as usize));
         let caller = callback.map_or_else(|| "the script's top level".to_owned(), |name| format!("'{name}'"));
         Some(match native {
-            Some(export) => format!("{}, called by {caller}", self.registry.script_name(export.def)),
+            Some(export) => format!("{}, called by {caller}", self.registry.script_name(export.def())),
             None => format!("{caller}, in the interpreter or a library of the language"),
         })
     }
@@ -438,7 +455,7 @@ mod tests {
         assert!(!watch.leave_native());
         watch.enter_native(7);
         watch.look(100);
-        let around = watch.enter(CallbackId(0));
+        let around = watch.enter(watch.registry.names().at(0));
         watch.enter_native(8);
         assert!(!watch.leave_native(), "the callback's own was not");
         watch.leave(around);

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kemi_core::{
-    Arg, CallbackId, CallbackName, Engine, ErrorCode, Interpreter, Lexis, Place, Program, Registry, Runtime, Script,
-    ScriptError, Source, Type, Value, check_references,
+    Arg, CallbackId, CallbackName, Callbacks, Engine, ErrorCode, Interpreter, Place, Program, Reference, Registry,
+    Runtime, Script, ScriptError, Source, Type, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -25,79 +25,26 @@ fn after(_cx: &mut Cx, _ms: i64, name: Option<CallbackName<'_>>, _text: Option<&
 #[kemi_export(module = "")]
 fn at_root(_cx: &mut Cx, _name: CallbackName<'_>) {}
 
-const LEXIS: Lexis = Lexis {
-    line_comment: "--",
-    comments: &[("--[[", "]]")],
-    long_strings: &[("[[", "]]"), ("`", "`")],
-    quotes: b"\"'",
-};
-
 fn registry() -> Registry<Cx> {
     Registry::builder().all_modules().build().unwrap()
-}
-
-fn mentioned(text: &str) -> Vec<(String, u32)> {
-    let found = check_references(&registry(), &LEXIS, "s", text.as_bytes());
-    assert!(found.errors.is_empty() && found.warnings.is_empty(), "{found:?}");
-    found.callbacks.into_iter().map(|mention| (mention.name, mention.line)).collect()
-}
-
-#[test]
-fn a_name_that_is_spelt_out_is_found_wherever_it_stands() {
-    for text in [
-        "KSR.t.on('a')",
-        "KSR.t.on(\"a\")",
-        "KSR.t.on [[a]]",
-        "KSR.t.on 'a'",
-        "KSR.t.on(`a`)",
-        "KSR.t.on( --[[ who ]] 'a' -- nobody\n)",
-        "KSR.t.on\n('a',)",
-        "KSR.at_root('a')",
-        "KSR.t.after(f(1, [2, 3], '),'), 'a')",
-        "KSR.t.after(1, 'a', 'b')",
-    ] {
-        assert_eq!(mentioned(text), [("a".to_owned(), 1)], "{text}");
-    }
-    assert_eq!(mentioned("-- KSR.t.on('x')\nKSR.t.on('a') KSR.t.on('b')").len(), 2);
-    assert_eq!(mentioned("\n\nKSR.t.on('a')"), [("a".to_owned(), 3)]);
-}
-
-#[test]
-fn what_is_computed_and_what_names_nothing_is_left_to_the_call() {
-    for text in [
-        "KSR.t.on('a' .. b)",
-        "KSR.t.on(a)",
-        "KSR.t.on(f'a')",
-        "KSR.t.on('a\\n')",
-        "KSR.t.on(`a${b}`)",
-        "KSR.t.on('a' 'b')",
-        "KSR.t.on('')",
-        "KSR.t.on('0')",
-        "KSR.t.on()",
-        "KSR.t.on('a",
-        "KSR.t.on",
-        "KSR.t.after(1) 'a'",
-        "KSR.t.after('a')",
-        "local on = KSR.t.on\n'a'",
-        "KSR.at_root.x('a')",
-    ] {
-        assert_eq!(mentioned(text), [], "{text}");
-    }
 }
 
 #[test]
 fn the_parameter_is_described_as_a_callback_name() {
     let registry = registry();
-    assert_eq!(registry.find("t", "on").unwrap().def.params[0].ty, Type::Callback);
+    assert_eq!(registry.find("t", "on").unwrap().def().params[0].ty, Type::Callback);
     let dump = registry.dump();
     let exports = dump["exports"].as_array().unwrap();
     let on = exports.iter().find(|export| export["script_name"] == "KSR.t.on").unwrap();
     assert_eq!(on["params"][0]["type"], "callback name");
 }
 
-/// An engine whose scripts define `on_start` and `on_end`, whatever they say.
+/// An engine whose scripts define `on_start` and `on_end`, and are lists of calls: path and text on each line.
 #[derive(Debug)]
 struct Two;
+
+/// The callbacks of the host that can be called with so many arguments.
+const ACCEPTED: usize = 1;
 
 impl Engine for Two {
     fn name(&self) -> &'static str {
@@ -108,8 +55,19 @@ impl Engine for Two {
         "two functions".to_owned()
     }
 
-    fn lexis(&self) -> Option<Lexis> {
-        Some(LEXIS)
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        let text = String::from_utf8(source.read()?).unwrap();
+        let lines = text.lines().zip(1..).filter_map(|(line, number)| {
+            let (path, text) = line.strip_prefix(root)?.strip_prefix('.')?.split_once(' ')?;
+            let path = path.split('.').map(str::to_owned).collect();
+            Some(Reference {
+                path,
+                line: number,
+                called: true,
+                texts: vec![(0, text.to_owned()), (1, text.to_owned())],
+            })
+        });
+        Ok(lines.collect())
     }
 
     fn load(&self, _runtime: Rc<Runtime>, _sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
@@ -120,6 +78,13 @@ impl Engine for Two {
 impl Interpreter for Two {
     fn resolve(&self, name: &str) -> bool {
         self.functions().iter().any(|known| known == name)
+    }
+
+    fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
+        if arguments == ACCEPTED {
+            return Ok(());
+        }
+        Err(ScriptError::new(ErrorCode::MissingCallback, format!("'{name}' takes one argument")).at("file", 7))
     }
 
     fn functions(&self) -> Vec<String> {
@@ -135,18 +100,50 @@ impl Interpreter for Two {
     }
 }
 
+fn open_with(callbacks: Callbacks, texts: &[&str]) -> Result<Arc<Program<Cx>>, ScriptError> {
+    let texts = texts.iter().enumerate();
+    let sources: Vec<Source> = texts.map(|(i, text)| Source::text(format!("file{i}"), *text)).collect();
+    let registry = Registry::builder().all_modules().callbacks(callbacks).build().unwrap();
+    Program::open(Arc::new(Two), &registry, &sources)
+}
+
+fn open(texts: &[&str]) -> Result<Arc<Program<Cx>>, ScriptError> {
+    open_with(Callbacks::new(), texts)
+}
+
 #[test]
 fn a_mistyped_name_is_an_error_at_load_with_its_place() {
-    let open = |texts: &[&str]| {
-        let sources: Vec<Source> =
-            texts.iter().enumerate().map(|(i, text)| Source::text(format!("file{i}"), *text)).collect();
-        Program::open(Arc::new(Two), &registry(), &sources)
-    };
-    open(&["KSR.t.on('on_start')", "KSR.t.on('on_end')"]).unwrap();
-    let error = open(&["", "\nKSR.t.on('on_strat') KSR.t.on('nobody')\nKSR.t.off()"]).unwrap_err();
+    open(&["KSR.t.on on_start", "KSR.t.after on_end", ""]).unwrap();
+    open(&["KSR.t.on 0\nKSR.t.on \nKSR.at_root.x nobody"]).unwrap();
+    let error = open(&["", "\nKSR.t.on on_strat\nKSR.at_root nobody\nKSR.t.off 1"]).unwrap_err();
     assert_eq!(error.code, ErrorCode::MissingCallback);
     assert_eq!(error.place, Some(Place { file: "file1".to_owned(), line: 2 }), "{error}");
     let text = error.to_string();
     assert!(text.contains("KSR.t.on: the script defines no function 'on_strat'"), "{text}");
     assert!(text.contains("(and 2 more such mistakes); did you mean 'on_start'?"), "{text}");
+}
+
+#[test]
+fn a_callback_that_cannot_be_called_with_what_the_host_passes_is_refused() {
+    let declared = |params: &[&str]| {
+        let mut callbacks = Callbacks::new();
+        callbacks.required("start", "on_start", params);
+        open_with(callbacks, &[])
+    };
+    declared(&["one"]).unwrap();
+    for params in [&[][..], &["one", "two"]] {
+        let error = declared(params).unwrap_err();
+        assert!(error.to_string().contains("file:7: 'on_start' takes one argument"), "{error}");
+    }
+    let named = |routes: &[&[&str]]| {
+        let mut callbacks = Callbacks::new();
+        for (i, params) in routes.iter().enumerate() {
+            callbacks.named(&format!("route{i}"), params);
+        }
+        open_with(callbacks, &["KSR.t.on on_start"])
+    };
+    named(&[]).unwrap();
+    named(&[&["one"]]).unwrap();
+    named(&[&[], &["one"]]).unwrap();
+    assert!(named(&[&[], &["one", "two"]]).is_err());
 }

@@ -64,7 +64,7 @@ fn registry() -> Registry<Cx> {
 fn exports_are_sorted_and_dense() {
     let registry = registry();
     let names: Vec<String> =
-        registry.exports().iter().map(|e| format!("{} {}", e.index, registry.script_name(e.def))).collect();
+        registry.exports().iter().map(|e| format!("{} {}", e.index(), registry.script_name(e.def()))).collect();
     assert_eq!(
         names,
         [
@@ -91,16 +91,16 @@ fn hosts_with_different_contexts_do_not_see_each_other() {
 #[test]
 fn the_signature_is_described() {
     let registry = registry();
-    let add = registry.find("calc", "add").unwrap().def;
+    let add = registry.find("calc", "add").unwrap().def();
     assert_eq!(add.doc, "Adds.\n\nTwice over.");
     assert_eq!((add.params[0].name, add.params[1].name), ("a", "b"));
     assert_eq!(add.params[1].ty, Type::Int { min: 0, max: 65535 });
     assert_eq!((add.cost, add.since), (5, Some("1.0")));
     assert!(add.file.ends_with("exports.rs"));
 
-    let options = registry.find("calc", "options").unwrap().def;
+    let options = registry.find("calc", "options").unwrap().def();
     assert_eq!((options.min_args(), options.max_args()), (1, None));
-    let everything = registry.find("", "everything").unwrap().def;
+    let everything = registry.find("", "everything").unwrap().def();
     assert_eq!(everything.params[0].ty.to_string(), "[string]");
     assert_eq!(everything.params[1].ty.to_string(), "{any}");
     assert_eq!(everything.returns.to_string(), "(int, string?, [float])");
@@ -110,7 +110,7 @@ fn the_signature_is_described() {
 #[test]
 fn shapes_follow_the_types_not_their_spelling() {
     let registry = registry();
-    let shape = |name: &str| registry.find("calc", name).unwrap().def.typed.map(|t| format!("{:?}", t.shape()));
+    let shape = |name: &str| registry.find("calc", name).unwrap().def().typed.map(|t| format!("{:?}", t.shape()));
     assert_eq!(shape("add").as_deref(), Some("(ii)->i"));
     assert_eq!(shape("text").as_deref(), Some("(s)->s"));
     assert_eq!(shape("decided").as_deref(), Some("()->a"));

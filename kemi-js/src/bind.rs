@@ -59,8 +59,8 @@ fn fill(core: &Rc<Core>, object: &JsObject, exports: &[Export], context: &mut Co
     for export in exports {
         // SAFETY: the export is of the core's registry, and this is the core's context.
         let function = unsafe { Bound::new(core, export) }.function();
-        let function = function_object(export.def.name, export.def.min_args(), function, context);
-        fix(object, export.def.name, function, context)?;
+        let function = function_object(export.def().name, export.def().min_args(), function, context);
+        fix(object, export.def().name, function, context)?;
     }
     Ok(())
 }

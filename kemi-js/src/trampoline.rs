@@ -32,7 +32,7 @@ impl Bound {
     /// Makes the native function, by the shape of the export where there is one.
     pub(crate) fn function(self) -> NativeFunction {
         // SAFETY: function objects are made while the core that they are made for is alive.
-        let def = unsafe { self.export() }.def;
+        let def = unsafe { self.export() }.def();
         let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
         let Some(shape) = shape else { return self.native(generic) };
         by_shape(self, shape).unwrap_or_else(|| self.native(listed))
@@ -156,7 +156,9 @@ fn call<R: RawRet>(
     context: &mut Context,
     typed: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
 ) -> JsResult<JsValue> {
-    let result = core.during(context, || match core.runtime().typed(export, || core.place(), typed) {
+    // SAFETY: the function object was made for an export of this runtime's registry. Only the script calls it, and whoever
+    // runs the script from within a native function has taken the context out of its slot. `typed` is the typed entry.
+    let result = core.during(context, || match unsafe { core.runtime().typed(export, || core.place(), typed) } {
         Ok(raw) => Ok(raw.into_ret()),
         Err(fault) => core.runtime().settle(export, fault, core),
     });
@@ -200,7 +202,7 @@ impl Listed {
 fn listed(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     // SAFETY: the core's own context is running this.
     let (core, export) = unsafe { (bound.core(), bound.export()) };
-    let Some(typed) = &export.def.typed else { return generic(bound, args, context) };
+    let Some(typed) = &export.def().typed else { return generic(bound, args, context) };
     let kinds = typed.shape().params();
     let count = args.len();
     if kinds.len() != count {
@@ -225,7 +227,7 @@ macro_rules! trampolines {
         fn $name<$($ty: Take,)* R: RawRet>(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
             // SAFETY: the core's own context is running this.
             let (core, export) = unsafe { (bound.core(), bound.export()) };
-            let (Some(typed), [$($held),*]) = (&export.def.typed, args) else {
+            let (Some(typed), [$($held),*]) = (&export.def().typed, args) else {
                 return generic(bound, args, context);
             };
             $(let Some($held) = $ty::take($held) else {

@@ -58,7 +58,7 @@ fn a_megabyte_of_any_bytes_survives() {
     let mut loaded = load("function f(s) { return KSR.t.keep(s); }");
     assert_eq!(loaded.value(&[Arg::Str(&bytes)]), Value::Str(bytes.as_slice().into()));
     assert_eq!(loaded.host.kept, bytes);
-    assert_eq!(loaded.instance.runtime().calls(), (1, 0));
+    assert_eq!(loaded.instance.calls(), (1, 0));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn exact_types_take_the_typed_path_and_others_the_generic_one() {
     for (code, calls) in rows {
         let mut loaded = load(&format!("function f() {{ {code}; }}"));
         loaded.value(&[]);
-        assert_eq!(loaded.instance.runtime().calls(), calls, "{code}");
+        assert_eq!(loaded.instance.calls(), calls, "{code}");
     }
     assert_eq!(body("return KSR.t.add(1n, 2)"), Value::Int(3));
     assert_eq!(body("return KSR.t.half(3)"), Value::Float(1.5));

@@ -170,10 +170,10 @@ unsafe fn root(l: State, core: &Core, bounds: &[Bound], missing: &[Missing]) {
                 set_fallback(l, Some(fallback));
             }
             for export in exports {
-                let Some(bound) = usize::try_from(export.index).ok().and_then(|index| bounds.get(index)) else {
+                let Some(bound) = usize::try_from(export.index()).ok().and_then(|index| bounds.get(index)) else {
                     continue;
                 };
-                push_bytes(l, export.def.name.as_bytes());
+                push_bytes(l, export.def().name.as_bytes());
                 ffi::lua_pushlightuserdata(l, ptr::from_ref(bound).cast_mut().cast());
                 ffi::lua_pushcclosure(l, bound.function(), 1);
                 ffi::lua_rawset(l, -3);

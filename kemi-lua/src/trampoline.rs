@@ -23,7 +23,7 @@ pub(crate) struct Bound {
 impl Bound {
     pub(crate) fn new(core: &Core, export: &Export) -> Bound {
         // A deprecated export warns, which the generic path does.
-        let typed = if export.def.deprecated.is_some() { None } else { export.def.typed };
+        let typed = if export.def().deprecated.is_some() { None } else { export.def().typed };
         Bound { typed, runtime: Rc::as_ptr(&core.runtime), export: ptr::from_ref(export), core: ptr::from_ref(core) }
     }
 
@@ -207,9 +207,10 @@ unsafe fn push_tuple(l: State, bound: &Bound, items: Vec<Value>) -> c_int {
 macro_rules! trampolines {
     ($($name:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
         unsafe extern "C-unwind" fn $name<$($ty: FromStack,)* R: ToStack>(l: State) -> c_int {
-            // SAFETY: Lua calls an export's closure, chosen by the shape of these types. The arguments stay on the
-            // stack during the call; only the native function runs inside `typed`; then this frame owns only what
-            // it passes on.
+            // SAFETY: Lua calls an export's closure, chosen by the shape of these types and made for an export of this
+            // runtime's registry. The arguments stay on the stack during the call; only the native function runs inside
+            // `typed`; then this frame owns only what it passes on. Whoever runs the script from within a native function
+            // has taken the context out of its slot.
             #[allow(irrefutable_let_patterns, clippy::let_unit_value, clippy::unit_arg)]
             unsafe {
                 let bound = bound(l);
@@ -290,8 +291,9 @@ unsafe fn settled(l: State, bound: &Bound, fault: Box<Fault>) -> c_int {
 
 /// Calls an export by its typed entry, whatever the shape.
 unsafe extern "C-unwind" fn listed(l: State) -> c_int {
-    // SAFETY: Lua calls an export's closure. The arguments stay on the stack during the call; then this frame owns
-    // only what it passes on.
+    // SAFETY: Lua calls an export's closure, made for an export of this runtime's registry. The arguments stay on the stack
+    // during the call; then this frame owns only what it passes on. Whoever runs the script from within a native function
+    // has taken the context out of its slot.
     unsafe {
         let bound = bound(l);
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
@@ -408,7 +410,7 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
 }
 
 fn wanted(export: &Export, position: usize) -> Option<Type> {
-    export.def.params.get(position).map(|param| param.ty)
+    export.def().params.get(position).map(|param| param.ty)
 }
 
 /// Raises a fault in the script.

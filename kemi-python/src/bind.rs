@@ -118,7 +118,7 @@ pub(crate) fn tree<'py>(
             module
         };
         for export in exports {
-            module.setattr(export.def.name, function(py, registry, link, export)?)?;
+            module.setattr(export.def().name, function(py, registry, link, export)?)?;
         }
     }
     let explain = not_enabled(py, registry)?;
@@ -151,7 +151,7 @@ fn function<'py>(
     link: &Arc<Link>,
     export: &Export,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let def = export.def;
+    let def = export.def();
     let typed = def.typed.filter(|_| def.deprecated.is_none());
     let entry = typed.map_or(trampoline::GENERIC, |typed| trampoline::of_shape(typed.shape()));
     let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();

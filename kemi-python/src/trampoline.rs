@@ -75,7 +75,9 @@ impl Call<'_, '_> {
     /// Calls by the typed entry.
     #[inline(always)]
     fn typed<R: Give>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
-        match self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) {
+        // SAFETY: the record was made for an export of this runtime's registry. Only the script calls it, and whoever runs
+        // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
+        match unsafe { self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) } {
             Ok(result) => result.give(self.py),
             Err(fault) => self.settle(fault),
         }
@@ -161,7 +163,7 @@ unsafe fn enter(
 /// Raises that a function does not lead to its instance any more.
 #[cold]
 fn cut(py: Python<'_>, record: &Record, reason: &str) -> *mut PyObject {
-    let name = record.registry.script_name(record.export.def);
+    let name = record.registry.script_name(record.export.def());
     fault::raise_plain(py, &format!("{name}: {reason}"));
     ptr::null_mut()
 }

@@ -106,7 +106,7 @@ fn exact_arguments_take_the_typed_path_and_others_the_generic_one() {
     let calls = |body: &str| {
         let instance = host.load(&format!("import KSR\ndef main():\n    return {body}\n")).unwrap();
         let (result, _) = host.call(&instance);
-        (result.unwrap(), instance.runtime().calls())
+        (result.unwrap(), instance.calls())
     };
     let rows: [(&str, Value, (u64, u64)); 15] = [
         ("KSR.is_ok()", Value::Bool(true), (1, 0)),

@@ -51,11 +51,11 @@ pub(crate) fn root_module(shared: &Rc<Shared>) -> Module {
 
 /// Returns how many arguments a function can be called with before Rhai itself says that there is no such function.
 pub(crate) fn most_arguments(export: &Export) -> usize {
-    export.def.max_args().map_or(MAX_PARAMETERS, |most| (most + 1).clamp(LEAST_ARITIES, MAX_PARAMETERS))
+    export.def().max_args().map_or(MAX_PARAMETERS, |most| (most + 1).clamp(LEAST_ARITIES, MAX_PARAMETERS))
 }
 
 fn bind(module: &mut Module, binding: &Rc<Binding>) {
-    let def = binding.export.def;
+    let def = binding.export.def();
     let mut register = |types: Vec<TypeId>, func: Rc<NativeFn>| {
         let func = RhaiFunc::Pure { func, has_context: true, is_pure: true, is_volatile: true };
         FuncRegistration::new(def.name).set_into_module_raw(module, types, func);
@@ -98,7 +98,9 @@ impl Binding {
         call: &NativeCallContext<'_>,
         run: impl FnOnce(*mut ()) -> TypedResult<R>,
     ) -> TypedResult<R> {
-        self.shared.runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run)
+        // SAFETY: the binding was made for an export of this runtime's registry. Only the script calls it, and whoever runs
+        // the script from within a native function has taken the context out of its slot. `run` is the typed entry.
+        unsafe { self.shared.runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run) }
     }
 
     /// Turns the outcome of a typed call into a value of the script or what ends the call.

@@ -112,7 +112,7 @@ fn no_function(shared: &Shared, signature: &str) -> Option<ScriptError> {
     let given = types.split(", ").count();
     let message = format!("takes at most {} arguments in Rhai, got {given}", most_arguments(export));
     let mut error = ScriptError::new(ErrorCode::ArgumentCount, message);
-    error.export = Some(registry.script_name(export.def));
+    error.export = Some(registry.script_name(export.def()));
     Some(error)
 }
 
@@ -127,7 +127,7 @@ fn no_variable(shared: &Shared, name: &str) -> Option<ScriptError> {
         let (module, function) = second.map_or(("", first), |second| (first, second));
         return Some(match registry.find(module, function) {
             Some(export) => {
-                let name = registry.script_name(export.def);
+                let name = registry.script_name(export.def());
                 ScriptError::new(ErrorCode::UnknownFunction, format!("{name} is a function, not a value"))
                     .with_hint(format!("call it: {name}(…)"))
             }

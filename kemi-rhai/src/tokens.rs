@@ -42,7 +42,7 @@ impl Tokens {
         let root_exports = registry.modules().find(|(name, _)| name.is_empty()).map_or(&[][..], |(_, exports)| exports);
         Tokens {
             root: registry.root().to_owned(),
-            functions: root_exports.iter().map(|e| e.def.name).filter(|name| !modules.contains(name)).collect(),
+            functions: root_exports.iter().map(|e| e.def().name).filter(|name| !modules.contains(name)).collect(),
             at: Cell::new(OUTSIDE),
             last: Cell::new(Position::NONE),
             refused: RefCell::new(None),

@@ -29,7 +29,7 @@ fn exact_types_take_the_typed_path_and_all_others_the_generic_one() {
     for (expression, expected) in typed {
         let mut host = body(expression);
         assert_eq!(host.value(), expected, "{expression}");
-        assert_eq!(host.instance.runtime().calls(), (1, 0), "{expression}");
+        assert_eq!(host.instance.calls(), (1, 0), "{expression}");
     }
     let generic = [
         ("KSR.t.half(3)", Value::Float(1.5)),
@@ -44,7 +44,7 @@ fn exact_types_take_the_typed_path_and_all_others_the_generic_one() {
     for (expression, expected) in generic {
         let mut host = body(expression);
         assert_eq!(host.value(), expected, "{expression}");
-        assert_eq!(host.instance.runtime().calls(), (0, 1), "{expression}");
+        assert_eq!(host.instance.calls(), (0, 1), "{expression}");
     }
 }
 

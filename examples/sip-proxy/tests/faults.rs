@@ -29,7 +29,7 @@ use Shows::{Absent, Error, Ignored, Silence, Told};
 const ENGINES: [(&str, &str); 4] = [("lua", "lua"), ("rhai", "rhai"), ("python", "py"), ("js", "js")];
 
 /// An error that an interpreter may report in one of these ways.
-const DEPTH: &[&str] = &["stack-overflow", "depth-limit"];
+const DEPTH: &[&str] = &["stack-overflow"];
 const MEMORY: &[&str] = &["memory-limit", "time-limit", "runtime"];
 const TIME: &[&str] = &["time-limit"];
 const RUNTIME: &[&str] = &["runtime"];

@@ -224,8 +224,6 @@ impl Totals {
 mod tests {
     use super::*;
 
-    const CALLBACK: CallbackId = CallbackId(0);
-
     #[test]
     fn one_call_in_so_many_is_timed_from_the_first_on() {
         let recorder = Hub::new(1).recorder(3);
@@ -236,17 +234,18 @@ mod tests {
     #[test]
     fn counts_of_all_interpreters_are_summed_and_outlive_them() {
         let hub = Hub::new(2);
+        let callback = crate::Callbacks::new().required("route", "name", &[]);
         let (first, second) = (hub.recorder(1), hub.recorder(1));
         for recorder in [&first, &first, &second] {
             recorder.count(1);
-            recorder.callback_ended(CALLBACK, Ending::Exit);
-            recorder.callback_took(CALLBACK, Duration::from_micros(1));
+            recorder.callback_ended(callback, Ending::Exit);
+            recorder.callback_took(callback, Duration::from_micros(1));
         }
         let check = || {
             let totals = hub.totals();
             assert_eq!(totals.calls, [0, 3]);
-            let callback = totals.callbacks.get(&CALLBACK).unwrap();
-            assert_eq!((callback.endings, callback.durations.count()), ([0, 3, 0, 0], 3));
+            let counted = totals.callbacks.get(&callback).unwrap();
+            assert_eq!((counted.endings, counted.durations.count()), ([0, 3, 0, 0], 3));
         };
         check();
         drop(first);

@@ -71,14 +71,14 @@ impl RegistryData {
             Metrics { reloads_failed: totals.reloads[0], reloads: totals.reloads[1], ..Metrics::default() };
         for (export, &calls) in self.exports().iter().zip(&totals.calls) {
             if calls > 0 {
-                let durations = self.hub().durations(export.index);
+                let durations = self.hub().durations(export.index());
                 let entry = ExportMetrics { calls, errors: BTreeMap::new(), durations };
-                metrics.exports.insert(self.script_name(export.def), entry);
+                metrics.exports.insert(self.script_name(export.def()), entry);
             }
         }
         for (&(index, code), &count) in &totals.export_errors {
             let Some(export) = self.exports().get(index as usize) else { continue };
-            metrics.exports.entry(self.script_name(export.def)).or_default().errors.insert(code, count);
+            metrics.exports.entry(self.script_name(export.def())).or_default().errors.insert(code, count);
         }
         for (&id, callback) in &totals.callbacks {
             let Some((route, name)) = self.names().get(id) else { continue };

@@ -21,6 +21,9 @@ impl Runtime {
         context: *mut (),
         args: &[Arg<'_>],
     ) -> Result<Outcome, ScriptError> {
+        if callback.stamp() != self.stamp {
+            return Err(self.foreign_callback());
+        }
         let depth = self.depth.get();
         if depth >= MAX_NESTED_CALLBACKS {
             return Err(self.nested_too_deep(callback));
@@ -43,6 +46,13 @@ impl Runtime {
             self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
         }
         result
+    }
+
+    #[cold]
+    fn foreign_callback(&self) -> ScriptError {
+        let mut error = ScriptError::new(ErrorCode::ForeignId, "the callback belongs to another registry");
+        error.engine = self.engine;
+        error.with_hint("take the id from the `Callbacks` that this registry was built with")
     }
 
     #[cold]
@@ -209,7 +219,7 @@ impl Runtime {
         {
             return gate;
         }
-        let gate = self.registry.names().get(callback).map_or(IDLE_GATE, |(route, _)| 1 << route.0);
+        let gate = self.registry.names().get(callback).map_or(IDLE_GATE, |(route, _)| route.bit());
         if gates.len() <= callback.index() {
             gates.resize(callback.index() + 1, 0);
         }

@@ -1,6 +1,7 @@
 //! What stands between an interpreter and the native functions: the context slot, the gates, the ways a call ends.
 
 mod callback;
+mod host;
 mod native;
 mod script;
 
@@ -11,10 +12,11 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::host::{Closed, time_of};
 pub use self::native::caught;
 pub use self::script::Script;
 pub(crate) use self::script::{missing_callback, replaced};
-use crate::callback::{CallbackId, RouteId};
+use crate::callback::{CallbackId, RouteId, Stamp};
 use crate::engine::Interpreter;
 use crate::error::{Control, Place, ScriptError};
 use crate::error_log::ErrorLog;
@@ -49,14 +51,30 @@ pub enum Outcome {
     Drop,
 }
 
+/// What an interpreter is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Calls of the host, and what is between them.
+    Calling,
+    /// The script's top level.
+    Loading,
+    /// The host looks something up.
+    LookingUp,
+    /// The end of the interpreter.
+    Closing,
+}
+
 /// The state that one interpreter shares with the native functions it calls.
 ///
 /// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or
 /// [`invoke`](Self::invoke), and turns the [`Fault`](crate::Fault) it gets back into what its language calls an error.
 pub struct Runtime {
     registry: Arc<RegistryData>,
+    /// The registry's, at hand.
+    stamp: Stamp,
     engine: &'static str,
     coercions: Coercions,
+    phase: Cell<Phase>,
     context: Cell<*mut ()>,
     /// A bit for each route whose exports may be called; what [`Watch`] shows is this or nothing.
     gate: Cell<u64>,
@@ -120,6 +138,8 @@ impl Runtime {
             memory_before: Cell::new(None),
             kept: Cell::new(0),
             replaced: ErrorLog::new(),
+            stamp: registry.stamp(),
+            phase: Cell::new(Phase::Calling),
             registry,
             engine,
             coercions,
@@ -314,7 +334,7 @@ impl Runtime {
     /// Builds the error for the exceeded limit, if there is one.
     fn limit_error(&self) -> Option<ScriptError> {
         let limit = self.exhausted.get()?;
-        let loading = self.callback.get().is_none();
+        let loading = self.phase.get() == Phase::Loading;
         let message = format!("the script {}", limit.message(self.registry.limits(), loading));
         let mut error = ScriptError::new(limit.code(), message);
         error.place = self.exhausted_at.borrow().clone();
@@ -376,27 +396,6 @@ impl Runtime {
     /// Returns what other threads can see of the calls.
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
-    }
-
-    /// Starts the clock for the script's top level.
-    pub(crate) fn loading(&self) {
-        self.start_budget(self.registry.limits().max_load_time_ms);
-        self.show_gate();
-    }
-
-    /// Forgets an exit that a script asked for at its top level.
-    ///
-    /// # Errors
-    /// The limit that the top level has exceeded.
-    pub(crate) fn loaded(&self) -> Result<(), ScriptError> {
-        self.watch.end();
-        self.forget_memory();
-        let exhausted = self.limit_error();
-        self.forget();
-        self.ending.set(None);
-        self.gate.set(IDLE_GATE);
-        self.show_gate();
-        exhausted.map_or(Ok(()), Err)
     }
 }
 

@@ -16,22 +16,27 @@ use crate::value::{Arg, Value};
 impl Runtime {
     /// Calls an export by its typed entry.
     ///
-    /// `call` gets the context, to be passed to the typed entry and to nothing else. It must not enter the
-    /// interpreter. `place` tells where in the script the call stands, should that be wanted.
+    /// `call` gets the context, to be passed to the typed entry and to nothing else. `place` tells where in the script
+    /// the call stands, should that be wanted.
+    ///
+    /// # Safety
+    /// The export is of this runtime's registry, and no native function of this runtime runs but those that have called
+    /// the script again: the context in the slot is lent to nobody. `call` does not enter the interpreter.
     ///
     /// # Errors
     /// What the export, its argument conversion or a panic in it came to; pass it to [`settle`](Self::settle).
     // Inlined into each trampoline, so only what every call needs stands here.
     #[inline(always)]
-    pub fn typed<R>(
+    pub unsafe fn typed<R>(
         &self,
         export: &Export,
         place: impl FnOnce() -> Option<Place>,
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
-        // A typed entry cannot reach the script, so nothing finds the context in its slot while the function has it.
+        // The slot keeps the context meanwhile: whoever enters the interpreter from a typed entry, by a handle that the
+        // host keeps somewhere, lends a context of its own or empties the slot.
         let context = self.context.get();
-        if export.gate & self.watch.gate() == 0 || context.is_null() {
+        if export.gate() & self.watch.gate() == 0 || context.is_null() {
             return self.closely(export, place, call);
         }
         if self.counts(export) {
@@ -43,12 +48,13 @@ impl Runtime {
     /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, settles.
     ///
     /// # Errors
-    /// [`Fault::Exit`] or [`Fault::Drop`] when the callback is to end, else the error to raise in the script.
+    /// [`ErrorCode::ForeignId`] for an export of another registry, [`ErrorCode::NoContext`] if a native function has the
+    /// context that this one needs; [`Fault::Exit`] or [`Fault::Drop`] when the callback is to end, else the error to raise in the script.
     pub fn invoke(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
-        if export.def.deprecated.is_some() {
+        if export.def().deprecated.is_some() {
             self.warn_deprecated(export, interpreter);
         }
-        let result = self.checked(export, args, interpreter);
+        let result = self.own(export).and_then(|()| self.checked(export, args, interpreter));
         if self.exhausted.get().is_some() {
             // A nested callback has used up the budget: the one that called it ends, too.
             if self.exhausted_at.borrow().is_none() {
@@ -59,8 +65,20 @@ impl Runtime {
         result.or_else(|fault| self.settle(export, fault, interpreter))
     }
 
+    /// Checks that an export may be called on the context in the slot.
+    fn own(&self, export: &Export) -> Result<(), Box<Fault>> {
+        if export.stamp() != self.stamp {
+            return Err(foreign_export(export));
+        }
+        // A native function that runs and has not called the script again has the context, though it is in its slot.
+        if export.def().needs_context && self.watch.in_native() {
+            return Err(self.no_context());
+        }
+        Ok(())
+    }
+
     fn checked(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
-        let def = export.def;
+        let def = export.def();
         let compat = self.registry.policy() == Policy::Compat;
         let most = def.max_args().unwrap_or(usize::MAX);
         let args = if compat { args.get(..most).unwrap_or(args) } else { args };
@@ -87,7 +105,9 @@ impl Runtime {
                 }
                 result
             };
-            self.typed(export, || interpreter.place(), lent)
+            // SAFETY: `own` has checked the export and that nobody has the context; the thunk that `lent` calls enters
+            // the interpreter only after the context was taken out of its slot.
+            unsafe { self.typed(export, || interpreter.place(), lent) }
         };
         if coerced.is_empty() {
             return run(args).map(|result| keep(result, args));
@@ -104,7 +124,7 @@ impl Runtime {
     /// Counts a call; returns whether it is one to be timed.
     #[inline(always)]
     fn counts(&self, export: &Export) -> bool {
-        self.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index))
+        self.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index()))
     }
 
     /// Calls, if the export may be called here and now, when the first look has not told.
@@ -116,19 +136,19 @@ impl Runtime {
         place: impl FnOnce() -> Option<Place>,
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
-        if export.gate & self.gate.get() == 0 || self.watch.expired() {
+        if export.gate() & self.gate.get() == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
         // The watchdog may have closed it for a call that was over just then.
         self.show_gate();
         let mut context = self.context.get();
         if context.is_null() {
-            if export.def.needs_context {
+            if export.def().needs_context {
                 return Err(self.no_context());
             }
             context = ptr::NonNull::<()>::dangling().as_ptr();
         }
-        self.spent.set(self.spent.get().saturating_add(export.def.cost.into()));
+        self.spent.set(self.spent.get().saturating_add(export.def().cost.into()));
         if self.counts(export) || self.spans.get() {
             return self.observed(export, context, place, call);
         }
@@ -146,13 +166,13 @@ impl Runtime {
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
         let _span = self.spans.get().then(|| {
-            let name = self.registry.script_name(export.def);
+            let name = self.registry.script_name(export.def());
             tracing::trace_span!(target: "kemi", "native", export = name).entered()
         });
         let started = Instant::now();
         let result = self.marked(export, context, place, call);
         if let Some(recorder) = &self.recorder {
-            recorder.native_took(export.index, started.elapsed());
+            recorder.native_took(export.index(), started.elapsed());
         }
         result
     }
@@ -167,7 +187,7 @@ impl Runtime {
         call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
     ) -> Result<R, Box<Fault>> {
         let watch = &*self.watch;
-        watch.enter_native(export.index);
+        watch.enter_native(export.index());
         let result = call(context);
         if watch.leave_native() {
             self.was_seen(export, place);
@@ -181,6 +201,8 @@ impl Runtime {
     fn was_seen(&self, export: &Export, place: impl FnOnce() -> Option<Place>) {
         let took = self.watch.native_took_ms();
         if took >= self.slow_native_ms {
+            // The result may still borrow from the context, and to find the place may run finalizers of the script.
+            let _around = self.without_context();
             self.slow_native(export, took, place());
         }
     }
@@ -188,9 +210,9 @@ impl Runtime {
     #[cold]
     fn slow_native(&self, export: &Export, took_ms: u64, place: Option<Place>) {
         let callback = self.callback.get();
-        let subject = (callback, Some((export.index, place.clone())));
+        let subject = (callback, Some((export.index(), place.clone())));
         let Some(left_out) = self.registry.slow().admit(subject, Instant::now()) else { return };
-        let name = self.registry.script_name(export.def);
+        let name = self.registry.script_name(export.def());
         let of = callback.and_then(|id| self.registry.callback_name(id)).unwrap_or_else(|| "the top level".into());
         let place = place.map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
         let limit = self.slow_native_ms;
@@ -210,6 +232,7 @@ impl Runtime {
     ) -> Result<R, ScriptError> {
         let context = self.context.replace(ptr::null_mut());
         if context.is_null() || TypeId::of::<C>() != self.registry.context().id() {
+            self.context.set(context);
             let message = format!("there is no context of type {} to lend", std::any::type_name::<C>());
             return Err(ScriptError::new(ErrorCode::NoContext, message));
         }
@@ -238,18 +261,13 @@ impl Runtime {
             Some((route, _)) => format!("route '{}'", self.registry.route_name(route)),
             None => "the script's top level".to_owned(),
         };
-        let message = format!("may not be called in {here}; allowed in: {}", export.def.callbacks.join(", "));
+        let message = format!("may not be called in {here}; allowed in: {}", export.def().callbacks.join(", "));
         ScriptError::new(ErrorCode::NotAllowedHere, message).into()
     }
 
     #[cold]
     fn no_context(&self) -> Box<Fault> {
-        let message = if self.callback.get().is_none() {
-            "needs the host's context, and there is none while the script is being loaded"
-        } else {
-            "needs the host's context, which a native function further up holds"
-        };
-        ScriptError::new(ErrorCode::NoContext, message).into()
+        ScriptError::new(ErrorCode::NoContext, self.without_context_because()).into()
     }
 
     /// Finishes a fault of either path: remembers an exit or drop, completes an error, and under
@@ -276,11 +294,11 @@ impl Runtime {
             Fault::Drop => self.end(Control::Drop),
             Fault::Error(error) => {
                 if self.recorder.is_some() {
-                    self.registry.hub().export_failed(export.index, error.code.as_str());
+                    self.registry.hub().export_failed(export.index(), error.code.as_str());
                 }
                 // An error of a nested callback has its own export already.
                 if error.engine.is_empty() && error.export.is_none() {
-                    error.export = Some(self.registry.script_name(export.def));
+                    error.export = Some(self.registry.script_name(export.def()));
                 }
                 if error.place.is_none() {
                     error.place = interpreter.place();
@@ -296,10 +314,10 @@ impl Runtime {
     }
 
     fn warn_deprecated(&self, export: &Export, interpreter: &dyn Interpreter) {
-        let Some(deprecated) = export.def.deprecated else { return };
-        if self.warned.borrow_mut().insert(export.index) {
+        let Some(deprecated) = export.def().deprecated else { return };
+        if self.warned.borrow_mut().insert(export.index()) {
             let place = interpreter.place().map_or_else(|| "unknown place".to_owned(), |p| p.to_string());
-            let name = self.registry.script_name(export.def);
+            let name = self.registry.script_name(export.def());
             tracing::warn!(
                 target: "kemi",
                 engine = self.engine,
@@ -327,14 +345,21 @@ fn keep(result: Ret, args: &[Arg<'_>]) -> Ret {
 }
 
 #[cold]
+fn foreign_export(export: &Export) -> Box<Fault> {
+    let def = export.def();
+    let message = format!("'{}' ({}:{}) was looked up in another registry", def.name, def.file, def.line);
+    ScriptError::new(ErrorCode::ForeignId, message).into()
+}
+
+#[cold]
 fn wrong_count(export: &Export, given: usize) -> Box<Fault> {
-    let (least, most) = (export.def.min_args(), export.def.max_args());
+    let (least, most) = (export.def().min_args(), export.def().max_args());
     let takes = match most {
         Some(most) if most == least => format!("{least}"),
         Some(most) => format!("{least} to {most}"),
         None => format!("at least {least}"),
     };
-    let names: Vec<&str> = export.def.params.iter().map(|p| p.name).collect();
+    let names: Vec<&str> = export.def().params.iter().map(|p| p.name).collect();
     let message = format!("takes {takes} argument(s) ({}), got {given}", names.join(", "));
     ScriptError::new(ErrorCode::ArgumentCount, message).into()
 }

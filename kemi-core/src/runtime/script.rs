@@ -46,14 +46,18 @@ impl Script<'_> {
     /// Finds the callback for a function name that a script gives at run time.
     ///
     /// # Errors
-    /// [`ErrorCode::MissingCallback`] if the script defines no such function, with the nearest name it does define.
+    /// [`ErrorCode::MissingCallback`] if the script defines no such function, with the nearest name it does define;
+    /// [`ErrorCode::ForeignId`] for a route of another registry.
     pub fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
         let known = |(of, known, _): &&(RouteId, Box<str>, CallbackId)| *of == route && **known == *name;
         if let Some((_, _, id)) = self.runtime.chosen.borrow().iter().find(known) {
             return Ok(*id);
         }
-        if !self.interpreter.resolve(name) {
-            return Err(missing_callback(name, self.interpreter));
+        {
+            let _around = self.runtime.without_context();
+            if !self.interpreter.resolve(name) {
+                return Err(missing_callback(name, self.interpreter));
+            }
         }
         let id = self.runtime.registry.names().intern(route, name)?;
         let mut chosen = self.runtime.chosen.borrow_mut();
@@ -66,12 +70,14 @@ impl Script<'_> {
     /// Returns whether the script defines a function.
     #[must_use]
     pub fn defines(&self, name: &str) -> bool {
+        let _around = self.runtime.without_context();
         self.interpreter.resolve(name)
     }
 
     /// Returns where in the script the native function was called from.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
+        let _around = self.runtime.without_context();
         self.interpreter.place()
     }
 

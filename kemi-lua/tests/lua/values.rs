@@ -127,7 +127,7 @@ fn both_paths_are_taken() {
     );
     script.value(&[]);
     // `pair` has a shape; an `any` parameter, a deprecated export and one that takes the script have not.
-    assert_eq!(script.instance.runtime().calls(), (8, 3));
+    assert_eq!(script.instance.calls(), (8, 3));
 }
 
 #[test]

@@ -211,8 +211,8 @@ mod tests {
         let counts: Vec<_> = registry.modules().map(|(module, exports)| (module, exports.len())).collect();
         assert_eq!(counts, [("", 74), ("hdr", 17), ("kx", 66), ("pv", 12), ("x", 2)]);
         for export in registry.exports() {
-            let (module, name) = (export.def.module, export.def.name);
-            let returns = match export.def.returns {
+            let (module, name) = (export.def().module, export.def().name);
+            let returns = match export.def().returns {
                 Type::Option(inner) => *inner,
                 other => other,
             };

@@ -278,8 +278,8 @@ mod tests {
         let (callbacks, _) = Routes::declare(&RouteNames::default());
         let registry = builder.callbacks(callbacks).build().unwrap();
         let mut seen = 0;
-        for export in registry.exports().iter().filter(|export| modules.contains(&export.def.module)) {
-            assert_eq!(export.def.returns.to_string(), "int", "{}", registry.script_name(export.def));
+        for export in registry.exports().iter().filter(|export| modules.contains(&export.def().module)) {
+            assert_eq!(export.def().returns.to_string(), "int", "{}", registry.script_name(export.def()));
             seen += 1;
         }
         assert_eq!(seen, 64);

@@ -143,7 +143,7 @@ fn configured_out(_cx: &mut Missing) {}
 
 fn main() {
     let registry = Registry::<Cx>::builder().module("m").build().unwrap();
-    let shape = |name: &str| registry.find("m", name).unwrap().def.typed.map(|typed| format!("{:?}", typed.shape()));
+    let shape = |name: &str| registry.find("m", name).unwrap().def().typed.map(|typed| format!("{:?}", typed.shape()));
     assert_eq!(shape("signed").as_deref(), Some("(iiiii)->i"));
     assert_eq!(shape("scalars").as_deref(), Some("(bff)->f"));
     assert_eq!(shape("strings").as_deref(), Some("(ssss)->i"));
@@ -152,5 +152,5 @@ fn main() {
     assert_eq!(shape("compound"), None);
     assert_eq!(shape("rest"), None);
     assert!(registry.find("m", "configured_out").is_none());
-    assert!(!registry.find("m", "without_context").unwrap().def.needs_context);
+    assert!(!registry.find("m", "without_context").unwrap().def().needs_context);
 }
