@@ -73,7 +73,7 @@ pub trait FromArg<'a>: Sized {
     message = "`{Self}` cannot be the result of an exported function",
     label = "not a type that a script can receive",
     note = "return nothing, bool, an integer, f64, &str, &[u8], String, ByteString, Value, Option<T>, Vec<T>, \
-            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E can be displayed"
+            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E is an error type, text or Control"
 )]
 pub trait IntoRet: Sized + sealed::Sealed {
     /// The type in the registry.

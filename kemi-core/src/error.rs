@@ -1,6 +1,7 @@
 //! What goes wrong in a script or at its border, with all that is needed to mend it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -162,6 +163,12 @@ pub struct ErrorFields {
     pub argument: Option<BadArgument>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The error that the script caught and wrapped into this one, if it kept it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Box<ScriptError>>,
+    /// The error that the native function returned, as the type it had.
+    #[serde(skip)]
+    pub source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ScriptError {
@@ -178,6 +185,8 @@ impl ScriptError {
             export: None,
             argument: None,
             hint: None,
+            cause: None,
+            source: None,
         }))
     }
 
@@ -255,7 +264,17 @@ impl fmt::Display for Trace<'_> {
     }
 }
 
-impl std::error::Error for ScriptError {}
+impl std::error::Error for ScriptError {
+    /// Returns what the script wrapped ([`ErrorFields::cause`]), else what the native function returned
+    /// ([`ErrorFields::source`]).
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match (&self.0.cause, &self.0.source) {
+            (Some(cause), _) => Some(&**cause),
+            (None, Some(source)) => Some(&**source),
+            (None, None) => None,
+        }
+    }
+}
 
 /// Why a native call did not return a value to the script.
 #[derive(Debug)]
@@ -285,21 +304,32 @@ pub enum Control {
     Drop,
 }
 
-/// What an export may return as the error of its `Result`: anything that can be displayed, or [`Control`].
+/// A type that an export may return as the error of its `Result`.
+///
+/// Implemented for every error type that is `Send` and `Sync`, for `String`, `&'static str` and `Cow<'static, str>`, for
+/// boxed errors, and for [`Control`]: for whatever `?` turns into a `Box<dyn Error + Send + Sync>`. The error's text
+/// becomes the message; the error itself is the [`source`](std::error::Error::source) of the [`ScriptError`]. A
+/// [`ScriptError`] goes on as it is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of an exported function",
+    label = "not an error that a script can receive",
+    note = "return an error type (one that implements `std::error::Error`, `Send` and `Sync`), `String`, `&'static str`, \
+            `Box<dyn Error + Send + Sync>`, `ScriptError` or `Control`"
+)]
 pub trait IntoFault {
     /// Converts into the reason why the call gives no value.
     fn into_fault(self) -> Box<Fault>;
 }
 
-impl<E: fmt::Display + 'static> IntoFault for E {
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> IntoFault for E {
     fn into_fault(self) -> Box<Fault> {
-        // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
-        let error: Box<dyn std::any::Any> = Box::new(self);
-        match error.downcast::<ScriptError>() {
-            Ok(error) => Box::new(Fault::Error(*error)),
+        match self.into().downcast::<ScriptError>() {
+            // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
+            Ok(error) => (*error).into(),
             Err(other) => {
-                let message = other.downcast_ref::<E>().map(ToString::to_string).unwrap_or_default();
-                ScriptError::new(ErrorCode::NativeError, message).into()
+                let mut error = ScriptError::new(ErrorCode::NativeError, other.to_string());
+                error.source = Some(other.into());
+                error.into()
             }
         }
     }
@@ -337,6 +367,70 @@ mod tests {
             let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
             assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
         }
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct DiskFull {
+        free: u64,
+    }
+
+    impl fmt::Display for DiskFull {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "disk full: {} bytes free", self.free)
+        }
+    }
+
+    impl std::error::Error for DiskFull {}
+
+    fn script_error(fault: Box<Fault>) -> ScriptError {
+        match *fault {
+            Fault::Error(error) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_native_functions_error_survives_as_the_source_with_its_type() {
+        let error = script_error(DiskFull { free: 3 }.into_fault());
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::NativeError, "disk full: 3 bytes free"));
+        let kept = |error: &ScriptError| {
+            std::error::Error::source(error).and_then(|source| source.downcast_ref()) == Some(&DiskFull { free: 3 })
+        };
+        assert!(kept(&error) && kept(&error.clone()));
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(DiskFull { free: 3 });
+        assert!(kept(&script_error(boxed.into_fault())));
+    }
+
+    #[test]
+    fn text_is_an_error_too() {
+        let texts = [
+            script_error("no".into_fault()),
+            script_error("no".to_owned().into_fault()),
+            script_error(std::borrow::Cow::Borrowed("no").into_fault()),
+        ];
+        for error in texts {
+            assert_eq!((error.code, error.message.as_str()), (ErrorCode::NativeError, "no"));
+        }
+    }
+
+    #[test]
+    fn a_script_error_goes_on_as_it_is_boxed_or_not() {
+        let error = ScriptError::new(ErrorCode::TimeLimit, "too long").at("a.lua", 3);
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(error.clone());
+        for same in [script_error(error.clone().into_fault()), script_error(boxed.into_fault())] {
+            assert_eq!((same.code, &same.place), (error.code, &error.place));
+            assert!(std::error::Error::source(&same).is_none());
+        }
+    }
+
+    #[test]
+    fn what_a_script_wrapped_is_the_source_before_what_a_function_returned() {
+        let mut wrapped = ScriptError::new(ErrorCode::Runtime, "while saving: disk full: 3 bytes free");
+        wrapped.cause = Some(Box::new(script_error(DiskFull { free: 3 }.into_fault())));
+        let chain: Vec<String> = std::iter::successors(std::error::Error::source(&wrapped), |error| error.source())
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(chain, ["disk full: 3 bytes free [native-error]", "disk full: 3 bytes free"]);
     }
 
     #[test]

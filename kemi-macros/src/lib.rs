@@ -59,8 +59,8 @@ use proc_macro::TokenStream;
 ///
 /// Nothing, `bool`, integers, floats; `&str` and `&[u8]` borrowed from the context (the fastest way to return text);
 /// `String`, `ByteString`, `Value`, `Option<T>`, `Vec<T>`, `BTreeMap<ByteString, T>`; tuples for several results;
-/// `Out<'_>` where the type is decided at run time; `Result<T, E>` of all these, where `E` can be displayed (it becomes
-/// the script error's message) or is `Control` (which ends the callback).
+/// `Out<'_>` where the type is decided at run time; `Result<T, E>` of all these, where `E` is an error type or text (it becomes
+/// the script error's message and `source()`) or is `Control` (which ends the callback).
 #[proc_macro_attribute]
 pub fn kemi_export(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse::item(item.into()) {
