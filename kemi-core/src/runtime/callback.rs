@@ -30,6 +30,7 @@ impl Runtime {
         }
         let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
         if depth > 0 {
+            let _side = self.memory.side(true);
             let run = if in_span { Self::in_span } else { Self::timed };
             return run(self, interpreter, callback, context, args);
         }
@@ -208,6 +209,10 @@ impl Runtime {
         error.engine = self.engine;
         if error.callback.is_none() {
             error.callback = self.registry.callback_name(callback).map(|name| name.to_string());
+        }
+        if self.memory.counts() {
+            // Made on the script's side, and the host frees it.
+            return self.host_side(|| error.clone());
         }
         error
     }

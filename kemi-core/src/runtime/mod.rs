@@ -34,12 +34,6 @@ pub const MAX_NESTED_CALLBACKS: u32 = 16;
 /// From which threshold on the watchdog's steps are short enough to see what takes longer.
 const COARSE_ENOUGH_MS: u64 = 25;
 
-/// Which part of its memory a call may use even if former ones have left so much behind that there is none.
-const LEAST_ROOM: u64 = 64;
-
-/// How many bytes that a call leaves behind are taken for what native functions keep.
-const NATIVE_SHARE: i64 = 256 << 10;
-
 /// How a callback ended, if not with an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -96,11 +90,7 @@ pub struct Runtime {
     spent: Cell<u64>,
     exhausted: Cell<Option<Limit>>,
     exhausted_at: RefCell<Option<Place>>,
-    counts_memory: Cell<bool>,
-    /// What the thread's memory was limited to before the call that runs.
-    memory_before: Cell<Option<memory::Former>>,
-    /// How many bytes former calls have left behind, where that was much.
-    kept: Cell<i64>,
+    memory: memory::Account,
     recorder: Option<Recorder>,
     /// From how many milliseconds on a native call is slow.
     slow_native_ms: u64,
@@ -134,9 +124,7 @@ impl Runtime {
             spent: Cell::new(0),
             exhausted: Cell::new(None),
             exhausted_at: RefCell::new(None),
-            counts_memory: Cell::new(false),
-            memory_before: Cell::new(None),
-            kept: Cell::new(0),
+            memory: memory::Account::default(),
             replaced: ErrorLog::new(),
             stamp: registry.stamp(),
             phase: Cell::new(Phase::Calling),
@@ -242,24 +230,41 @@ impl Runtime {
 
     /// Makes [`Limits::max_memory`](crate::Limits::max_memory) hold for what is allocated on this thread by Rust's own
     /// allocator, for engines that live on it: the script's top level from now on, then each top-level call, may make the
-    /// thread hold so many bytes more, less what former ones have left behind. Native functions count as well.
+    /// thread hold so many bytes more, less what the interpreter holds already. Native functions count as well while the
+    /// call runs, but what they leave behind is not the interpreter's.
     ///
-    /// Once that is exceeded, [`poll`](Self::poll) and all native calls end the call, and the interpreter is
+    /// The allocator does not know whose a block is, so such an engine tells by [`host_side`](Self::host_side).
+    ///
+    /// Once the limit is exceeded, [`poll`](Self::poll) and all native calls end the call, and the interpreter is
     /// [woken](crate::interrupt::Running). Returns `false` if nothing is counted, since the program does not use
     /// [`CountingAllocator`](crate::CountingAllocator).
     pub fn count_memory(&self) -> bool {
         if self.registry.limits().max_memory == 0 {
             return true;
         }
-        if !memory::is_counted() {
+        if !self.memory.open() {
             return false;
         }
-        self.counts_memory.set(true);
         if self.registry.limits().max_load_time_ms == 0 {
             self.watch.begin(0);
         }
         self.limit_memory();
         true
+    }
+
+    /// Runs the host's part of a call: by how much the thread's memory changes inside is not the interpreter's.
+    ///
+    /// For engines that [count memory](Self::count_memory); for others it only runs the closure. Such an engine wraps
+    ///
+    /// - each call of a native function, and the place where what it has returned is dropped after its conversion;
+    /// - the conversion of a callback's result to a [`Value`].
+    ///
+    /// An error that a callback ends with needs nothing: the runtime copies it. What a script allocates in a callback
+    /// that a native function calls is the interpreter's again.
+    #[inline]
+    pub fn host_side<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _side = self.memory.side(false);
+        run()
     }
 
     /// Returns how many bytes the running top-level call may still allocate in one step, if they are limited: for an
@@ -268,31 +273,24 @@ impl Runtime {
     pub fn memory_room(&self) -> Option<u64> {
         match self.registry.limits().max_memory {
             0 => None,
-            most if self.memory_before.get().is_none() => Some(most),
-            _ => Some(memory::room()),
+            most => Some(self.memory.room().unwrap_or(most)),
         }
     }
 
-    /// Runs something that takes memory for a moment to free some, such as a collection of garbage: it ends no call.
+    /// Runs something that takes memory for a moment to free some of the interpreter's, such as a collection of garbage:
+    /// it ends no call.
     pub fn while_freeing<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _side = self.memory.side(true);
         memory::without_limit(run)
     }
 
     fn limit_memory(&self) {
-        let most = self.registry.limits().max_memory;
-        let left = most.saturating_sub(self.kept.get().unsigned_abs());
-        // SAFETY: the watch lives until `forget_memory`, which comes at the latest when this value is dropped. Calls and
-        // loads on a thread are nested in each other.
-        let former = unsafe { memory::limit(Arc::as_ptr(&self.watch), left.max(most / LEAST_ROOM)) };
-        self.memory_before.set(Some(former));
+        self.memory.begin(&self.watch, self.registry.limits().max_memory);
     }
 
+    #[inline]
     fn forget_memory(&self) {
-        let Some(former) = self.memory_before.take() else { return };
-        let grown = memory::restore(former);
-        // What native functions keep for a while, such as transactions, is freed when nobody counts.
-        let counted = if grown > NATIVE_SHARE { grown - NATIVE_SHARE } else { grown.min(0) };
-        self.kept.set(self.kept.get().saturating_add(counted).max(0));
+        self.memory.end();
     }
 
     /// Takes instructions off the budget; returns whether the running callback is to end.
@@ -380,7 +378,7 @@ impl Runtime {
             self.forget();
         }
         self.watch.begin(time_ms);
-        if self.counts_memory.get() {
+        if self.memory.counts() {
             self.limit_memory();
         }
     }
