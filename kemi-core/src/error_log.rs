@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::error::{ErrorCode, Place, ScriptError, Trace};
+use crate::log::log_guarded;
 use crate::throttle::Throttle;
 
 /// Writes script errors to the log: each distinct place once a second, with the number of those left out.
@@ -28,10 +29,10 @@ impl ErrorLog {
         let subject = (error.code, error.place.clone(), error.callback.clone());
         if let Some(left_out) = self.throttle.admit(subject, Instant::now()) {
             let trace = Trace(&error.traceback);
-            match left_out {
+            log_guarded(|| match left_out {
                 0 => tracing::error!(target: "script", "{error} ({about}){trace}"),
                 n => tracing::error!(target: "script", "{error} ({about}; {n} more since the last line){trace}"),
-            }
+            });
         }
     }
 }

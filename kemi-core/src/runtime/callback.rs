@@ -7,6 +7,7 @@ use super::{MAX_NESTED_CALLBACKS, Outcome, Runtime};
 use crate::callback::CallbackId;
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Place, ScriptError};
+use crate::log::{log_guarded, span_guarded};
 use crate::metrics::Ending;
 use crate::registry::IDLE_GATE;
 use crate::value::{Arg, Value};
@@ -73,7 +74,8 @@ impl Runtime {
     ) -> Result<Outcome, ScriptError> {
         let around = self.spans.replace(tracing::enabled!(target: "kemi", tracing::Level::TRACE));
         let name = self.registry.callback_name(callback).unwrap_or_default();
-        let _span = tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered();
+        let _span =
+            span_guarded(|| tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered());
         let result = self.timed(interpreter, callback, context, args);
         self.spans.set(around);
         result
@@ -178,12 +180,14 @@ impl Runtime {
         let place =
             interpreter.definition(callback).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
         let (took_ms, limit) = (took.as_millis(), self.registry.insight().slow_callback_ms);
-        tracing::warn!(
-            target: "kemi",
-            engine = self.engine,
-            left_out,
-            "slow: {place}: {name} took {took_ms} ms (slow_callback_ms is {limit})"
-        );
+        log_guarded(|| {
+            tracing::warn!(
+                target: "kemi",
+                engine = self.engine,
+                left_out,
+                "slow: {place}: {name} took {took_ms} ms (slow_callback_ms is {limit})"
+            );
+        });
     }
 
     /// Says what a callback had replaced: in its own error, else by a line in the log.

@@ -9,6 +9,7 @@ use super::{Runtime, Script};
 use crate::engine::Interpreter;
 use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
 use crate::export::{Call, ExportDef, Ret};
+use crate::log::{discard, log_guarded, span_guarded};
 use crate::policy::Policy;
 use crate::registry::Export;
 use crate::value::{Arg, Value};
@@ -167,7 +168,7 @@ impl Runtime {
     ) -> Result<R, Box<Fault>> {
         let _span = self.spans.get().then(|| {
             let name = self.registry.script_name(export.def());
-            tracing::trace_span!(target: "kemi", "native", export = name).entered()
+            span_guarded(|| tracing::trace_span!(target: "kemi", "native", export = name).entered())
         });
         let started = Instant::now();
         let result = self.marked(export, context, place, call);
@@ -216,12 +217,14 @@ impl Runtime {
         let of = callback.and_then(|id| self.registry.callback_name(id)).unwrap_or_else(|| "the top level".into());
         let place = place.map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
         let limit = self.slow_native_ms;
-        tracing::warn!(
-            target: "kemi",
-            engine = self.engine,
-            left_out,
-            "slow: {place}: {name} took about {took_ms} ms, called by {of} (slow_native_ms is {limit})"
-        );
+        log_guarded(|| {
+            tracing::warn!(
+                target: "kemi",
+                engine = self.engine,
+                left_out,
+                "slow: {place}: {name} took about {took_ms} ms, called by {of} (slow_native_ms is {limit})"
+            );
+        });
     }
 
     /// Lends the context to a callback that is itself native.
@@ -243,6 +246,7 @@ impl Runtime {
         self.context.set(context);
         result.map_err(|payload| {
             let message = format!("the callback panicked: {}", panic_text(&*payload));
+            discard(payload);
             ScriptError::new(ErrorCode::NativePanic, message)
         })
     }
@@ -305,7 +309,9 @@ impl Runtime {
                 }
                 let bad_call = matches!(error.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount);
                 if bad_call && self.registry.policy() == Policy::Compat {
-                    tracing::error!(target: "kemi", engine = self.engine, "{error}; returning false");
+                    log_guarded(|| {
+                        tracing::error!(target: "kemi", engine = self.engine, "{error}; returning false");
+                    });
                     return Ok(Ret::Bool(false));
                 }
             }
@@ -318,13 +324,15 @@ impl Runtime {
         if self.warned.borrow_mut().insert(export.index()) {
             let place = interpreter.place().map_or_else(|| "unknown place".to_owned(), |p| p.to_string());
             let name = self.registry.script_name(export.def());
-            tracing::warn!(
-                target: "kemi",
-                engine = self.engine,
-                "{place}: {name} is deprecated since {}; use {}",
-                deprecated.since,
-                deprecated.instead
-            );
+            log_guarded(|| {
+                tracing::warn!(
+                    target: "kemi",
+                    engine = self.engine,
+                    "{place}: {name} is deprecated since {}; use {}",
+                    deprecated.since,
+                    deprecated.instead
+                );
+            });
         }
     }
 }
@@ -371,13 +379,14 @@ fn wrong_count(export: &Export, given: usize) -> Box<Fault> {
 #[doc(hidden)]
 #[inline(always)]
 pub fn caught<R>(export: &'static ExportDef, run: impl FnOnce() -> Result<R, Box<Fault>>) -> Result<R, Box<Fault>> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(export, &*payload)))
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(export, payload)))
 }
 
 #[cold]
-fn panicked(export: &ExportDef, payload: &(dyn std::any::Any + Send)) -> Box<Fault> {
-    let (file, line, text) = (export.file, export.line, panic_text(payload));
+fn panicked(export: &ExportDef, payload: Box<dyn std::any::Any + Send>) -> Box<Fault> {
+    let (file, line, text) = (export.file, export.line, panic_text(&*payload));
     let message = format!("the native function ({file}:{line}) panicked: {text}");
+    discard(payload);
     ScriptError::new(ErrorCode::NativePanic, message).with_hint("this is a bug in the host, not in the script").into()
 }
 
