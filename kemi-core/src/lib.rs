@@ -40,6 +40,7 @@ mod suggest;
 mod throttle;
 mod types;
 mod value;
+mod waiting;
 mod watch;
 
 pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
@@ -69,7 +70,13 @@ pub use source::Source;
 pub use suggest::nearest;
 pub use types::{Kind, Type};
 pub use value::{Arg, ByteString, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Value};
+pub use waiting::while_waiting;
 pub use watch::Interrupt;
+
+/// The lock that the interpreters of a language share; for authors of engines.
+pub mod interpreter_lock {
+    pub use crate::waiting::{Held, InterpreterLock, enter};
+}
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
