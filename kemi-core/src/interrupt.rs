@@ -9,8 +9,16 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+#[cfg(not(unix))]
+pub use elsewhere::for_this_thread;
 #[cfg(unix)]
 pub use signal::for_this_thread;
+#[cfg(unix)]
+pub(crate) use signal::forked;
+
+/// Whether what [`for_this_thread`] returns gets to the thread. Where there are no signals it does nothing: an engine that
+/// relies on it says so when it loads a script, or looks at the [clock](crate::Runtime::poll) often enough.
+pub const INTERRUPTS_THREADS: bool = cfg!(unix);
 
 thread_local! {
     /// The innermost interpreter that runs a script on this thread; null when none does.
@@ -77,48 +85,63 @@ pub(crate) fn wake() {
     }
 }
 
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::io;
+
+    use crate::watch::Interrupt;
+
+    /// Makes what interrupts the scripts of the calling thread: nothing, on this system.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn for_this_thread() -> io::Result<Interrupt> {
+        Ok(Box::new(|| ()))
+    }
+}
+
 #[cfg(unix)]
 mod signal {
     use std::ffi::{c_int, c_void};
     use std::io;
     use std::mem::MaybeUninit;
     use std::ptr;
-    use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
+    use super::target::Target;
     use crate::watch::Interrupt;
 
     thread_local! {
-        static WORKER: Worker = Worker(Arc::new(Mutex::new(Some(this_thread()))));
+        static OWN: Own = Own(Target::this_thread());
     }
 
-    /// The thread that a signal can be sent to, as long as it lives.
-    struct Worker(Arc<Mutex<Option<libc::pthread_t>>>);
+    /// The calling thread, until it ends.
+    struct Own(Target);
 
-    impl Drop for Worker {
+    impl Drop for Own {
         fn drop(&mut self) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.0.ends();
         }
     }
 
-    fn this_thread() -> libc::pthread_t {
-        // SAFETY: no demands.
-        unsafe { libc::pthread_self() }
-    }
-
     /// Makes what interrupts the scripts of the calling thread, from any other one.
+    ///
+    /// On a thread that is about to end, while its thread-locals are dropped, it still does on Linux; on other systems it
+    /// then does nothing.
     ///
     /// # Errors
     /// The system's, if it refuses the signal handler.
     pub fn for_this_thread() -> io::Result<Interrupt> {
         install()?;
-        let worker = WORKER.with(|worker| worker.0.clone());
-        Ok(Box::new(move || {
-            let thread = worker.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(thread) = *thread {
-                // SAFETY: the thread lives: before it ends it takes the lock held here to say so.
-                unsafe { libc::pthread_kill(thread, libc::SIGURG) };
-            }
-        }))
+        // The handler reads this one; in a library that was loaded later its first use may allocate.
+        super::INNERMOST.with(|_| ());
+        let target = OWN.try_with(|own| own.0.clone()).unwrap_or_else(|_| Target::ending_thread());
+        Ok(Box::new(move || target.interrupt()))
+    }
+
+    /// Notes, in the child of a fork, that its thread has another number.
+    pub(crate) fn forked() {
+        let _ = OWN.try_with(|own| own.0.renew());
     }
 
     /// What handled the signal before; set before the handler that reads it is installed.
@@ -159,7 +182,10 @@ mod signal {
 
     /// Runs between any two instructions of the thread, so it uses nothing but atomics and what was there before.
     extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-        super::wake();
+        // SAFETY: the system passes the signal's record, and asks for nothing.
+        if unsafe { super::target::is_ours(info) } {
+            super::wake();
+        }
         if let Some(former) = FORMER.get() {
             pass_on(former, signal, info, context);
         }
@@ -181,6 +207,107 @@ mod signal {
                 handler(signal);
             }
         }
+    }
+}
+
+/// A thread by its number, which Linux gives to no other thread of another process. A signal to one that has ended goes
+/// astray or to a thread for which it means nothing, so nobody has to know when that was.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod target {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    #[derive(Clone)]
+    pub(super) struct Target(Arc<AtomicI32>);
+
+    impl Target {
+        pub(super) fn this_thread() -> Target {
+            Target(Arc::new(AtomicI32::new(number())))
+        }
+
+        /// The calling thread while its thread-locals are dropped.
+        pub(super) fn ending_thread() -> Target {
+            Target::this_thread()
+        }
+
+        pub(super) fn ends(&self) {}
+
+        pub(super) fn renew(&self) {
+            self.0.store(number(), Ordering::Relaxed);
+        }
+
+        pub(super) fn interrupt(&self) {
+            // By their numbers, since not each C library has functions for this.
+            // SAFETY: numbers of the process, a thread and a signal, of which the system checks each.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0.load(Ordering::Relaxed), libc::SIGURG) };
+        }
+    }
+
+    fn number() -> i32 {
+        // SAFETY: no demands.
+        let number = unsafe { libc::syscall(libc::SYS_gettid) };
+        i32::try_from(number).unwrap_or(i32::MAX)
+    }
+
+    /// Returns whether a thread of this process has sent the signal to this very thread.
+    ///
+    /// Others get to any thread, also one that has never run a script: in a library that was loaded while the process ran,
+    /// such a thread has no place for [`INNERMOST`](super::INNERMOST) yet, and a signal handler must not allocate it.
+    ///
+    /// # Safety
+    /// It is what the system has given the signal's handler.
+    pub(super) unsafe fn is_ours(info: *const libc::siginfo_t) -> bool {
+        // SAFETY: as the caller's. `tgkill` sets the sender, and so does whatever else has this code.
+        unsafe { (*info).si_code == libc::SI_TKILL && (*info).si_pid() == libc::getpid() }
+    }
+}
+
+/// A thread by its handle, for as long as it runs.
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod target {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    /// A pointer on some systems.
+    struct Handle(libc::pthread_t);
+
+    // SAFETY: a thread's handle is there to be passed to other threads; none of them looks into it.
+    unsafe impl Send for Handle {}
+
+    #[derive(Clone)]
+    pub(super) struct Target(Arc<Mutex<Option<Handle>>>);
+
+    impl Target {
+        pub(super) fn this_thread() -> Target {
+            // SAFETY: no demands.
+            Target(Arc::new(Mutex::new(Some(Handle(unsafe { libc::pthread_self() })))))
+        }
+
+        /// The calling thread while its thread-locals are dropped: nothing, since nobody would say that it is gone.
+        pub(super) fn ending_thread() -> Target {
+            Target(Arc::new(Mutex::new(None)))
+        }
+
+        pub(super) fn ends(&self) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+
+        pub(super) fn renew(&self) {}
+
+        pub(super) fn interrupt(&self) {
+            let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(Handle(thread)) = &*thread {
+                // SAFETY: the thread lives: before it ends it takes the lock held here to say so.
+                unsafe { libc::pthread_kill(*thread, libc::SIGURG) };
+            }
+        }
+    }
+
+    /// Returns whether the signal may be one of [`Target::interrupt`]; here nothing tells them apart.
+    ///
+    /// # Safety
+    /// None here.
+    pub(super) unsafe fn is_ours(_info: *const libc::siginfo_t) -> bool {
+        true
     }
 }
 

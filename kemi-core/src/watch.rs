@@ -3,13 +3,16 @@
 //! A call only leaves its number; all clocks are the watchdog's. So a call costs no look at a clock, and gets what it may
 //! take from when the watchdog has first seen it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread::{self, Thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::callback::CallbackId;
 use crate::limits::Limit;
+use crate::log::{discard, log_guarded};
 use crate::registry::RegistryData;
 
 /// What the watchdog calls, on its own thread, when a call's time is over.
@@ -29,6 +32,9 @@ const REPORT_AFTER_MS: u64 = 1_000;
 
 /// How often it is reported again while it goes on.
 const REPORT_EVERY_MS: u64 = 5_000;
+
+/// How many lines wait at most for whoever reads the log.
+const MAX_LINES: usize = 64;
 
 /// The bit that the watchdog sets in [`Watch::native`] when it sees the call.
 const SEEN: u32 = 1 << 31;
@@ -71,11 +77,16 @@ pub(crate) struct Watch {
     /// When it saw the native call first that has the mark.
     native_since: AtomicU64,
     reported: AtomicU64,
+    /// Whether the clock stands, since the thread waits for what the script cannot help.
+    stopped: AtomicBool,
+    /// When the watchdog has looked last.
+    looked: AtomicU64,
     /// When to interrupt again: an interrupt takes the thread's own time, so it must not come faster than the thread
     /// gets on.
     again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     dog: &'static Watchdog,
+    thread: ThreadId,
     name: String,
     registry: Arc<RegistryData>,
 }
@@ -105,9 +116,12 @@ impl Watch {
             since: AtomicU64::new(0),
             native_since: AtomicU64::new(0),
             reported: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            looked: AtomicU64::new(0),
             again: AtomicU64::new(0),
             interrupt: Mutex::new(None),
             dog: watchdog(),
+            thread: thread.id(),
             name: format!("{engine} on thread '{}'", thread.name().unwrap_or("unnamed")),
             registry,
         })
@@ -202,7 +216,9 @@ impl Watch {
     }
 
     pub(crate) fn set_interrupt(&self, interrupt: Option<Interrupt>) {
-        *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = interrupt;
+        let former = std::mem::replace(&mut *lock(&self.interrupt), interrupt);
+        // What an engine has put there runs under no lock.
+        drop(former);
     }
 
     /// Starts the clock of a call; 0 for one that may take forever.
@@ -221,6 +237,26 @@ impl Watch {
     #[inline]
     pub(crate) fn end(&self) {
         self.call.store(0, Ordering::Release);
+    }
+
+    /// Lets the clock stand while something runs on the call's thread, in steps of the watchdog's looks.
+    pub(crate) fn while_stopped<R>(&self, run: impl FnOnce() -> R) -> R {
+        struct Back<'a>(&'a AtomicBool, bool);
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                self.0.store(self.1, Ordering::Relaxed);
+            }
+        }
+        let _back = Back(&self.stopped, self.stopped.load(Ordering::Relaxed));
+        self.stopped.store(true, Ordering::Relaxed);
+        run()
+    }
+
+    /// Starts the watchdog again if there is none any more, as in a process that was forked in the middle of a call.
+    pub(crate) fn revive(&self) {
+        if self.dog.asleep.load(Ordering::SeqCst) {
+            self.dog.wake();
+        }
     }
 
     /// Returns for how many milliseconds the watchdog has seen the last call, if it has: some less than it took.
@@ -255,17 +291,20 @@ impl Watch {
         if memory { Limit::Memory } else { Limit::Time }
     }
 
-    /// Looks at the call that runs; returns whether there is one.
-    fn look(&self, now: u64) -> bool {
+    /// Looks at the call that runs.
+    fn look(&self, now: u64) -> Look {
         let call = self.call.load(Ordering::Acquire);
         if call == 0 {
-            return false;
+            return Look::Idle;
         }
+        let passed = now.saturating_sub(self.looked.swap(now, Ordering::Relaxed));
         if self.seen.load(Ordering::Relaxed) != call {
             self.since.store(now, Ordering::Relaxed);
             self.reported.store(0, Ordering::Relaxed);
             self.again.store(0, Ordering::Relaxed);
             self.seen.store(call, Ordering::Release);
+        } else if self.stopped.load(Ordering::Relaxed) {
+            self.since.fetch_add(passed, Ordering::Relaxed);
         }
         self.look_at_native(now);
         let deadline = match self.limit_ms.load(Ordering::Relaxed) {
@@ -274,24 +313,25 @@ impl Watch {
         };
         // A call that has used up its memory is interrupted as well: what stops it may have come at a bad moment.
         if now < deadline && self.over.load(Ordering::Relaxed) != call {
-            return true;
+            return Look::InTime;
         }
         // Under the lock, so that a runtime that goes away waits for a running interrupt and stops further ones.
-        let interrupt = self.interrupt.lock().unwrap_or_else(PoisonError::into_inner);
+        let interrupt = lock(&self.interrupt);
         if self.call.load(Ordering::Acquire) != call {
-            return true;
+            return Look::InTime;
         }
         self.expire(call);
         let late = now.saturating_sub(deadline);
         if now >= self.again.load(Ordering::Relaxed) {
             self.again.store(now + late.min(LONGEST_PAUSE_MS), Ordering::Relaxed);
-            if let Some(interrupt) = &*interrupt {
-                interrupt();
+            if let Some(interrupt) = &*interrupt
+                && let Err(payload) = catch_unwind(AssertUnwindSafe(interrupt))
+            {
+                discard(payload);
             }
         }
         drop(interrupt);
-        self.report(late);
-        true
+        if self.is_to_be_reported(late) { Look::Stuck { late } } else { Look::Late }
     }
 
     /// Marks the native call that runs, if it is new.
@@ -304,23 +344,39 @@ impl Watch {
         }
     }
 
-    /// Writes that the call is stuck, first after a while and then now and again.
-    fn report(&self, late: u64) {
+    /// Returns whether it is time to say that the call is stuck: first after a while and then now and again.
+    fn is_to_be_reported(&self, late: u64) -> bool {
         let due = match self.reported.load(Ordering::Relaxed) {
             0 => REPORT_AFTER_MS,
             reported => reported + REPORT_EVERY_MS,
         };
-        if late < due {
-            return;
+        if late >= due {
+            self.reported.store(late, Ordering::Relaxed);
         }
-        let Some(doing) = self.doing() else { return };
-        self.reported.store(late, Ordering::Relaxed);
-        tracing::error!(
-            target: "kemi",
-            "stuck: {} is {late} ms over its time in {doing}; nothing can end it before that returns",
-            self.name
-        );
+        late >= due
     }
+
+    /// Says that the call is stuck; `None` if it has just ended.
+    fn report(&self, late: u64) -> Option<String> {
+        let (name, doing) = (&self.name, self.doing()?);
+        Some(format!("stuck: {name} is {late} ms over its time in {doing}; nothing can end it before that returns"))
+    }
+}
+
+/// What a look at a runtime has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// No call runs.
+    Idle,
+    /// One runs and may.
+    InTime,
+    /// One runs and may not.
+    Late,
+    /// That goes on for so long that it is to be reported.
+    Stuck {
+        /// By how many milliseconds.
+        late: u64,
+    },
 }
 
 impl std::fmt::Debug for Watch {
@@ -331,19 +387,132 @@ impl std::fmt::Debug for Watch {
 
 /// One thread for all runtimes of the process.
 struct Watchdog {
-    thread: Thread,
-    asleep: Arc<AtomicBool>,
     start: Instant,
-    watches: Arc<Mutex<Vec<Weak<Watch>>>>,
+    /// Whether a call that begins has to wake the thread up, or to start it.
+    asleep: AtomicBool,
+    /// The thread; none before the first call, and in a process that was forked.
+    thread: Mutex<Option<Thread>>,
+    watches: Mutex<Vec<Weak<Watch>>>,
+    /// Held while the thread looks; who forks waits for the end of that.
+    round: Mutex<()>,
+    /// Whether it was said that there is no thread.
+    told: AtomicBool,
 }
 
 impl Watchdog {
     /// Wakes it up for a call that begins, and sets the clock that has stood still.
     #[cold]
-    fn wake(&self) {
+    fn wake(&'static self) {
         COARSE.fetch_max(milliseconds(self.start.elapsed()), Ordering::Relaxed);
-        self.thread.unpark();
+        let mut thread = lock(&self.thread);
+        if let Some(thread) = &*thread {
+            return thread.unpark();
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+        match thread::Builder::new().name("kemi watchdog".to_owned()).spawn(|| self.patrol()) {
+            Ok(handle) => *thread = Some(handle.thread().clone()),
+            Err(error) => {
+                // Without it only the other limits hold; better than not running at all. The next call tries again.
+                self.asleep.store(true, Ordering::SeqCst);
+                drop(thread);
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    log_guarded(|| {
+                        tracing::error!(target: "kemi", "no watchdog thread, time limits do not work: {error}");
+                    });
+                }
+            }
+        }
     }
+
+    fn patrol(&self) {
+        let mut idle = 0;
+        let mut log = Lines::default();
+        let mut watches = Vec::new();
+        loop {
+            let busy = self.look_at_all(&mut watches, &mut log);
+            idle = if busy { 0 } else { idle + 1 };
+            if idle < LINGER {
+                thread::park_timeout(INTERVAL);
+                continue;
+            }
+            self.asleep.store(true, Ordering::SeqCst);
+            // A call that began in between has not seen the flag; one more look finds it within an interval.
+            thread::park_timeout(INTERVAL);
+            let calls = |watch: &Weak<Watch>| watch.upgrade().is_some_and(|w| w.call.load(Ordering::Acquire) != 0);
+            let running = lock(&self.watches).iter().any(calls);
+            if !running {
+                thread::park_timeout(Duration::from_secs(60));
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+            idle = 0;
+        }
+    }
+
+    /// Looks at all runtimes; returns whether a call runs in one of them.
+    ///
+    /// Only copies the list under its lock, so that no interrupt and no log line keeps a script from being loaded. It
+    /// ends soon whatever the log does.
+    fn look_at_all(&self, watches: &mut Vec<Arc<Watch>>, log: &mut Lines) -> bool {
+        let round = lock(&self.round);
+        let now = milliseconds(self.start.elapsed());
+        COARSE.store(now, Ordering::Relaxed);
+        lock(&self.watches).retain(|watch| {
+            let watch = watch.upgrade();
+            let lives = watch.is_some();
+            watches.extend(watch);
+            lives
+        });
+        let mut busy = false;
+        for watch in &*watches {
+            let look = watch.look(now);
+            busy |= look != Look::Idle;
+            if let Look::Stuck { late } = look
+                && let Some(text) = watch.report(late)
+            {
+                log.write(text);
+            }
+        }
+        drop(round);
+        watches.clear();
+        busy
+    }
+}
+
+/// What the watchdog has to say, written by a thread of its own: whoever reads the log may keep that waiting.
+#[derive(Default)]
+struct Lines {
+    log: Option<SyncSender<Line>>,
+    left_out: u64,
+}
+
+struct Line {
+    text: String,
+    /// How many lines before this one found no room.
+    left_out: u64,
+}
+
+impl Lines {
+    /// Writes a line soon, or never if too many wait already.
+    fn write(&mut self, text: String) {
+        if self.log.is_none() {
+            let (log, lines) = sync_channel(MAX_LINES);
+            let started = thread::Builder::new().name("kemi log".to_owned()).spawn(move || write_all(&lines));
+            self.log = started.is_ok().then_some(log);
+        }
+        let line = Line { text, left_out: self.left_out };
+        let sent = self.log.as_ref().is_some_and(|log| log.try_send(line).is_ok());
+        self.left_out = if sent { 0 } else { self.left_out + 1 };
+    }
+}
+
+fn write_all(lines: &Receiver<Line>) {
+    for Line { text, left_out } in lines {
+        log_guarded(|| tracing::error!(target: "kemi", left_out, "{text}"));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -352,61 +521,119 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// Makes the watchdog look after a runtime.
 pub(crate) fn watch(watch: &Arc<Watch>) {
-    watch.dog.watches.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(watch));
+    lock(&watch.dog.watches).push(Arc::downgrade(watch));
 }
 
+static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
+
 fn watchdog() -> &'static Watchdog {
-    static WATCHDOG: OnceLock<Watchdog> = OnceLock::new();
     WATCHDOG.get_or_init(|| {
-        let asleep = Arc::new(AtomicBool::new(false));
-        let watches = Arc::new(Mutex::new(Vec::new()));
-        let start = Instant::now();
-        let work = {
-            let (asleep, watches) = (asleep.clone(), watches.clone());
-            move || patrol(start, &asleep, &watches)
-        };
-        match thread::Builder::new().name("kemi watchdog".to_owned()).spawn(work) {
-            Ok(handle) => Watchdog { thread: handle.thread().clone(), asleep, start, watches },
-            Err(error) => {
-                // Without it only the other limits hold; better than not running at all.
-                tracing::error!(target: "kemi", "no watchdog thread, time limits do not work: {error}");
-                Watchdog { thread: thread::current(), asleep, start, watches }
-            }
+        #[cfg(unix)]
+        fork::prepare();
+        Watchdog {
+            start: Instant::now(),
+            asleep: AtomicBool::new(true),
+            thread: Mutex::default(),
+            watches: Mutex::default(),
+            round: Mutex::default(),
+            told: AtomicBool::new(false),
         }
     })
 }
 
-fn patrol(start: Instant, asleep: &AtomicBool, watches: &Mutex<Vec<Weak<Watch>>>) {
-    let mut idle = 0;
-    loop {
-        let now = milliseconds(start.elapsed());
-        COARSE.store(now, Ordering::Relaxed);
-        let mut busy = false;
-        watches.lock().unwrap_or_else(PoisonError::into_inner).retain(|watch| match watch.upgrade() {
-            Some(watch) => {
-                busy |= watch.look(now);
-                true
+/// What a fork of the process needs: the child has a thread less than it believes, and locks that nobody will give back.
+///
+/// So who forks waits until the watchdog has looked, and takes its locks; the child starts a new one with its next call.
+#[cfg(unix)]
+mod fork {
+    use std::cell::RefCell;
+    use std::sync::atomic::Ordering;
+    use std::sync::{MutexGuard, Weak};
+    use std::thread::{self, Thread};
+
+    use super::{WATCHDOG, Watch, lock};
+
+    /// The locks that are held over a fork.
+    struct Held {
+        thread: MutexGuard<'static, Option<Thread>>,
+        watches: MutexGuard<'static, Vec<Weak<Watch>>>,
+        _round: MutexGuard<'static, ()>,
+    }
+
+    thread_local! {
+        static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn prepare() {
+        // SAFETY: the three are functions without captures, which stay where they are. None of them unwinds: they lock,
+        // and change what only they and the watchdog use.
+        let status = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+        if status != 0 {
+            // Want of memory. A process that does not fork needs nothing of it.
+            super::log_guarded(|| tracing::warn!(target: "kemi", "after a fork there will be no time limits"));
+        }
+    }
+
+    extern "C" fn before() {
+        let Some(dog) = WATCHDOG.get() else { return };
+        let _ = HELD.try_with(|held| {
+            if let Ok(mut held) = held.try_borrow_mut() {
+                let round = lock(&dog.round);
+                *held = Some(Held { watches: lock(&dog.watches), thread: lock(&dog.thread), _round: round });
             }
-            None => false,
         });
-        idle = if busy { 0 } else { idle + 1 };
-        if idle < LINGER {
-            thread::park_timeout(INTERVAL);
-            continue;
+    }
+
+    fn take() -> Option<Held> {
+        HELD.try_with(|held| held.try_borrow_mut().ok()?.take()).ok().flatten()
+    }
+
+    extern "C" fn in_parent() {
+        drop(take());
+    }
+
+    extern "C" fn in_child() {
+        crate::interrupt::forked();
+        let Some(mut held) = take() else { return };
+        let Some(dog) = WATCHDOG.get() else { return };
+        // Runtimes of threads that are gone stand in their calls for ever.
+        let this = thread::current().id();
+        held.watches.retain(|watch| watch.upgrade().is_some_and(|watch| watch.thread == this));
+        for watch in held.watches.iter().filter_map(Weak::upgrade) {
+            // The call that has forked goes on here as well; its next native call looks closer.
+            watch.gate.store(0, Ordering::Relaxed);
         }
-        asleep.store(true, Ordering::SeqCst);
-        // A call that began in between has not seen the flag; one more look finds it within an interval.
-        thread::park_timeout(INTERVAL);
-        let running = watches
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .any(|watch| watch.upgrade().is_some_and(|watch| watch.call.load(Ordering::Acquire) != 0));
-        if !running {
-            thread::park_timeout(Duration::from_secs(60));
+        *held.thread = None;
+        dog.asleep.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Which limit was exceeded; an interrupt may ask for it at any moment.
+#[derive(Default)]
+pub(crate) struct LimitCell(AtomicU8);
+
+impl LimitCell {
+    #[inline]
+    pub(crate) fn get(&self) -> Option<Limit> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Limit::Instructions),
+            2 => Some(Limit::Time),
+            3 => Some(Limit::Memory),
+            _ => Some(Limit::Depth),
         }
-        asleep.store(false, Ordering::SeqCst);
-        idle = 0;
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, limit: Option<Limit>) {
+        let code = match limit {
+            None => 0,
+            Some(Limit::Instructions) => 1,
+            Some(Limit::Time) => 2,
+            Some(Limit::Memory) => 3,
+            Some(Limit::Depth) => 4,
+        };
+        self.0.store(code, Ordering::Relaxed);
     }
 }
 
@@ -425,18 +652,18 @@ mod tests {
         let watch = idle();
         watch.begin(10);
         watch.open(1);
-        assert!(watch.look(100) && watch.look(109));
+        assert_eq!([watch.look(100), watch.look(109)], [Look::InTime; 2]);
         assert_eq!((watch.expired(), watch.gate()), (false, 1));
-        assert!(watch.look(110));
+        assert_eq!(watch.look(110), Look::Late);
         assert_eq!((watch.expired(), watch.gate(), watch.reason()), (true, 0, Limit::Time));
         watch.open(1);
         assert_eq!(watch.gate(), 0, "a callback in the call opens nothing");
         watch.end();
-        assert!(!watch.look(111) && !watch.expired());
+        assert_eq!((watch.look(111), watch.expired()), (Look::Idle, false));
 
         watch.begin(10);
         watch.open(1);
-        assert!(watch.look(130));
+        assert_eq!(watch.look(130), Look::InTime);
         assert_eq!((watch.expired(), watch.gate()), (false, 1), "its own time begins here");
     }
 
@@ -444,7 +671,8 @@ mod tests {
     fn a_call_without_a_limit_may_take_forever() {
         let watch = idle();
         watch.begin(0);
-        assert!(watch.look(0) && watch.look(u64::MAX - 1) && !watch.expired());
+        assert_eq!([watch.look(0), watch.look(u64::MAX - 1)], [Look::InTime; 2]);
+        assert!(!watch.expired());
     }
 
     #[test]
@@ -461,5 +689,90 @@ mod tests {
         watch.leave(around);
         assert!(watch.leave_native());
         assert_eq!(watch.native_since.load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn while_the_clock_stands_no_time_counts_but_memory_does() {
+        let watch = idle();
+        watch.begin(10);
+        assert_eq!(watch.look(100), Look::InTime);
+        watch.while_stopped(|| {
+            assert_eq!([watch.look(105), watch.look(5000)], [Look::InTime; 2]);
+            watch.while_stopped(|| assert_eq!(watch.look(6000), Look::InTime));
+            assert_eq!(watch.look(7000), Look::InTime, "the outer one goes on");
+        });
+        assert_eq!([watch.look(7009), watch.look(7010)], [Look::InTime, Look::Late]);
+        assert_eq!(watch.reason(), Limit::Time);
+        watch.end();
+
+        watch.begin(10);
+        watch.while_stopped(|| {
+            assert_eq!(watch.look(8000), Look::InTime);
+            watch.exceed_memory();
+            assert_eq!((watch.look(8001), watch.reason()), (Look::Late, Limit::Memory));
+        });
+        assert_eq!((watch.expired(), watch.reason()), (true, Limit::Memory));
+    }
+
+    #[test]
+    fn a_call_that_goes_on_is_reported_now_and_again() {
+        let watch = idle();
+        watch.begin(10);
+        assert_eq!(watch.look(0), Look::InTime);
+        let reported = (10..=12_000).filter(|now| matches!(watch.look(*now), Look::Stuck { .. }));
+        assert_eq!(reported.collect::<Vec<_>>(), [1010, 6010, 11_010]);
+        assert!(watch.report(5).is_some_and(|text| text.contains("5 ms over its time in the script's top level")));
+        watch.end();
+        assert_eq!(watch.report(5), None);
+    }
+
+    #[test]
+    fn an_interrupt_that_panics_leaves_the_watchdog_alone() {
+        let watch = idle();
+        watch.set_interrupt(Some(Box::new(|| panic!("an engine's mistake"))));
+        watch.begin(10);
+        assert_eq!([watch.look(0), watch.look(10), watch.look(11)], [Look::InTime, Look::Late, Look::Late]);
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_left_out_and_counted() {
+        let (log, lines) = sync_channel(2);
+        let mut writer = Lines { log: Some(log), left_out: 0 };
+        for line in 0..5 {
+            writer.write(line.to_string());
+        }
+        assert_eq!(writer.left_out, 3);
+        let next = |lines: &Receiver<Line>| lines.try_recv().map(|line| (line.text, line.left_out)).unwrap();
+        assert_eq!([next(&lines), next(&lines)], [("0".into(), 0), ("1".into(), 0)]);
+        writer.write("5".into());
+        assert_eq!((next(&lines), writer.left_out), (("5".into(), 3), 0));
+    }
+
+    #[test]
+    fn what_a_runtime_leaves_behind_runs_outside_of_its_lock() {
+        struct Sets(Weak<Watch>);
+        impl Drop for Sets {
+            fn drop(&mut self) {
+                if let Some(watch) = self.0.upgrade() {
+                    watch.set_interrupt(None);
+                }
+            }
+        }
+        let watch = idle();
+        let sets = Sets(Arc::downgrade(&watch));
+        watch.set_interrupt(Some(Box::new(move || drop(sets.0.upgrade()))));
+        watch.set_interrupt(None);
+    }
+
+    #[test]
+    fn each_limit_comes_back_out_of_its_cell() {
+        let cell = LimitCell::default();
+        assert_eq!(cell.get(), None);
+        for limit in [Limit::Instructions, Limit::Time, Limit::Memory, Limit::Depth] {
+            cell.set(Some(limit));
+            assert_eq!(cell.get(), Some(limit));
+        }
+        cell.set(None);
+        assert_eq!(cell.get(), None);
     }
 }

@@ -26,7 +26,7 @@ use crate::metrics::Recorder;
 use crate::policy::Coercions;
 use crate::registry::{IDLE_GATE, RegistryData};
 use crate::value::Value;
-use crate::watch::{Interrupt, Watch, watch};
+use crate::watch::{Interrupt, LimitCell, Watch, watch};
 
 /// How deep callbacks may nest: script, native function, script, and so on.
 pub const MAX_NESTED_CALLBACKS: u32 = 16;
@@ -88,7 +88,7 @@ pub struct Runtime {
     chosen: RefCell<Vec<(RouteId, Box<str>, CallbackId)>>,
     watch: Arc<Watch>,
     spent: Cell<u64>,
-    exhausted: Cell<Option<Limit>>,
+    exhausted: LimitCell,
     exhausted_at: RefCell<Option<Place>>,
     memory: memory::Account,
     recorder: Option<Recorder>,
@@ -122,7 +122,7 @@ impl Runtime {
             attentive: Cell::new(registry.limits().max_instructions != 0),
             watch: clock,
             spent: Cell::new(0),
-            exhausted: Cell::new(None),
+            exhausted: LimitCell::default(),
             exhausted_at: RefCell::new(None),
             memory: memory::Account::default(),
             replaced: ErrorLog::new(),
@@ -282,6 +282,15 @@ impl Runtime {
     pub fn while_freeing<R>(&self, run: impl FnOnce() -> R) -> R {
         let _side = self.memory.side(true);
         memory::without_limit(run)
+    }
+
+    /// Lets the clock of the running top-level call stand while something runs, in steps of some milliseconds: for an
+    /// engine that waits for what the script cannot help, such as its language's lock.
+    ///
+    /// A call that is over its time or memory stays so. Calls that the running one is nested in by way of another
+    /// instance have clocks of their own, which go on.
+    pub fn while_clock_stops<R>(&self, run: impl FnOnce() -> R) -> R {
+        self.watch.while_stopped(run)
     }
 
     fn limit_memory(&self) {

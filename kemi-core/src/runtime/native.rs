@@ -140,7 +140,8 @@ impl Runtime {
         if export.gate() & self.gate.get() == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
-        // The watchdog may have closed it for a call that was over just then.
+        // The watchdog may have closed it for a call that was over just then, or a fork, since it is gone in the child.
+        self.watch.revive();
         self.show_gate();
         let mut context = self.context.get();
         if context.is_null() {
