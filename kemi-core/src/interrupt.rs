@@ -347,4 +347,73 @@ mod tests {
         wake();
         assert_eq!(seen(), [2, 1]);
     }
+
+    /// An interpreter that counts how often it is woken.
+    #[cfg(target_os = "linux")]
+    fn counting(counter: &std::sync::atomic::AtomicU32) -> Running {
+        // SAFETY: `count` needs no more than the counter, which outlives it.
+        unsafe { Running::new(count, ptr::from_ref(counter).cast_mut().cast()) }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn wait_until(done: impl Fn() -> bool) {
+        let start = std::time::Instant::now();
+        while !done() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_interrupt_reaches_a_thread_whose_thread_locals_are_being_dropped_and_none_that_has_ended() {
+        use std::sync::atomic::AtomicU32;
+        use std::sync::mpsc::{Sender, channel};
+
+        static WOKEN: AtomicU32 = AtomicU32::new(0);
+        /// A script that runs while its thread ends.
+        struct Last(Sender<crate::Interrupt>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let running = counting(&WOKEN);
+                // SAFETY: it lives until none is put back.
+                unsafe { set_innermost(&raw const running) };
+                let _ = self.0.send(for_this_thread().unwrap());
+                wait_until(|| WOKEN.load(Ordering::Relaxed) > 0);
+                // SAFETY: there was none before.
+                unsafe { set_innermost(ptr::null()) };
+            }
+        }
+        thread_local!(static LAST: std::cell::OnceCell<Last> = const { std::cell::OnceCell::new() });
+        let (sender, interrupts) = channel();
+        let thread = std::thread::spawn(move || {
+            // Before the thread's own record, so it is dropped after that.
+            LAST.with(|last| drop(last.set(Last(sender.clone()))));
+            sender.send(for_this_thread().unwrap()).unwrap();
+        });
+        let (first, second) = (interrupts.recv().unwrap(), interrupts.recv().unwrap());
+        second();
+        thread.join().unwrap();
+        assert_eq!(WOKEN.load(Ordering::Relaxed), 1);
+        first();
+        second();
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[test]
+    fn a_signal_from_elsewhere_wakes_nobody() {
+        let counter = std::sync::atomic::AtomicU32::new(0);
+        let running = counting(&counter);
+        let interrupt = for_this_thread().unwrap();
+        // SAFETY: it lives until none is put back. The signal has a handler, and a record of a kind that anybody may send
+        // to a thread of its own process.
+        unsafe {
+            set_innermost(&raw const running);
+            libc::pthread_sigqueue(libc::pthread_self(), libc::SIGURG, libc::sigval { sival_ptr: ptr::null_mut() });
+            assert_eq!(counter.load(Ordering::Relaxed), 0);
+            interrupt();
+            assert_eq!(counter.load(Ordering::Relaxed), 1);
+            set_innermost(ptr::null());
+        }
+    }
 }
