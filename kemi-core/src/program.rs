@@ -14,10 +14,12 @@ use crate::engine::Engine;
 use crate::error::{ErrorCode, ScriptError};
 use crate::instance::Instance;
 use crate::lexis;
+use crate::log::log_guarded;
 use crate::references::check_references;
 use crate::registry::Registry;
 use crate::runtime::time_of;
 use crate::source::Source;
+use crate::waiting::while_waiting;
 use crate::watch::Watch;
 
 /// The script of a host, in versions.
@@ -179,16 +181,17 @@ impl<C: 'static> Program<C> {
         let wakers: Vec<Arc<Waker>> = state.workers.values().filter_map(|entry| entry.wake.clone()).collect();
         drop(state);
         wakers.iter().for_each(wake);
-        self.await_workers(new, patience);
+        // Workers may need the interpreter's lock that the calling thread has.
+        while_waiting(|| self.await_workers(new, patience));
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Reloaded { old, new, took_ms, workers: self.statuses() })
     }
 
     /// Waits until another reload has ended.
     fn begin_reload(&self, patience: Duration) -> Result<Reloading<'_, C>, ScriptError> {
-        let state = self.state();
-        let waited = self.changed.wait_timeout_while(state, patience, |state| state.reloading);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let others = |state: &mut State| state.reloading;
+        let wait = || self.changed.wait_timeout_while(self.state(), patience, others);
+        let (mut state, _) = while_waiting(wait).unwrap_or_else(PoisonError::into_inner);
         if state.reloading {
             let message = format!("another reload is under way and has not ended within {} ms", patience.as_millis());
             return Err(ScriptError::new(ErrorCode::ReloadUnderWay, message));
@@ -277,7 +280,9 @@ fn wake(waker: &Arc<Waker>) {
     let woken = Woken(waker.clone());
     let started = thread::Builder::new().name("kemi wake".to_owned()).spawn(move || (woken.0.wake)());
     if let Err(error) = started {
-        tracing::error!(target: "kemi", "no thread to wake a worker, it goes on with the old version for now: {error}");
+        log_guarded(|| {
+            tracing::error!(target: "kemi", "no thread to wake a worker, it goes on with the old version for now: {error}");
+        });
     }
 }
 
@@ -302,7 +307,7 @@ fn check<C: 'static>(
         });
         let mut found = check_references(registry, &source.name(), &references.map_err(stamp)?);
         for warning in &found.warnings {
-            tracing::warn!(target: "kemi", "{warning}");
+            log_guarded(|| tracing::warn!(target: "kemi", "{warning}"));
         }
         let unfit = found.callbacks.iter().filter_map(|named| instance.unfit(named, &source.name()));
         let unfit = unfit.collect::<Vec<_>>();
@@ -359,7 +364,13 @@ impl<C: 'static> Worker<C> {
                 true
             }
             Err(error) => {
-                tracing::error!(target: "kemi", version, "the new version cannot be loaded, the old one goes on: {error:#}");
+                log_guarded(|| {
+                    tracing::error!(
+                        target: "kemi",
+                        version,
+                        "the new version cannot be loaded, the old one goes on: {error:#}"
+                    );
+                });
                 false
             }
         }

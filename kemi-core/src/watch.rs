@@ -619,8 +619,7 @@ impl LimitCell {
             0 => None,
             1 => Some(Limit::Instructions),
             2 => Some(Limit::Time),
-            3 => Some(Limit::Memory),
-            _ => Some(Limit::Depth),
+            _ => Some(Limit::Memory),
         }
     }
 
@@ -631,7 +630,6 @@ impl LimitCell {
             Some(Limit::Instructions) => 1,
             Some(Limit::Time) => 2,
             Some(Limit::Memory) => 3,
-            Some(Limit::Depth) => 4,
         };
         self.0.store(code, Ordering::Relaxed);
     }
@@ -768,7 +766,7 @@ mod tests {
     fn each_limit_comes_back_out_of_its_cell() {
         let cell = LimitCell::default();
         assert_eq!(cell.get(), None);
-        for limit in [Limit::Instructions, Limit::Time, Limit::Memory, Limit::Depth] {
+        for limit in [Limit::Instructions, Limit::Time, Limit::Memory] {
             cell.set(Some(limit));
             assert_eq!(cell.get(), Some(limit));
         }

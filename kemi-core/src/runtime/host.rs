@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Phase, Runtime};
 use crate::error::ScriptError;
+use crate::log::log_guarded;
 use crate::registry::IDLE_GATE;
 use crate::source::read_file;
 use crate::watch::Standing;
@@ -38,7 +39,9 @@ impl Runtime {
         }
         let (result, exceeded) = self.enter_without_context(Phase::LookingUp, self.registry.limits().max_time_ms, run);
         if let Some(error) = exceeded {
-            tracing::error!(target: "kemi", engine = self.engine, "while the host looked something up: {error}");
+            log_guarded(
+                || tracing::error!(target: "kemi", engine = self.engine, "while the host looked something up: {error}"),
+            );
         }
         result
     }
@@ -59,7 +62,9 @@ impl Runtime {
         let exceeded = self.limit_error();
         self.finish(Phase::Closing);
         if let Some(error) = exceeded {
-            tracing::error!(target: "kemi", engine = self.engine, "while the script was ended: {error}");
+            log_guarded(
+                || tracing::error!(target: "kemi", engine = self.engine, "while the script was ended: {error}"),
+            );
         }
     }
 
