@@ -46,9 +46,13 @@ pub struct Coercions {
 
 impl Coercions {
     /// Coerces an argument towards a parameter's type; `None` when it already fits or nothing applies.
+    ///
+    /// An optional parameter takes nil as it is, and everything else like the type that it wraps.
     #[must_use]
     pub fn apply(&self, arg: &Arg<'_>, wanted: Type) -> Option<Value> {
-        match (wanted, *arg) {
+        match (wanted, arg.scalar()) {
+            (Type::Option(_), Arg::Nil) => None,
+            (Type::Option(inner), given) => self.apply(&given, *inner),
             (Type::Int { .. }, Arg::Str(text)) if self.text_to_integer => {
                 std::str::from_utf8(text).ok()?.trim().parse().ok().map(Value::Int)
             }
@@ -99,6 +103,24 @@ mod tests {
         for (arg, ty, expected) in rows {
             assert_eq!(ALL.apply(&arg, ty), Some(expected), "{arg:?}");
             assert_eq!(Coercions::default().apply(&arg, ty), None, "{arg:?}");
+        }
+    }
+
+    #[test]
+    fn an_optional_parameter_coerces_like_the_type_it_wraps_and_takes_nil_as_it_is() {
+        const OPTIONAL_INT: Type = Type::Option(&INT);
+        let rows: [(Arg<'_>, Type, Option<Value>); 7] = [
+            (Arg::Str(b"200"), OPTIONAL_INT, Some(Value::Int(200))),
+            (Arg::Bool(true), Type::Option(&OPTIONAL_INT), Some(Value::Int(1))),
+            (Arg::Int(5), Type::Option(&Type::Str), Some(Value::from("5"))),
+            (Arg::Float(0.5), Type::Option(&Type::Callback), Some(Value::from("0.5"))),
+            (Arg::Int(5), OPTIONAL_INT, None),
+            (Arg::Nil, OPTIONAL_INT, None),
+            (Arg::Nil, Type::Option(&Type::Option(&Type::Bytes)), None),
+        ];
+        for (arg, ty, expected) in rows {
+            assert_eq!(ALL.apply(&arg, ty), expected, "{arg:?} as {ty}");
+            assert_eq!(Coercions::default().apply(&arg, ty), None, "{arg:?} as {ty}");
         }
     }
 
