@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -100,6 +101,8 @@ pub struct CallbackDecl {
 #[derive(Debug)]
 pub struct Callbacks {
     pub(crate) decls: Vec<CallbackDecl>,
+    /// Where each was declared.
+    places: Vec<&'static Location<'static>>,
     routes: Vec<String>,
     pub(crate) ids: Vec<(RouteId, Arc<str>)>,
     stamp: Stamp,
@@ -107,7 +110,7 @@ pub struct Callbacks {
 
 impl Default for Callbacks {
     fn default() -> Callbacks {
-        Callbacks { decls: Vec::new(), routes: Vec::new(), ids: Vec::new(), stamp: Stamp::next() }
+        Callbacks { decls: Vec::new(), places: Vec::new(), routes: Vec::new(), ids: Vec::new(), stamp: Stamp::next() }
     }
 }
 
@@ -128,6 +131,7 @@ impl Callbacks {
     ///
     /// # Panics
     /// If there are more than 63 routes.
+    #[track_caller]
     pub fn required(&mut self, route: &str, name: &str, params: &[&str]) -> CallbackId {
         self.fixed(route, name, Presence::Required, params)
     }
@@ -136,6 +140,7 @@ impl Callbacks {
     ///
     /// # Panics
     /// If there are more than 63 routes.
+    #[track_caller]
     pub fn optional(&mut self, route: &str, name: &str, params: &[&str]) -> CallbackId {
         self.fixed(route, name, Presence::Optional, params)
     }
@@ -144,10 +149,12 @@ impl Callbacks {
     ///
     /// # Panics
     /// If there are more than 63 routes.
+    #[track_caller]
     pub fn named(&mut self, route: &str, params: &[&str]) -> RouteId {
         self.declare(route, "", Presence::Named, params)
     }
 
+    #[track_caller]
     fn fixed(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> CallbackId {
         let route = self.declare(route, name, presence, params);
         self.ids.push((route, name.into()));
@@ -162,6 +169,7 @@ impl Callbacks {
         u8::try_from(index).ok().map(|index| RouteId { index, stamp: self.stamp })
     }
 
+    #[track_caller]
     fn declare(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> RouteId {
         self.decls.push(CallbackDecl {
             route: route.to_owned(),
@@ -169,6 +177,7 @@ impl Callbacks {
             presence,
             params: params.iter().map(|&p| p.to_owned()).collect(),
         });
+        self.places.push(Location::caller());
         if let Some(known) = self.route(route) {
             return known;
         }
@@ -181,6 +190,11 @@ impl Callbacks {
     #[must_use]
     pub fn route(&self, name: &str) -> Option<RouteId> {
         self.routes.iter().position(|r| r == name).and_then(|i| self.route_id(i))
+    }
+
+    /// Iterates over the declarations with their places.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = (&CallbackDecl, &'static Location<'static>)> {
+        self.decls.iter().zip(self.places.iter().copied())
     }
 
     pub(crate) fn route_name(&self, route: RouteId) -> &str {

@@ -36,6 +36,14 @@ pub trait Engine: Send + Sync + fmt::Debug {
         Coercions::default()
     }
 
+    /// Returns what a name means in the language, such as `"a keyword"`, if a script could therefore not use what the host
+    /// gives that name; `None` for all other names.
+    ///
+    /// A [`Registry`](crate::Registry) with such a name is refused.
+    fn reserved(&self, _name: &str, _role: NameRole) -> Option<&'static str> {
+        None
+    }
+
     /// Returns how the language writes comments and strings, so that the functions a script names can be checked before
     /// it runs; `None` leaves that out.
     fn lexis(&self) -> Option<Lexis> {
@@ -79,6 +87,10 @@ impl Engine for &'static dyn Engine {
         (**self).coercions()
     }
 
+    fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
+        (**self).reserved(name, role)
+    }
+
     fn lexis(&self) -> Option<Lexis> {
         (**self).lexis()
     }
@@ -90,6 +102,18 @@ impl Engine for &'static dyn Engine {
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
         (**self).load(runtime, sources)
     }
+}
+
+/// What a host gives a name to, as [`Engine::reserved`] is asked about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NameRole {
+    /// The root object: a global that scripts read.
+    Root,
+    /// A callback: a global function that scripts define.
+    Callback,
+    /// A module or function: a name after a dot.
+    Member,
 }
 
 /// A loaded script. It stays on the thread that made it.

@@ -61,6 +61,8 @@ codes! {
     NativeError = "native-error",
     /// A reload was asked for while another one did not end.
     ReloadUnderWay = "reload-under-way",
+    /// The host gives its root object, or a module, function or callback, a name that the engine's scripts cannot use.
+    ReservedName = "reserved-name",
     /// The script replaced the root object or something in it; it was put back.
     RootReplaced = "root-replaced",
     /// The script raised an error of its own, or a language-level fault occurred.

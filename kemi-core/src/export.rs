@@ -130,20 +130,28 @@ pub struct NoContext;
 #[derive(Clone, Copy)]
 pub struct Thunk {
     function: unsafe fn(),
-    context: TypeId,
+    context: ContextType,
 }
 
 impl Thunk {
     /// Wraps the function that the attribute generates.
     ///
+    /// The entry remembers `C`: a [`Registry`](crate::Registry) takes an export only if its entries take the context that
+    /// its description names, so which `ExportDef` the entry goes into needs no promise.
+    ///
     /// # Safety
-    /// Bytes that the function's result points to belong to the context, to the arguments or are static.
+    /// Bytes that the function's result points to belong to the context it is given, to the arguments or are static.
     #[must_use]
     pub const unsafe fn new<C: 'static>(function: fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>) -> Thunk {
         // SAFETY: function pointers have one size; the type is restored before the call, in `call`.
         let function =
             unsafe { std::mem::transmute::<fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>, unsafe fn()>(function) };
-        Thunk { function, context: TypeId::of::<C>() }
+        Thunk { function, context: ContextType::of::<C>() }
+    }
+
+    /// Returns the context that the function takes.
+    pub(crate) fn context(&self) -> ContextType {
+        self.context
     }
 
     /// Calls the function.
@@ -555,15 +563,25 @@ impl Shape {
 
     /// Returns the parameters' kinds in order.
     pub fn params(self) -> impl ExactSizeIterator<Item = Kind> {
-        let kind = move |i| match self.0 >> (6 + 3 * i) & 7 {
-            0 => Kind::Nil,
-            1 => Kind::Bool,
-            2 => Kind::Int,
-            3 => Kind::Float,
-            4 => Kind::Bytes,
-            _ => Kind::Any,
-        };
-        (0..self.0 >> 3 & 7).map(kind)
+        (0..self.0 >> 3 & 7).map(move |i| kind(self.0 >> (6 + 3 * i)))
+    }
+
+    /// Returns the result's kind.
+    #[must_use]
+    pub fn result(self) -> Kind {
+        kind(self.0)
+    }
+}
+
+/// Reads the kind in the lowest three bits.
+fn kind(bits: u32) -> Kind {
+    match bits & 7 {
+        0 => Kind::Nil,
+        1 => Kind::Bool,
+        2 => Kind::Int,
+        3 => Kind::Float,
+        4 => Kind::Bytes,
+        _ => Kind::Any,
     }
 }
 
@@ -585,12 +603,19 @@ pub struct Typed {
     shape: Shape,
     function: unsafe fn(),
     spread: Spread,
+    /// A function, since engines keep a copy of this value for each export.
+    context: fn() -> ContextType,
 }
 
 /// Calls a typed entry, given first, with a list of arguments; `None` if they do not fit.
 type Spread = unsafe fn(unsafe fn(), *mut (), &[Arg<'_>]) -> Option<Result<Ret, Box<Fault>>>;
 
 impl Typed {
+    /// Returns the context that the function takes.
+    pub(crate) fn context(&self) -> ContextType {
+        (self.context)()
+    }
+
     /// Returns the shape.
     #[must_use]
     pub const fn shape(&self) -> Shape {
@@ -644,9 +669,12 @@ macro_rules! typed {
         impl Typed {
             /// Wraps a function of this many parameters after the context; [`RawRet::wire`] makes what it returns.
             ///
+            /// The entry remembers `C` and its shape: a [`Registry`](crate::Registry) takes an export only if its
+            /// description agrees.
+            ///
             /// # Safety
-            /// The function does not panic, and bytes that its result points to belong to the context, to the arguments
-            /// or are static.
+            /// The function does not panic, and bytes that its result points to belong to the context it is given, to the
+            /// arguments or are static.
             #[must_use]
             pub const unsafe fn $new<C: 'static, $($ty: RawArg,)* R: RawRet>(
                 function: fn(&mut C $(, $ty)*) -> R::Wire,
@@ -655,7 +683,12 @@ macro_rules! typed {
                 let function = unsafe {
                     std::mem::transmute::<fn(&mut C $(, $ty)*) -> R::Wire, unsafe fn()>(function)
                 };
-                Typed { shape: Shape::of(&[$($ty::KIND),*], R::KIND), function, spread: $spread::<$($ty,)* R> }
+                Typed {
+                    shape: Shape::of(&[$($ty::KIND),*], R::KIND),
+                    function,
+                    spread: $spread::<$($ty,)* R>,
+                    context: ContextType::of::<C>,
+                }
             }
 
             /// Calls a function of this many parameters after the context.

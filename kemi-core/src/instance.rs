@@ -40,6 +40,7 @@ impl<C: 'static> Instance<C> {
             error.engine = engine.name();
             error
         };
+        registry.check_names(engine).map_err(stamp)?;
         let sources = read(registry, sources).map_err(stamp)?;
         let runtime = Rc::new(Runtime::new(registry.data().clone(), engine.name(), engine.coercions()));
         let closed = Closed(runtime.clone());

@@ -14,6 +14,7 @@
 extern crate self as kemi_core;
 
 mod callback;
+mod checks;
 mod compiled;
 mod control;
 mod convert;
@@ -46,7 +47,7 @@ mod watch;
 pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
 pub use compiled::{Compiled, CompiledFn};
 pub use convert::{CallbackName, FromArg, IntoRet, IntoValue, Mismatch, Rest};
-pub use engine::{Engine, Interpreter, UnknownEngine, engines, find_engine};
+pub use engine::{Engine, Interpreter, NameRole, UnknownEngine, engines, find_engine};
 pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
 pub use error_log::ErrorLog;
 pub use export::{

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::callback::{CallbackDecl, CallbackId, CallbackNames, Callbacks, RouteId, Stamp};
+use crate::checks;
+use crate::engine::{Engine, engines};
 use crate::error::{ErrorCode, Place, ScriptError};
 use crate::export::{ContextType, EXPORTS, ExportDef, NoContext};
 use crate::insight::Insight;
@@ -149,8 +151,12 @@ impl<C: 'static> RegistryBuilder<C> {
     /// Collects, checks and sorts the exports.
     ///
     /// # Errors
-    /// All mistakes at once: two exports of one name (with both places), an enabled module that does not exist, an
-    /// export that names a route the host has not declared.
+    /// All mistakes at once:
+    /// - two exports of one name, a function of the root and a module of one name, two callbacks of one name;
+    /// - an enabled module that does not exist, an export that names a route the host has not declared;
+    /// - an export whose entries take another context or other parameters than its description says;
+    /// - a name of the root object, a module, an export or a callback that is no identifier, or that means something else
+    ///   in the language of a linked engine ([`Engine::reserved`]).
     pub fn build(self) -> Result<Registry<C>, RegistryError> {
         let mut mistakes = Vec::new();
         let known = own_exports::<C>(&mut mistakes);
@@ -164,8 +170,14 @@ impl<C: 'static> RegistryBuilder<C> {
         }
         let enabled = |module: &str| self.all || self.modules.contains(module) || module == crate::control::MODULE;
 
+        let visible: Vec<&'static ExportDef> = known.iter().copied().filter(|def| enabled(def.module)).collect();
+        checks::functions_or_modules(&visible, &mut mistakes);
+        checks::callbacks(&self.callbacks, &mut mistakes);
+        let engines: Vec<&dyn Engine> = engines().into_iter().map(|engine| engine as &dyn Engine).collect();
+        checks::names(&self.root, visible.iter().copied(), &self.callbacks, &engines, &mut mistakes);
+
         let mut exports = Vec::new();
-        for def in known.iter().copied().filter(|def| enabled(def.module)) {
+        for def in visible {
             let gate = gate(def, &self.callbacks, &mut mistakes);
             let index = u32::try_from(exports.len()).unwrap_or(u32::MAX);
             exports.push(Export { index, def, gate, stamp: self.callbacks.stamp() });
@@ -203,20 +215,10 @@ fn own_exports<C: 'static>(mistakes: &mut Vec<String>) -> Vec<&'static ExportDef
     let ids = [TypeId::of::<C>(), TypeId::of::<NoContext>()];
     let mut own: Vec<&'static ExportDef> = EXPORTS.iter().filter(|def| ids.contains(&def.context.id())).collect();
     own.sort_by_key(|def| (def.module, def.name));
-    for pair in own.windows(2) {
-        if let [a, b] = pair
-            && (a.module, a.name) == (b.module, b.name)
-        {
-            mistakes.push(format!(
-                "'{}' is exported twice: at {}:{} and at {}:{}",
-                script_name("", a),
-                a.file,
-                a.line,
-                b.file,
-                b.line
-            ));
-        }
+    for def in &own {
+        checks::export(def, mistakes);
     }
+    checks::twice(&own, mistakes);
     own
 }
 
@@ -490,6 +492,18 @@ impl RegistryData {
 
     fn same_function_elsewhere(&self, function: &str) -> Option<String> {
         self.exports.iter().find(|e| e.def.name == function).map(|e| self.script_name(e.def))
+    }
+
+    /// Checks the names of everything in the registry against an engine that may not be among the linked ones, which
+    /// [`RegistryBuilder::build`] has asked.
+    pub(crate) fn check_names(&self, engine: &dyn Engine) -> Result<(), ScriptError> {
+        if engines().iter().any(|linked| linked.name() == engine.name()) {
+            return Ok(());
+        }
+        let mut mistakes = Vec::new();
+        let exports = self.exports.iter().map(|export| export.def);
+        checks::names(&self.root, exports, &self.callbacks, &[engine], &mut mistakes);
+        if mistakes.is_empty() { Ok(()) } else { Err(ScriptError::new(ErrorCode::ReservedName, mistakes.join("; "))) }
     }
 
     /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`,

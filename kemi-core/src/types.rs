@@ -41,6 +41,20 @@ pub enum Type {
     Tuple(&'static [Type]),
 }
 
+impl Type {
+    /// Returns the kind of the machine-level slot that holds a value of this type, if it is passed in one.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Type::Nil => Kind::Nil,
+            Type::Bool => Kind::Bool,
+            Type::Int { .. } => Kind::Int,
+            Type::Float => Kind::Float,
+            Type::Str | Type::Bytes | Type::Callback => Kind::Bytes,
+            Type::Any | Type::Array(_) | Type::Map(_) | Type::Option(_) | Type::Tuple(_) => Kind::Any,
+        }
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
