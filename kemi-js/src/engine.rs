@@ -33,6 +33,10 @@ impl Engine for JavaScript {
         Some(Lexis { line_comment: "//", comments, long_strings, quotes: b"\"'" })
     }
 
+    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
+        crate::reserved::meaning(name, role)
+    }
+
     fn coercions(&self) -> Coercions {
         Coercions {
             text_to_integer: true,

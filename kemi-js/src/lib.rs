@@ -31,6 +31,7 @@ mod fault;
 mod guard;
 mod jobs;
 mod require;
+mod reserved;
 mod source;
 mod text;
 mod trampoline;

@@ -24,6 +24,7 @@ mod libraries;
 mod memory;
 mod prune;
 mod repair;
+mod reserved;
 mod trampoline;
 mod values;
 

@@ -41,6 +41,10 @@ impl Engine for PythonEngine {
         Some(Lexis { line_comment: "#", comments: &[], long_strings, quotes: b"\"'" })
     }
 
+    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
+        crate::reserved::meaning(name, role)
+    }
+
     fn coercions(&self) -> Coercions {
         Coercions { bool_to_integer: true, ..Coercions::default() }
     }

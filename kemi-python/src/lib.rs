@@ -16,6 +16,7 @@ mod fault;
 mod interpreter;
 mod memory;
 mod prelude;
+mod reserved;
 mod trampoline;
 mod value;
 

@@ -48,6 +48,10 @@ impl kemi_core::Engine for RhaiEngine {
         Some(Lexis { line_comment: "//", comments, long_strings, quotes: b"\"'" })
     }
 
+    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
+        crate::reserved::meaning(name, role)
+    }
+
     fn coercions(&self) -> Coercions {
         Coercions {
             text_to_integer: true,

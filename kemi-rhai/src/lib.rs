@@ -13,6 +13,7 @@ mod imports;
 mod interpreter;
 mod library;
 mod limits;
+mod reserved;
 mod shapes;
 mod text;
 mod tokens;
