@@ -19,6 +19,9 @@ pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let options = parse::options(options, &mut mistakes);
     let signature = validate::signature(&function, &mut mistakes);
+    if let (Some(ty), Some(_)) = (&options.context, &signature.context) {
+        mistakes.at(ty, "the context parameter already says whose it is; `context` is for functions without one");
+    }
     match mistakes.into_tokens() {
         // The function itself stays, so that its callers do not add errors of their own.
         Some(errors) => quote!(#function #errors),
