@@ -94,9 +94,9 @@ impl<C: 'static> Instance<C> {
     #[must_use]
     pub fn defined(&self) -> Vec<String> {
         let declared = self.runtime.registry().declared_callbacks();
-        self.runtime.look_up(|| {
-            declared.filter(|(_, name)| self.interpreter.resolve(name)).map(|(_, name)| name.to_owned()).collect()
-        })
+        // One by one, so that what is collected here does not count as the interpreter's memory.
+        let defined = declared.filter(|(_, name)| self.runtime.look_up(|| self.interpreter.resolve(name)));
+        defined.map(|(_, name)| name.to_owned()).collect()
     }
 
     /// Returns how many native calls took the typed and the generic path; nothing is counted if

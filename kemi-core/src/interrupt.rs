@@ -237,9 +237,13 @@ mod target {
         }
 
         pub(super) fn interrupt(&self) {
+            let number = libc::c_long::from(self.0.load(Ordering::Relaxed));
             // By their numbers, since not each C library has functions for this.
             // SAFETY: numbers of the process, a thread and a signal, of which the system checks each.
-            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0.load(Ordering::Relaxed), libc::SIGURG) };
+            unsafe {
+                let process = libc::c_long::from(libc::getpid());
+                libc::syscall(libc::SYS_tgkill, process, number, libc::c_long::from(libc::SIGURG));
+            }
         }
     }
 

@@ -189,9 +189,10 @@ impl Drop for Limited {
 ///
 /// The allocator does not tell whose a block is. What counts as the interpreter's is by how much the thread has grown
 /// while the script ran, and not while the [host](Self::side) did.
-#[derive(Default)]
 pub(crate) struct Account {
     counts: Cell<bool>,
+    /// By how much the thread had grown for the interpreter before that was counted.
+    uncounted: Cell<i64>,
     /// What the interpreter held when the thread has last changed sides.
     heap: Cell<i64>,
     /// What it held when it was loaded.
@@ -205,9 +206,24 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Creates the account of an interpreter that is about to be made.
+    pub(crate) fn new() -> Account {
+        Account {
+            counts: Cell::new(false),
+            uncounted: Cell::new(0),
+            heap: Cell::new(0),
+            loaded: Cell::new(None),
+            mark: Cell::new(held_bytes()),
+            scripts: Cell::new(false),
+            limited: Cell::new(false),
+            limit: Cell::new(None),
+        }
+    }
+
     /// Counts from now on, if the program's allocator counts; returns whether it does.
     pub(crate) fn open(&self) -> bool {
         self.counts.set(is_counted());
+        self.uncounted.set(held_bytes().saturating_sub(self.mark.get()));
         self.counts.get()
     }
 
@@ -286,8 +302,8 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.end();
         // The interpreter is gone. What it held it has freed itself, which helps no other one.
-        let heap = self.heap.get().max(0);
-        THREAD.with(|thread| thread.freed.set(thread.freed.get().saturating_sub(heap).max(0)));
+        let own = self.heap.get().saturating_add(self.uncounted.get()).max(0);
+        THREAD.with(|thread| thread.freed.set(thread.freed.get().saturating_sub(own).max(0)));
     }
 }
 
@@ -344,7 +360,7 @@ mod tests {
     }
 
     fn counting() -> Account {
-        let account = Account::default();
+        let account = Account::new();
         account.counts.set(true);
         account
     }
@@ -447,7 +463,8 @@ mod tests {
     #[test]
     fn an_interpreter_that_goes_frees_nothing_of_the_others() {
         let (account, watch) = (counting(), watch("test"));
-        for bytes in [100, -100] {
+        account.uncounted.set(50);
+        for bytes in [100, -150] {
             account.begin(&watch, 1000);
             grow(bytes);
             account.end();

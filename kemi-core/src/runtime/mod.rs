@@ -124,7 +124,7 @@ impl Runtime {
             spent: Cell::new(0),
             exhausted: LimitCell::default(),
             exhausted_at: RefCell::new(None),
-            memory: memory::Account::default(),
+            memory: memory::Account::new(),
             replaced: ErrorLog::new(),
             stamp: registry.stamp(),
             phase: Cell::new(Phase::Calling),
