@@ -14,6 +14,8 @@
 #![doc = include_str!("../docs/values.md")]
 #![doc = include_str!("../docs/limits.md")]
 
+mod budget;
+mod chunks;
 #[cfg(feature = "luajit")]
 mod compiler;
 mod ending;
@@ -22,9 +24,12 @@ mod errors;
 mod interpreter;
 mod libraries;
 mod memory;
+mod patterns;
 mod prune;
 mod repair;
 mod reserved;
+mod strings;
+mod tables;
 mod trampoline;
 mod values;
 

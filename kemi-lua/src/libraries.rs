@@ -11,7 +11,7 @@ use mlua::ffi;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
 use crate::values::{self, State, push_bytes};
-use crate::{ending, errors, memory, prune, repair};
+use crate::{chunks, ending, errors, memory, prune, repair};
 
 /// What the fallback for unknown names points to.
 pub(crate) struct Missing {
@@ -69,8 +69,8 @@ pub(crate) fn compile(core: &Core, l: State, text: &[u8], name: &str) -> Result<
         if ffi::lua_checkstack(l, ffi::LUA_MINSTACK) == 0 {
             return Err(ScriptError::new(ErrorCode::StackOverflow, "too many script files"));
         }
-        let text = without_first_comment(text);
-        let status = ffi::luaL_loadbufferx(l, text.as_ptr().cast(), text.len(), chunk.as_ptr().cast(), c"t".as_ptr());
+        let name_of_chunk = CStr::from_bytes_until_nul(&chunk).unwrap_or_default();
+        let status = chunks::compile(l, core, without_first_comment(text), name_of_chunk);
         if status == ffi::LUA_OK {
             return Ok(());
         }

@@ -1,16 +1,18 @@
 //! The parts of Lua's libraries that are replaced or taken away, so that a script cannot end or change the process.
 
+use std::ffi::{CStr, c_int};
+
 use mlua::ffi;
 
-use crate::ending;
 use crate::interpreter::Core;
 use crate::libraries::{push_function, run_own};
 use crate::values::{State, push_bytes};
+use crate::{chunks, ending, strings, tables};
 
 /// Replaces and removes. It gets: the script folders for `package.path`, `guard` (wraps a C function so that an exit
-/// passes it), `wrap`, `guard_handler`, `os_exit`.
-const CHUNK: &std::ffi::CStr = cr##"
-local path, guard, wrap, guard_handler, os_exit = ...
+/// passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load`.
+const CHUNK: &CStr = cr##"
+local path, guard, wrap, guard_handler, os_exit, getinfo, load_text = ...
 
 package.path = path .. package.path
 package.cpath = ""
@@ -22,7 +24,7 @@ os.exit = os_exit
 os.setlocale = nil
 
 local full = debug
-debug = { traceback = full.traceback, getinfo = full.getinfo }
+debug = { traceback = full.traceback, getinfo = getinfo }
 package.loaded.debug = debug
 
 coroutine.resume = guard(coroutine.resume)
@@ -35,11 +37,7 @@ function globals.xpcall(f, handler, ...)
 end
 
 -- Binary chunks can crash the interpreter: text only.
-local load_, loadfile_, select = guard(load), loadfile, select
-local function load_text(chunk, name, mode, ...)
-    if select("#", ...) > 0 then return load_(chunk, name, "t", (...)) end
-    return load_(chunk, name, "t")
-end
+local loadfile_, select = loadfile, select
 load = load_text
 if loadstring then loadstring = load_text end
 function loadfile(name, mode, ...)
@@ -49,8 +47,8 @@ end
 
 if jit then
     -- All that call back from C: nothing else limits the machine stack they take.
-    string.gsub, string.format = guard(string.gsub), guard(string.format)
-    table.sort, table.foreach, table.foreachi = guard(table.sort), guard(table.foreach), guard(table.foreachi)
+    string.format = guard(string.format)
+    table.foreach, table.foreachi = guard(table.foreach), guard(table.foreachi)
     dofile, require = guard(dofile), guard(require)
     jit.attach, jit.opt, jit.util = nil, nil, nil
     package.loaded.ffi = nil
@@ -75,6 +73,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
             ffi::lua_pushcfunction(l, ffi::luaopen_ffi);
             ffi::lua_call(l, 0, 0);
         }
+        replace_slow(l, core);
         push_bytes(l, path);
         push_function(l, make_guard, core);
 
@@ -88,14 +87,83 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
 
         push_function(l, ending::guard_handler, core);
         push_function(l, ending::os_exit, core);
+        push_around(l, core, c"debug", c"getinfo", getinfo);
+        push_around(l, core, c"_G", c"load", chunks::load);
         run_own(l, CHUNK, base, 0);
         #[cfg(feature = "luajit")]
         crate::compiler::guard_switch(l, core);
     }
 }
 
+/// Replaces the library functions that may run for long by those that look at the budget.
+///
+/// # Safety
+/// Protected; the libraries are open.
+unsafe fn replace_slow(l: State, core: &Core) {
+    // SAFETY: as the caller's.
+    unsafe {
+        ffi::lua_getglobal(l, c"string".as_ptr());
+        strings::replace(l, core);
+        ffi::lua_getglobal(l, c"table".as_ptr());
+        tables::replace(l, core);
+        ffi::lua_settop(l, -3);
+    }
+}
+
+/// Pushes a function with the core and the original in a library as its upvalues.
+///
+/// # Safety
+/// Protected; the library is open.
+unsafe fn push_around(l: State, core: &Core, library: &CStr, name: &CStr, function: ffi::lua_CFunction) {
+    // SAFETY: as the caller's.
+    unsafe {
+        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
+        ffi::lua_getglobal(l, library.as_ptr());
+        ffi::lua_getfield(l, -1, name.as_ptr());
+        ffi::lua_remove(l, -2);
+        ffi::lua_pushcclosure(l, function, 2);
+    }
+}
+
+/// `debug.getinfo`, which gives no C function but one that it got: on the stack may be those that are replaced here.
+///
+/// # Safety
+/// Called by Lua; the upvalues are the core and the original.
+unsafe extern "C-unwind" fn getinfo(l: State) -> c_int {
+    // SAFETY: as this function's contract; this frame owns nothing.
+    unsafe {
+        let subject = if ffi::lua_type(l, 1) == ffi::LUA_TTHREAD { 2 } else { 1 };
+        let given = ffi::lua_type(l, subject) == ffi::LUA_TFUNCTION;
+        if !given {
+            let level = ffi::luaL_checkinteger(l, subject);
+            if level >= 0 && (subject == 1 || ffi::lua_tothread(l, 1) == l) {
+                // The original stands on the stack as well.
+                ffi::lua_pushinteger(l, level.saturating_add(1));
+                ffi::lua_replace(l, subject);
+            }
+        }
+        ffi::luaL_optlstring(l, subject + 1, std::ptr::null(), std::ptr::null_mut());
+        let count = ffi::lua_gettop(l);
+        ffi::luaL_checkstack(l, 2, std::ptr::null());
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
+        ffi::lua_insert(l, 1);
+        ffi::lua_call(l, count, 1);
+        if !given && ffi::lua_type(l, -1) == ffi::LUA_TTABLE {
+            ffi::lua_pushstring(l, c"func".as_ptr());
+            ffi::lua_rawget(l, -2);
+            if ffi::lua_iscfunction(l, -1) != 0 {
+                ffi::lua_pushstring(l, c"func".as_ptr());
+                ffi::lua_pushnil(l);
+                ffi::lua_rawset(l, -4);
+            }
+            ffi::lua_settop(l, -2);
+        }
+    }
+    1
+}
+
 /// Wraps the function at index 1 in [`ending::guarded`].
-unsafe extern "C-unwind" fn make_guard(l: State) -> std::ffi::c_int {
+unsafe extern "C-unwind" fn make_guard(l: State) -> c_int {
     // SAFETY: made with the core as its upvalue; this frame owns nothing.
     unsafe {
         ffi::lua_settop(l, 1);

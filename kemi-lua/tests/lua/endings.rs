@@ -1,6 +1,6 @@
 use kemi_core::{Arg, Outcome, Policy, Source, Value};
 
-use crate::host::{Loaded, load, try_load};
+use crate::host::{Loaded, eval, load, try_load};
 
 /// Every place in which an exit could be swallowed; `E` ends the callback, and so does the native function `X`.
 const HIDING_PLACES: &[(&str, &str)] = &[
@@ -47,6 +47,29 @@ const HIDING_PLACES: &[(&str, &str)] = &[
     ("reader of load in a loop", "while true do load(function() E() end) end"),
     ("tail call", "do return pcall(function() return E() end) end"),
     ("error handler swaps the error", "xpcall(function() error('a') end, function() pcall(E) return 'b' end)"),
+    (
+        "resume as getinfo finds it on the stack",
+        "local found
+         local main = coroutine.running()
+         coroutine.resume(coroutine.create(function()
+            for level = 0, 9 do
+                for _, what in ipairs {'f', 'nf'} do
+                    local info = main and debug.getinfo(main, level, what)
+                    if info and info.func and info.func ~= E and not debug.getinfo(info.func, 'S').what:find('[LM]') then found = info.func end
+                end
+            end
+         end))
+         for i = 1, 3 do local _ = (found or coroutine.resume)(coroutine.create(E)) KSR.t.note('swallowed') end",
+    ),
+    (
+        "load's reader finds who calls it",
+        "local found
+         load(function() for level = 0, 9 do
+            local info = debug.getinfo(level, 'f') or {}
+            if info.func and debug.getinfo(info.func, 'S').what == 'C' and not pcall(info.func) then found = found or info.func end
+         end end)
+         for i = 1, 3 do pcall(found or load, E) pcall(E) KSR.t.note('swallowed') end",
+    ),
     ("a native function's own way", "pcall(KSR.t.finish, true)"),
 ];
 
@@ -93,6 +116,35 @@ fn nothing_swallows_a_drop() {
 fn os_exit_ends_the_callback_only() {
     check("os.exit", &Outcome::Exit, "os.exit", "pcall(E, 1)");
     check("os.exit", &Outcome::Exit, "os.exit in a coroutine", "coroutine.resume(coroutine.create(E))");
+}
+
+#[test]
+fn getinfo_gives_no_c_function_but_those_it_gets() {
+    let body = "local found = {}
+        local function look(...)
+            for level = 0, 12 do
+                local info = debug.getinfo(level) or {}
+                if info.func and info.what == 'C' then found[#found + 1] = tostring(info.name) end
+                info = debug.getinfo(level, 'fS') or {}
+                if info.func and info.what == 'C' then found[#found + 1] = 'fS' end
+            end
+        end
+        local main = coroutine.running()
+        coroutine.wrap(function() look() local _ = main and look() end)()
+        local co = coroutine.create(function() coroutine.yield() end)
+        coroutine.resume(co)
+        for level = 0, 3 do
+            local info = debug.getinfo(co, level, 'fS') or {}
+            if info.func and info.what == 'C' then found[#found + 1] = 'in a coroutine' end
+        end
+        table.sort({3, 1, 2}, function(a, b) look() return a < b end)
+        string.gsub('x', 'x', look)
+        pcall(look) xpcall(look, print)
+        load(function() look() end)
+        local own = debug.getinfo(1, 'fl')
+        local given = debug.getinfo(print, 'f').func == print and debug.getinfo(look, 'f').func == look
+        return {found, type(own.func), own.currentline > 0, given, debug.getinfo(100) == nil, debug.getinfo(0, 'n').name}";
+    assert_eq!(eval(body).to_string(), r#"[{}, "function", true, true, true, "getinfo"]"#.replace("{}", "[]"));
 }
 
 #[cfg(not(feature = "luajit"))]

@@ -4,6 +4,7 @@ mod endings;
 mod errors;
 mod files;
 mod host;
+mod libraries;
 mod limits;
 mod nesting;
 mod policies;

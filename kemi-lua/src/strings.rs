@@ -1,0 +1,498 @@
+//! The functions of Lua's `string` library that can run for long, made anew so that they look at the budget.
+//!
+//! They follow `lstrlib.c` of Lua 5.4 and `lib_string.c` of LuaJIT 2.1 (both MIT licence; Lua.org, PUC-Rio, and Mike
+//! Pall); the results and the errors are the same.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::slice;
+
+use mlua::ffi;
+
+use crate::budget;
+use crate::ending;
+use crate::interpreter::Core;
+use crate::libraries::push_function;
+use crate::patterns::{self, Capture, Matcher, Stop};
+use crate::values::State;
+
+/// Whether the rules are those of LuaJIT, which has Lua 5.1's.
+const LUAJIT: bool = cfg!(feature = "luajit");
+
+/// How much `string.rep` copies between two looks at the budget.
+const CHUNK: usize = 1 << 20;
+
+/// Replaces them in the table at the top of the stack.
+///
+/// # Safety
+/// Protected.
+pub(crate) unsafe fn replace(l: State, core: &Core) {
+    let functions: [(&std::ffi::CStr, ffi::lua_CFunction); 5] =
+        [(c"find", find), (c"match", match_), (c"gmatch", gmatch), (c"gsub", gsub), (c"rep", rep)];
+    for (name, function) in functions {
+        // SAFETY: as the caller's; the table is at the top.
+        unsafe {
+            push_function(l, function, core);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
+    }
+}
+
+/// Reads a text argument as Lua's own functions do.
+///
+/// # Safety
+/// Called in a C function, whose argument stays on the stack as long as the result is used; no frame of ours on the way
+/// owns anything.
+unsafe fn text<'a>(l: State, index: c_int) -> &'a [u8] {
+    let mut length = 0;
+    // SAFETY: as the caller's.
+    unsafe {
+        let pointer = ffi::luaL_checklstring(l, index, &raw mut length);
+        slice::from_raw_parts(pointer.cast(), length)
+    }
+}
+
+/// Raises what stops a match.
+///
+/// # Safety
+/// As for [`ending::end`]; called in a C function.
+unsafe fn stop(l: State, core: &Core, stop: Stop) -> ! {
+    // SAFETY: as the caller's; the texts are static.
+    unsafe {
+        match stop {
+            Stop::Budget => ending::end(l, core),
+            Stop::Fault(text) => ffi::luaL_error(l, c"%s".as_ptr(), text.as_ptr()),
+            Stop::NoCapture(number) => {
+                let number = c_int::try_from(number).unwrap_or(c_int::MAX);
+                ffi::luaL_error(l, c"invalid capture index %%%d".as_ptr(), number)
+            }
+        };
+        after_error(l)
+    }
+}
+
+/// Returns from where on to search, counted from 0, or `None` if that is behind the end.
+fn begin(position: i64, length: usize) -> Option<usize> {
+    let start = if position > 0 {
+        usize::try_from(position - 1).unwrap_or(usize::MAX)
+    } else if position == 0 {
+        0
+    } else {
+        let back = usize::try_from(position.unsigned_abs()).unwrap_or(usize::MAX);
+        length.saturating_sub(back)
+    };
+    if start <= length {
+        Some(start)
+    } else if LUAJIT {
+        Some(length)
+    } else {
+        None
+    }
+}
+
+/// Pushes a capture.
+///
+/// # Safety
+/// As for [`ending::end`]; called in a C function with a free slot.
+unsafe fn push_capture<B: FnMut() -> bool>(
+    l: State,
+    core: &Core,
+    subject: &[u8],
+    matcher: &Matcher<'_, B>,
+    index: usize,
+    (start, end): (usize, usize),
+) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match matcher.capture(index, start, end) {
+            Ok(Capture::Text(at, length)) => {
+                let text = subject.get(at..at + length).unwrap_or_default();
+                ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+            }
+            Ok(Capture::Position(at) | Capture::Unfinished(at)) => {
+                ffi::lua_pushinteger(l, i64::try_from(at + 1).unwrap_or(i64::MAX));
+            }
+            Err(fault) => stop(l, core, fault),
+        }
+    }
+}
+
+/// Pushes all captures, or the whole match if `or_whole` is set and there are none; returns how many.
+///
+/// # Safety
+/// As for [`push_capture`], but for the slots.
+unsafe fn push_captures<B: FnMut() -> bool>(
+    l: State,
+    core: &Core,
+    subject: &[u8],
+    matcher: &Matcher<'_, B>,
+    range: (usize, usize),
+    or_whole: bool,
+) -> c_int {
+    let count = matcher.count(or_whole);
+    let slots = c_int::try_from(count).unwrap_or(c_int::MAX);
+    // SAFETY: as the caller's; the slots are made sure of.
+    unsafe {
+        ffi::luaL_checkstack(l, slots, c"too many captures".as_ptr());
+        for index in 0..count {
+            push_capture(l, core, subject, matcher, index, range);
+        }
+    }
+    slots
+}
+
+/// Takes the `^` off a pattern that begins with one.
+fn anchored(pattern: &[u8]) -> (bool, &[u8]) {
+    match pattern.strip_prefix(b"^") {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    }
+}
+
+unsafe extern "C-unwind" fn find(l: State) -> c_int {
+    // SAFETY: as the other function's.
+    unsafe { find_or_match(l, true) }
+}
+
+unsafe extern "C-unwind" fn match_(l: State) -> c_int {
+    // SAFETY: as the other function's.
+    unsafe { find_or_match(l, false) }
+}
+
+/// `string.find` and `string.match`.
+///
+/// # Safety
+/// Called by Lua; the upvalue is the core.
+unsafe fn find_or_match(l: State, find: bool) -> c_int {
+    // SAFETY: as this function's contract; what it has is without destructors.
+    unsafe {
+        let core = ending::core(l);
+        let (subject, pattern) = (text(l, 1), text(l, 2));
+        let Some(start) = begin(ffi::luaL_optinteger(l, 3, 1), subject.len()) else {
+            ffi::lua_pushnil(l);
+            return 1;
+        };
+        if find && (ffi::lua_toboolean(l, 4) != 0 || patterns::is_plain(pattern)) {
+            // It takes time in proportion to the lengths, whatever the texts are.
+            let found = memchr::memmem::find(subject.get(start..).unwrap_or_default(), pattern);
+            return match found {
+                Some(at) => {
+                    let first = i64::try_from(start + at).unwrap_or(i64::MAX);
+                    ffi::lua_pushinteger(l, first + 1);
+                    ffi::lua_pushinteger(l, first + i64::try_from(pattern.len()).unwrap_or(0));
+                    2
+                }
+                None => {
+                    ffi::lua_pushnil(l);
+                    1
+                }
+            };
+        }
+        let (anchored, pattern) = anchored(pattern);
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        let last = if anchored { start } else { subject.len() };
+        for at in start..=last {
+            match matcher.at(at) {
+                Ok(Some(end)) if find => {
+                    ffi::lua_pushinteger(l, i64::try_from(at + 1).unwrap_or(i64::MAX));
+                    ffi::lua_pushinteger(l, i64::try_from(end).unwrap_or(i64::MAX));
+                    return push_captures(l, core, subject, &matcher, (at, end), false) + 2;
+                }
+                Ok(Some(end)) => return push_captures(l, core, subject, &matcher, (at, end), true),
+                Ok(None) => {}
+                Err(fault) => stop(l, core, fault),
+            }
+        }
+        ffi::lua_pushnil(l);
+    }
+    1
+}
+
+/// Where [`next_match`] has the upvalues behind the core.
+mod upvalue {
+    use std::ffi::c_int;
+
+    pub(super) const SUBJECT: c_int = 2;
+    pub(super) const PATTERN: c_int = 3;
+    /// From where on to search, from 0.
+    pub(super) const START: c_int = 4;
+    /// Where the last match ended; -1 for none.
+    pub(super) const LAST: c_int = 5;
+}
+
+/// `string.gmatch`.
+unsafe extern "C-unwind" fn gmatch(l: State) -> c_int {
+    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+    unsafe {
+        let core = ending::core(l);
+        let (subject, _) = (text(l, 1), text(l, 2));
+        let start = if LUAJIT {
+            0
+        } else {
+            begin(ffi::luaL_optinteger(l, 3, 1), subject.len()).unwrap_or(subject.len() + 1)
+        };
+        ffi::lua_settop(l, 2);
+        ffi::lua_pushlightuserdata(l, ptr::from_ref(core).cast_mut().cast());
+        ffi::lua_insert(l, 1);
+        ffi::lua_pushinteger(l, i64::try_from(start).unwrap_or(i64::MAX));
+        ffi::lua_pushinteger(l, -1);
+        ffi::lua_pushcclosure(l, next_match, upvalue::LAST);
+    }
+    1
+}
+
+unsafe extern "C-unwind" fn next_match(l: State) -> c_int {
+    // SAFETY: made by `gmatch` with these upvalues, which nothing else changes; what this frame has is without
+    // destructors.
+    unsafe {
+        let core = ending::core(l);
+        let upvalue = |index| ffi::lua_upvalueindex(index);
+        let (subject, pattern) = (text(l, upvalue(upvalue::SUBJECT)), text(l, upvalue(upvalue::PATTERN)));
+        let start = usize::try_from(ffi::lua_tointeger(l, upvalue(upvalue::START))).unwrap_or(usize::MAX);
+        let last = usize::try_from(ffi::lua_tointeger(l, upvalue(upvalue::LAST))).ok();
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        for at in start..=subject.len() {
+            let end = match matcher.at(at) {
+                Ok(Some(end)) if LUAJIT || Some(end) != last => end,
+                Ok(_) => continue,
+                Err(fault) => stop(l, core, fault),
+            };
+            let next = if LUAJIT && end == at { end + 1 } else { end };
+            ffi::lua_pushinteger(l, i64::try_from(next).unwrap_or(i64::MAX));
+            ffi::lua_replace(l, upvalue(upvalue::START));
+            ffi::lua_pushinteger(l, i64::try_from(end).unwrap_or(i64::MAX));
+            ffi::lua_replace(l, upvalue(upvalue::LAST));
+            return push_captures(l, core, subject, &matcher, (at, end), true);
+        }
+    }
+    0
+}
+
+/// `string.gsub`.
+unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
+    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors, the buffer too.
+    unsafe {
+        let core = ending::core(l);
+        if core.stack_is_full() {
+            ffi::luaL_error(l, c"C stack overflow".as_ptr());
+        }
+        let (subject, pattern) = (text(l, 1), text(l, 2));
+        let kind = ffi::lua_type(l, 3);
+        let every = i64::try_from(subject.len() + 1).unwrap_or(i64::MAX);
+        let most = ffi::luaL_optinteger(l, 4, every);
+        if !matches!(kind, ffi::LUA_TNUMBER | ffi::LUA_TSTRING | ffi::LUA_TFUNCTION | ffi::LUA_TTABLE) {
+            bad_replacement(l);
+        }
+        let (anchored, pattern) = anchored(pattern);
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        let mut storage = MaybeUninit::uninit();
+        let buffer: *mut ffi::luaL_Buffer = storage.as_mut_ptr();
+        ffi::luaL_buffinit(l, buffer);
+        let add = |bytes: &[u8]| ffi::luaL_addlstring(buffer, bytes.as_ptr().cast(), bytes.len());
+        let (mut at, mut last, mut count) = (0, None, 0);
+        let (mut changed, mut copied) = (false, 0);
+        while count < most {
+            let found = match matcher.at(at) {
+                Ok(found) => found,
+                Err(fault) => stop(l, core, fault),
+            };
+            match found {
+                Some(end) if LUAJIT || Some(end) != last => {
+                    count += 1;
+                    add(subject.get(copied..at).unwrap_or_default());
+                    changed |= add_replacement(l, core, buffer, subject, &matcher, (at, end), kind);
+                    copied = end;
+                    if LUAJIT && end == at {
+                        if at >= subject.len() {
+                            break;
+                        }
+                        at += 1;
+                    } else {
+                        at = end;
+                        last = Some(end);
+                    }
+                }
+                _ if at < subject.len() => at += 1,
+                _ => break,
+            }
+            if anchored {
+                break;
+            }
+        }
+        if changed || LUAJIT {
+            add(subject.get(copied..).unwrap_or_default());
+            ffi::luaL_pushresult(buffer);
+        } else {
+            ffi::lua_pushvalue(l, 1);
+        }
+        ffi::lua_pushinteger(l, count);
+    }
+    2
+}
+
+/// # Safety
+/// As for [`ending::end`]; called in `string.gsub`.
+unsafe fn bad_replacement(l: State) -> ! {
+    #[cfg(not(feature = "luajit"))]
+    unsafe extern "C-unwind" {
+        fn luaL_typeerror(l: State, index: c_int, expected: *const std::ffi::c_char) -> c_int;
+    }
+    // SAFETY: as the caller's; the texts are static.
+    unsafe {
+        #[cfg(not(feature = "luajit"))]
+        luaL_typeerror(l, 3, c"string/function/table".as_ptr());
+        #[cfg(feature = "luajit")]
+        ffi::luaL_argerror(l, 3, c"string/function/table expected".as_ptr());
+        after_error(l)
+    }
+}
+
+/// For the compiler: what stands before has raised.
+///
+/// # Safety
+/// As for [`ending::end`].
+unsafe fn after_error(l: State) -> ! {
+    // SAFETY: as the caller's.
+    unsafe { ffi::lua_error(l) }
+}
+
+/// Adds what a match is replaced by; returns whether that is anything but the match.
+///
+/// # Safety
+/// As for [`ending::end`]; called in `string.gsub`, with the buffer's values at the top.
+unsafe fn add_replacement<B: FnMut() -> bool>(
+    l: State,
+    core: &Core,
+    buffer: *mut ffi::luaL_Buffer,
+    subject: &[u8],
+    matcher: &Matcher<'_, B>,
+    range: (usize, usize),
+    kind: c_int,
+) -> bool {
+    let whole = subject.get(range.0..range.1).unwrap_or_default();
+    // SAFETY: as the caller's. What is pushed goes into the buffer, or is taken off.
+    unsafe {
+        match kind {
+            ffi::LUA_TFUNCTION => {
+                ffi::luaL_checkstack(l, 1, ptr::null());
+                ffi::lua_pushvalue(l, 3);
+                let count = push_captures(l, core, subject, matcher, range, true);
+                ffi::lua_call(l, count, 1);
+            }
+            ffi::LUA_TTABLE => {
+                ffi::luaL_checkstack(l, 1, ptr::null());
+                push_capture(l, core, subject, matcher, 0, range);
+                ffi::lua_gettable(l, 3);
+            }
+            _ => {
+                add_template(l, core, buffer, subject, matcher, range);
+                return true;
+            }
+        }
+        if ffi::lua_toboolean(l, -1) == 0 {
+            ffi::lua_settop(l, -2);
+            ffi::luaL_addlstring(buffer, whole.as_ptr().cast(), whole.len());
+            return false;
+        }
+        if ffi::lua_isstring(l, -1) == 0 {
+            ffi::luaL_error(l, c"invalid replacement value (a %s)".as_ptr(), ffi::luaL_typename(l, -1));
+        }
+        ffi::luaL_addvalue(buffer);
+    }
+    true
+}
+
+/// Adds the replacement text at index 3, with captures in the place of `%1` and the like.
+///
+/// # Safety
+/// As [`add_replacement`].
+unsafe fn add_template<B: FnMut() -> bool>(
+    l: State,
+    core: &Core,
+    buffer: *mut ffi::luaL_Buffer,
+    subject: &[u8],
+    matcher: &Matcher<'_, B>,
+    range: (usize, usize),
+) {
+    // SAFETY: as the caller's; the text is on the stack.
+    unsafe {
+        let add = |bytes: &[u8]| ffi::luaL_addlstring(buffer, bytes.as_ptr().cast(), bytes.len());
+        let mut rest = text(l, 3);
+        while let Some(at) = memchr::memchr(b'%', rest) {
+            let (plain, escape) = rest.split_at(at);
+            add(plain);
+            // At the end of the text it is the NUL that C strings have there.
+            let which = escape.get(1).copied().unwrap_or(0);
+            rest = escape.get(2..).unwrap_or_default();
+            match which {
+                b'0' => add(subject.get(range.0..range.1).unwrap_or_default()),
+                digit if digit.is_ascii_digit() => {
+                    let index = usize::from(digit - b'1');
+                    match matcher.capture(index, range.0, range.1) {
+                        Ok(Capture::Text(start, length)) => {
+                            add(subject.get(start..start + length).unwrap_or_default());
+                        }
+                        Ok(Capture::Position(_) | Capture::Unfinished(_)) => {
+                            ffi::luaL_checkstack(l, 1, ptr::null());
+                            push_capture(l, core, subject, matcher, index, range);
+                            ffi::luaL_addvalue(buffer);
+                        }
+                        Err(fault) => stop(l, core, fault),
+                    }
+                }
+                other if LUAJIT || other == b'%' => add(&[other]),
+                _ => {
+                    ffi::luaL_error(l, c"invalid use of '%%' in replacement string".as_ptr());
+                }
+            }
+        }
+        add(rest);
+    }
+}
+
+/// `string.rep`, which copies what it has in larger and larger pieces.
+unsafe extern "C-unwind" fn rep(l: State) -> c_int {
+    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors. The block is as
+    // large as the text that is written to it, and on the stack.
+    unsafe {
+        let core = ending::core(l);
+        let unit = text(l, 1);
+        let count = ffi::luaL_checkinteger(l, 2);
+        let mut separator: &[u8] = &[];
+        if ffi::lua_type(l, 3) > ffi::LUA_TNIL {
+            separator = text(l, 3);
+        }
+        let step = unit.len() + separator.len();
+        if count <= 0 || step == 0 {
+            ffi::lua_pushlstring(l, c"".as_ptr(), 0);
+            return 1;
+        }
+        let most = if LUAJIT { 0x7fff_ff00 } else { usize::try_from(i64::MAX).unwrap_or(usize::MAX) };
+        let total = usize::try_from(count).ok().and_then(|count| step.checked_mul(count)).filter(|&n| n <= most);
+        let Some(total) = total.map(|total| total - separator.len()) else {
+            let message = if LUAJIT { c"not enough memory" } else { c"resulting string too large" };
+            return ffi::luaL_error(l, c"%s".as_ptr(), message.as_ptr());
+        };
+        ffi::luaL_checkstack(l, 2, ptr::null());
+        let block = ffi::lua_newuserdata(l, total).cast::<u8>();
+        let mut filled = unit.len();
+        ptr::copy_nonoverlapping(unit.as_ptr(), block, unit.len());
+        if count > 1 {
+            ptr::copy_nonoverlapping(separator.as_ptr(), block.add(filled), separator.len());
+            filled += separator.len();
+        }
+        // A whole number of units, so that what is copied begins where one does.
+        let chunk = (CHUNK / step).max(1) * step;
+        while filled < total {
+            let length = filled.min(chunk).min(total - filled);
+            ptr::copy_nonoverlapping(block, block.add(filled), length);
+            filled += length;
+            if length >= chunk {
+                budget::look(l, core);
+            }
+        }
+        ffi::lua_pushlstring(l, block.cast(), total);
+    }
+    1
+}
