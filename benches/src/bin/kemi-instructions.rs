@@ -25,7 +25,7 @@ use kemi_benches::{Language, Subject};
 use sip_modules::message::{Edits, Message};
 
 /// How much more than the number in the file a path may take, in parts of it.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.02;
 
 /// So many instructions more do not matter, whatever the share: as many as one more collision in a hash table takes.
 const SLACK: f64 = 10.0;
