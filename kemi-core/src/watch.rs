@@ -7,7 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread::{self, Thread, ThreadId};
+#[cfg(unix)]
+use std::thread::ThreadId;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::callback::CallbackId;
@@ -86,6 +88,8 @@ pub(crate) struct Watch {
     again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     dog: &'static Watchdog,
+    /// Whose it is: only that one is there in a process that it has forked.
+    #[cfg(unix)]
     thread: ThreadId,
     name: String,
     registry: Arc<RegistryData>,
@@ -121,6 +125,7 @@ impl Watch {
             again: AtomicU64::new(0),
             interrupt: Mutex::new(None),
             dog: watchdog(),
+            #[cfg(unix)]
             thread: thread.id(),
             name: format!("{engine} on thread '{}'", thread.name().unwrap_or("unnamed")),
             registry,
