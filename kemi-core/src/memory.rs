@@ -246,13 +246,14 @@ impl Account {
     /// Ends it, if there is one.
     #[inline]
     pub(crate) fn end(&self) {
-        if self.limited.replace(false) {
+        if self.limited.get() {
             self.close();
         }
     }
 
     #[cold]
     fn close(&self) {
+        self.limited.set(false);
         self.switch(false);
         drop(self.limit.take());
         let Some(least) = self.loaded.get() else { return self.loaded.set(Some(self.heap.get())) };
