@@ -10,7 +10,7 @@ use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Po
 
 use crate::interpreter::{Shared, line_of};
 use crate::limits::exceeded;
-use crate::text;
+use crate::parse::parse;
 
 type Resolved = Result<RhaiShared<Module>, Box<EvalAltResult>>;
 
@@ -61,12 +61,14 @@ impl Imports {
 
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, path: &Path) -> Resolved {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|error| EvalAltResult::ErrorSystem(format!("cannot read {name}"), error.into()))?;
-        self.shared.tokens.reset();
-        let mut ast = engine.compile(text::encode(&bytes))?;
-        ast.set_source(&name);
-        match Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast) {
+        let bytes = self
+            .shared
+            .runtime
+            .read_file(path)
+            .map_err(|error| EvalAltResult::ErrorRuntime(error.message.clone().into(), Position::NONE))?;
+        let ast = parse(engine, &self.shared.tokens, &name, &bytes);
+        let module = ast.map_err(Into::into);
+        match module.and_then(|ast| Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast)) {
             Ok(module) => Ok(module.into()),
             Err(error) => {
                 // Noted before the script can catch what is wrapped into an error of the import.

@@ -34,7 +34,8 @@ pub(crate) fn set(engine: &mut Engine, limits: &Limits) {
     // A call takes 4.5 kB of stack without optimisation; whatever is allowed here, the stack guard has the last word.
     // The host's call of the callback is a level of its own.
     let levels = if limits.max_depth == 0 { usize::MAX } else { size(u64::from(limits.max_depth) + 1) };
-    engine.set_max_call_levels(levels).set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
+    engine.set_max_call_levels(levels);
+    set_depths(engine);
     if limits.max_memory != 0 {
         let share = |part: u64| size((limits.max_memory / part).max(1));
         engine
@@ -42,6 +43,11 @@ pub(crate) fn set(engine: &mut Engine, limits: &Limits) {
             .set_max_array_size(share(BYTES_PER_ELEMENT))
             .set_max_map_size(share(BYTES_PER_ENTRY));
     }
+}
+
+/// Sets the limits of what the parser takes.
+pub(crate) fn set_depths(engine: &mut Engine) {
+    engine.set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
 }
 
 fn size(number: u64) -> usize {
@@ -66,7 +72,7 @@ pub(crate) fn exceeded(runtime: &Runtime, error: &EvalAltResult) -> Option<Limit
 }
 
 /// The interpreter as seen from between two operations: Rhai does not tell where that is.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Interpreter for Nowhere {
     fn resolve(&self, _name: &str) -> bool {

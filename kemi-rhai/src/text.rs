@@ -20,6 +20,18 @@ pub(crate) fn encode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Reads a script's file as a string: without a byte order mark and without what a first line of `#!` says.
+///
+/// The line itself stays, so that all others keep their numbers.
+pub(crate) fn script(bytes: &[u8]) -> Cow<'_, str> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if !bytes.starts_with(b"#!") {
+        return encode(bytes);
+    }
+    let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len());
+    encode(bytes.get(end..).unwrap_or_default())
+}
+
 /// Reads the bytes of a string.
 pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
     if !may_hold_escapes(text) {
@@ -75,6 +87,21 @@ mod tests {
         assert!(matches!(encode("grüß \u{1F600}\0".as_bytes()), Cow::Borrowed("grüß \u{1F600}\0")));
         assert_eq!(encode(b"a\xff\x80z"), "a\u{10FFFF}\u{10FF80}z");
         assert_eq!(encode(b"cut \xe2\x82"), "cut \u{10FFE2}\u{10FF82}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_a_first_line_for_the_shell_are_no_part_of_a_script() {
+        for (file, text) in [
+            ("\u{feff}let a = 1;", "let a = 1;"),
+            ("#!/usr/bin/rhai-run -x\nlet a = 1;", "\nlet a = 1;"),
+            ("\u{feff}#!rhai\r\nlet a = 1;", "\r\nlet a = 1;"),
+            ("#!rhai", ""),
+            ("\n#!rhai", "\n#!rhai"),
+            ("#", "#"),
+            ("", ""),
+        ] {
+            assert_eq!(script(file.as_bytes()), text, "{file:?}");
+        }
     }
 
     #[test]

@@ -134,8 +134,38 @@ fn callbacks_take_as_many_arguments_as_they_like() {
     assert_eq!(call("fn on_reply(c) { `${c}` }").unwrap(), value("200"));
     assert_eq!(call("fn on_reply() { \"none\" }").unwrap(), value("none"));
     assert_eq!(call("fn on_reply(c) { \"one\" } fn on_reply(c, r) { \"two\" }").unwrap(), value("two"));
-    assert_eq!(call("fn on_reply(a, b, c) { }").unwrap_err().code, ErrorCode::ArgumentCount);
     assert_eq!(call("fn run() { }").unwrap_err().code, ErrorCode::MissingCallback);
+}
+
+#[test]
+fn callbacks_that_the_host_cannot_call_do_not_load() {
+    for (text, line) in [
+        ("fn on_reply(a, b, c) { }", 1),
+        ("\nfn on_reply(a, b, c) { } fn on_reply(a, b, c, d) { }", 2),
+        ("fn on_reply(a, b, c) { } fn run() { 1 }", 1),
+    ] {
+        let error = load(text).map(|_| ()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ArgumentCount, "{text}: {error}");
+        assert!(error.message.contains("has 3 parameters, but the host passes 2"), "{error}");
+        assert_eq!(error.place.as_ref().map(|place| place.line), Some(line), "{error}");
+    }
+    // One of several is enough; functions that are no callbacks may take what they like.
+    for text in ["fn on_reply(a, b, c) { } fn on_reply(a) { }", "fn helper(a, b, c, d, e) { }"] {
+        assert!(load(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_a_shells_line_may_begin_a_script_and_a_module() {
+    let folder = Folder::new("first-bytes");
+    for first in ["\u{feff}", "#!/usr/bin/env rhai-run\n", "\u{feff}#!/usr/bin/env rhai-run\r\n"] {
+        folder.file("part.rhai", format!("{first}fn two() {{ 2 }}"));
+        let main = folder.file("main.rhai", format!("{first}import \"part\" as part;\nfn run() {{ part::two() }}"));
+        assert_eq!(load_file(&main).unwrap().value(), Value::Int(2), "{first:?}");
+    }
+    let main = folder.file("main.rhai", "#!/usr/bin/env rhai-run\n\nlet = 1;");
+    let error = load_file(&main).map(|_| ()).unwrap_err();
+    assert_eq!(error.place.as_ref().map(|place| place.line), Some(3), "{error}");
 }
 
 #[test]
