@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kemi_core::{Arg, Export, Fault, Interpreter, RegistryData, Ret};
+use kemi_core::{Arg, ConversionBudget, Export, Fault, Interpreter, RegistryData, Ret};
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
 use crate::errors::raise;
@@ -120,7 +120,8 @@ impl Binding {
 
     /// Calls the export with arguments of any number and types.
     pub(crate) fn generic(&self, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
-        let held: Vec<Held<'_>> = match args.iter().map(|arg| Held::of(arg)).collect() {
+        let mut budget = ConversionBudget::new();
+        let held: Vec<Held<'_>> = match args.iter().map(|arg| Held::of(arg, &mut budget)).collect() {
             Ok(held) => held,
             Err(error) => return self.settle(call, error.into()),
         };
@@ -132,7 +133,7 @@ impl Binding {
     fn returned(&self, call: &NativeCallContext<'_>, result: Result<Ret, Box<Fault>>) -> Called {
         match result {
             Ok(ret) => Ok(ret_to_dynamic(ret)),
-            Err(fault) => Err(raise(&self.shared.runtime, *fault, call.call_position())),
+            Err(fault) => Err(raise(*fault, call.call_position())),
         }
     }
 }

@@ -1,29 +1,36 @@
 //! Rhai's errors as the host's, and the other way round.
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, Runtime, ScriptError};
+use kemi_core::{ErrorCode, Fault, Frame, Place, ScriptError};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::bind::{most_arguments, split_path};
 use crate::interpreter::{Shared, line_of};
+use crate::raised::Raised;
 use crate::text;
-use crate::values::{bytes_to_dynamic, to_value};
+use crate::values::to_value;
 
-/// Makes what Rhai raises for a fault: an error that `catch` gets the text of, or an end that nothing catches.
-pub(crate) fn raise(runtime: &Runtime, fault: Fault, position: Position) -> Box<EvalAltResult> {
+/// Makes what Rhai raises for a fault: an error that `catch` gets as a [`Raised`], or an end that nothing catches.
+pub(crate) fn raise(fault: Fault, position: Position) -> Box<EvalAltResult> {
     Box::new(match fault {
         Fault::Exit | Fault::Drop => EvalAltResult::ErrorTerminated(Dynamic::UNIT, position),
-        Fault::Error(error) => {
-            let text = runtime.stash(error);
-            EvalAltResult::ErrorRuntime(bytes_to_dynamic(text.as_bytes()), position)
-        }
+        Fault::Error(error) => EvalAltResult::ErrorRuntime(Dynamic::from(Raised::new(error)), position),
     })
 }
 
 /// Describes a script that does not parse.
 pub(crate) fn syntax(shared: &Shared, file: &str, error: &ParseError) -> ScriptError {
-    let message = shared.tokens.take_refused().unwrap_or_else(|| error.err_type().to_string());
+    let refused = shared.tokens.take_refused();
     shared.tokens.reset();
-    at(ScriptError::new(ErrorCode::Syntax, message), place(file, error.position()))
+    let mut described = syntax_error(file, error);
+    if let Some(message) = refused {
+        described.message = message;
+    }
+    described
+}
+
+/// Describes what Rhai's own parser did not take.
+pub(crate) fn syntax_error(file: &str, error: &ParseError) -> ScriptError {
+    at(ScriptError::new(ErrorCode::Syntax, error.err_type().to_string()), place(file, error.position()))
 }
 
 /// Describes an error that came out of the script, with its place and traceback.
@@ -66,13 +73,7 @@ pub(crate) fn describe(shared: &Shared, mut error: EvalAltResult, file: &str, fu
 
 fn reason(shared: &Shared, error: EvalAltResult) -> ScriptError {
     let (code, message) = match error {
-        EvalAltResult::ErrorRuntime(thrown, _) => {
-            let message = thrown_text(&thrown);
-            if let Some(error) = shared.runtime.recover(&message) {
-                return error;
-            }
-            (ErrorCode::Runtime, message)
-        }
+        EvalAltResult::ErrorRuntime(thrown, _) => return thrown_error(&thrown),
         EvalAltResult::ErrorParsing(kind, _) => {
             let message = shared.tokens.take_refused().unwrap_or_else(|| kind.to_string());
             shared.tokens.reset();
@@ -149,17 +150,45 @@ fn stack_overflow(shared: &Shared) -> ScriptError {
     ScriptError::new(ErrorCode::StackOverflow, message).with_hint("look for a function that calls itself without end")
 }
 
+/// Describes what a script threw: an error of a native function as it was, or with what the script has put around it.
+fn thrown_error(thrown: &Dynamic) -> ScriptError {
+    let raised = |value: &Dynamic| value.read_lock::<Raised>().map(|raised| raised.clone());
+    if let Some(raised) = raised(thrown) {
+        let text = readable_text(raised.text());
+        return match raised.into_parts() {
+            (error, false) => error,
+            (error, true) => caused(text, error),
+        };
+    }
+    let mut error = ScriptError::new(ErrorCode::Runtime, thrown_text(thrown));
+    if let Some(map) = thrown.read_lock::<Map>() {
+        let cause = map.get("cause").and_then(raised).or_else(|| map.values().find_map(raised));
+        error.cause = cause.map(|raised| Box::new(raised.into_parts().0));
+    }
+    error
+}
+
+fn caused(message: String, cause: ScriptError) -> ScriptError {
+    let mut error = ScriptError::new(ErrorCode::Runtime, message);
+    error.cause = Some(Box::new(cause));
+    error
+}
+
+fn readable_text(text: &str) -> String {
+    String::from_utf8_lossy(&text::decode(text)).into_owned()
+}
+
 /// Describes what a script threw.
 fn thrown_text(thrown: &Dynamic) -> String {
     if let Some(text) = thrown.read_lock::<ImmutableString>() {
-        return String::from_utf8_lossy(&text::decode(&text)).into_owned();
+        return readable_text(&text);
     }
     // What `catch` gives for Rhai's own errors, thrown again.
     if let Some(map) = thrown.read_lock::<Map>()
         && let Some(text) = map.get("message").and_then(|message| message.read_lock::<ImmutableString>())
-        && map.contains_key("error")
+        && (map.contains_key("error") || map.contains_key("cause"))
     {
-        return text.to_string();
+        return readable_text(&text);
     }
     match to_value(thrown) {
         Ok(value) => format!("the script threw {value}"),

@@ -113,7 +113,7 @@ fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
     let call = move |binding: &Binding, call: &NativeCallContext<'_>, args: &[&mut Dynamic]| {
         let mut held: [Option<Held<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
         for (slot, arg) in held.iter_mut().zip(args) {
-            *slot = Held::of(arg).ok();
+            *slot = Held::plain(arg);
         }
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
         for (slot, held) in list.iter_mut().zip(&held) {

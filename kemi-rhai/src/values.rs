@@ -1,17 +1,18 @@
 //! Values between Rhai and the host.
 
-use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map as KemiMap, Ret, ScriptError, Value};
+use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, ScriptError, Value};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
+use crate::raised::Raised;
 use crate::text;
 
 /// Converts a value of the script.
 ///
 /// # Errors
 /// [`ErrorCode::ValueNotConvertible`] for a function, a value of another type without counterpart, and one that is
-/// nested too deep.
+/// nested too deep or too large.
 pub(crate) fn to_value(value: &Dynamic) -> Result<Value, ScriptError> {
-    convert(value, 0)
+    convert(value, &mut ConversionBudget::new())
 }
 
 /// Converts the result of a native call.
@@ -72,29 +73,31 @@ impl<'a> Held<'a> {
     ///
     /// # Errors
     /// As [`to_value`]; a function is no error here but an argument that no export takes.
-    pub(crate) fn of(value: &'a Dynamic) -> Result<Held<'a>, ScriptError> {
-        if let Ok(i) = value.as_int() {
-            return Ok(Held::Scalar(Arg::Int(i)));
-        }
-        if let Some(text) = value.read_lock::<ImmutableString>() {
-            return Ok(match text::may_hold_escapes(&text) {
-                true => Held::Owned(Value::from(&*text::decode(&text))),
-                false => Held::Text(text),
-            });
-        }
-        if let Ok(b) = value.as_bool() {
-            return Ok(Held::Scalar(Arg::Bool(b)));
-        }
-        if let Ok(x) = value.as_float() {
-            return Ok(Held::Scalar(Arg::Float(x)));
-        }
-        if value.is_unit() {
-            return Ok(Held::Scalar(Arg::Nil));
+    pub(crate) fn of(value: &'a Dynamic, budget: &mut ConversionBudget) -> Result<Held<'a>, ScriptError> {
+        if let Some(held) = Held::plain(value) {
+            return Ok(held);
         }
         match foreign(value) {
             Some(name) => Ok(Held::Scalar(Arg::Foreign(name))),
-            None => to_value(value).map(Held::Owned),
+            None => convert(value, budget).map(Held::Owned),
         }
+    }
+
+    /// Looks at an argument that need not be copied.
+    pub(crate) fn plain(value: &'a Dynamic) -> Option<Held<'a>> {
+        if let Ok(i) = value.as_int() {
+            return Some(Held::Scalar(Arg::Int(i)));
+        }
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            return (!text::may_hold_escapes(&text)).then_some(Held::Text(text));
+        }
+        if let Ok(b) = value.as_bool() {
+            return Some(Held::Scalar(Arg::Bool(b)));
+        }
+        if let Ok(x) = value.as_float() {
+            return Some(Held::Scalar(Arg::Float(x)));
+        }
+        value.is_unit().then_some(Held::Scalar(Arg::Nil))
     }
 
     /// Lends the argument.
@@ -107,12 +110,17 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Names the type of a value that has no counterpart; containers and scalars have one.
+/// Names the type of a value that has no counterpart; containers, texts and scalars have one.
 fn foreign(value: &Dynamic) -> Option<&'static str> {
     if value.is_fnptr() {
         return Some("function");
     }
-    let convertible = value.is_array() || value.is_map() || value.is_blob() || value.is_char();
+    let convertible = value.is_array()
+        || value.is_map()
+        || value.is_blob()
+        || value.is_char()
+        || value.is_string()
+        || value.is::<Raised>();
     // A shared value that is being written to shows no type that can be read.
     (!convertible && !value.is_shared()).then(|| match value.type_name() {
         "timestamp" => "timestamp",
@@ -121,11 +129,7 @@ fn foreign(value: &Dynamic) -> Option<&'static str> {
     })
 }
 
-fn convert(value: &Dynamic, depth: usize) -> Result<Value, ScriptError> {
-    // Rhai copies what is put into a container, so nothing contains itself; this bounds the recursion.
-    if depth > MAX_VALUE_DEPTH {
-        return Err(refuse(format!("the value is nested deeper than {MAX_VALUE_DEPTH}")));
-    }
+fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
     Ok(if value.is_unit() {
         Value::Nil
     } else if let Ok(b) = value.as_bool() {
@@ -135,21 +139,41 @@ fn convert(value: &Dynamic, depth: usize) -> Result<Value, ScriptError> {
     } else if let Ok(x) = value.as_float() {
         Value::Float(x)
     } else if let Ok(c) = value.as_char() {
-        Value::from(&*text::decode(c.encode_utf8(&mut [0; 4])))
+        Value::Str(copied(&text::decode(c.encode_utf8(&mut [0; 4])), budget)?)
     } else if let Some(text) = value.read_lock::<ImmutableString>() {
-        Value::from(&*text::decode(&text))
+        Value::Str(copied(&text::decode(&text), budget)?)
     } else if let Some(blob) = value.read_lock::<Blob>() {
-        Value::from(blob.as_slice())
+        Value::Str(copied(&blob, budget)?)
     } else if let Some(items) = value.read_lock::<Array>() {
-        Value::Array(items.iter().map(|item| convert(item, depth + 1)).collect::<Result<_, _>>()?)
-    } else if let Some(map) = value.read_lock::<Map>() {
-        let pairs =
-            map.iter().map(|(key, item)| Ok((text::decode(key).into_owned().into(), convert(item, depth + 1)?)));
-        Value::Map(pairs.collect::<Result<KemiMap, ScriptError>>()?)
+        budget.enter()?;
+        let mut list = Vec::new();
+        for item in items.iter() {
+            budget.element()?;
+            list.push(convert(item, budget)?);
+        }
+        budget.leave();
+        Value::Array(list)
+    } else if let Some(entries) = value.read_lock::<Map>() {
+        budget.enter()?;
+        let mut map = KemiMap::new();
+        for (key, item) in entries.iter() {
+            budget.element()?;
+            let key = copied(&text::decode(key), budget)?;
+            map.insert(key, convert(item, budget)?);
+        }
+        budget.leave();
+        Value::Map(map)
+    } else if let Some(error) = value.read_lock::<Raised>() {
+        Value::Str(copied(&text::decode(error.text()), budget)?)
     } else {
         let name = foreign(value).unwrap_or("value that is in use");
         return Err(refuse(format!("a {name} has no counterpart outside of the script")));
     })
+}
+
+fn copied(bytes: &[u8], budget: &mut ConversionBudget) -> Result<ByteString, ScriptError> {
+    budget.bytes(bytes.len())?;
+    Ok(bytes.into())
 }
 
 fn refuse(message: String) -> ScriptError {

@@ -83,6 +83,74 @@ fn a_native_error_keeps_its_fields_and_can_be_caught() {
 }
 
 #[test]
+fn what_a_script_puts_around_a_native_error_is_kept_with_the_error_as_its_cause() {
+    for (what, message) in [
+        ("throw \"while saving: \" + e;", "while saving: KSR.t.fail: disk full"),
+        ("throw e + \", sorry\";", "KSR.t.fail: disk full, sorry"),
+        ("let text = \"so: \"; text = text + e + '!'; throw text;", "so: KSR.t.fail: disk full!"),
+        ("throw #{ message: \"not saved\", cause: e };", "not saved"),
+    ] {
+        let error = eval_error(&format!("try {{ KSR.t.fail(\"disk full\"); }} catch (e) {{ {what} }}"));
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::Runtime, message), "{what}");
+        let cause = error.cause.as_ref().expect(what);
+        assert_eq!((cause.code, cause.message.as_str()), (ErrorCode::NativeError, "disk full"), "{what}");
+        assert_eq!(cause.export.as_deref(), Some("KSR.t.fail"), "{what}");
+    }
+}
+
+#[test]
+fn an_error_that_the_script_has_dealt_with_is_not_taken_for_another_one() {
+    let rows = [
+        ("try { KSR.t.fail(\"full\"); } catch { } throw \"KSR.t.fail: full\";", "KSR.t.fail: full"),
+        ("let t = \"\"; try { KSR.t.fail(\"full\"); } catch (e) { t = e.to_string(); } throw t;", "KSR.t.fail: full"),
+        ("try { KSR.t.fail(\"\"); } catch { } throw \"own\";", "own"),
+    ];
+    for (text, message) in rows {
+        let error = eval_error(text);
+        assert_eq!((error.code, error.message.as_str()), (ErrorCode::Runtime, message), "{text}");
+        assert!(error.cause.is_none(), "{text}");
+    }
+    let second = "let first = (); try { KSR.t.fail(\"one\"); } catch (e) { first = e; }
+                  try { KSR.t.fail(\"two\"); } catch (e) { throw first; }";
+    assert_eq!(eval_error(second).message, "one");
+}
+
+#[test]
+fn a_caught_error_reads_as_its_text() {
+    let rows = [
+        ("e.message", "\"KSR.t.fail: Disk full\""),
+        ("e.to_string()", "\"KSR.t.fail: Disk full\""),
+        ("`${e}`", "\"KSR.t.fail: Disk full\""),
+        ("e.len", "21"),
+        ("e.len()", "21"),
+        ("e[0]", "\"K\""),
+        ("e[-1]", "\"l\""),
+        ("e.contains(\"full\")", "true"),
+        ("\"Disk\" in e", "true"),
+        ("e in \"so: KSR.t.fail: Disk full\"", "true"),
+        ("e.index_of(\"Disk\")", "12"),
+        ("e.sub_string(12, 4)", "\"Disk\""),
+        ("e.split(\": \")[1]", "\"Disk full\""),
+        ("e.to_upper()", "\"KSR.T.FAIL: DISK FULL\""),
+        ("e.starts_with(\"KSR\")", "true"),
+        ("e == \"KSR.t.fail: Disk full\"", "true"),
+        ("\"KSR.t.fail: Disk full\" != e", "false"),
+        ("e == e", "true"),
+        ("KSR.t.length(e)", "21"),
+        ("KSR.t.echo([e])", "[\"KSR.t.fail: Disk full\"]"),
+        ("KSR.t.si(e, 1)", "\"KSR.t.fail: Disk full1\""),
+        ("type_of(e)", "\"Error\""),
+        ("[e].to_string()", "\"[KSR.t.fail: Disk full]\""),
+    ];
+    for (what, expected) in rows {
+        let value = eval(&format!("try {{ KSR.t.fail(\"Disk full\"); }} catch (e) {{ return {what}; }}"));
+        assert_eq!(value.to_string(), expected, "{what}");
+    }
+    let error = eval_error("try { KSR.t.fail(\"x\"); } catch (e) { e.no_such_function(); }");
+    assert!(error.message.contains("no_such_function"), "{error}");
+}
+
+#[test]
 fn anything_can_be_thrown() {
     let rows = [
         ("throw \"plain\"", "plain"),

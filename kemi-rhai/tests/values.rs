@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Cx, body, bytes, eval, eval_error, load};
-use kemi_core::{Arg, ErrorCode, Outcome, Value};
+use common::{Cx, body, bytes, eval, eval_error, load, load_limited};
+use kemi_core::{Arg, ErrorCode, Limits, Outcome, Policy, Source, Value};
 
 /// Passes a value to a callback which passes it to an export and returns what that gives.
 fn round_trip(value: &Value) -> Value {
@@ -82,6 +82,25 @@ fn values_nested_too_deep_are_errors() {
     // Putting a value into itself puts in a copy, even where it is captured: nothing in Rhai is endless.
     assert_eq!(eval("let a = [1]; let f = || a.push(a); f.call(); a").to_string(), "[1, [1]]");
     assert_eq!(eval("let a = []; for i in 0..60 { a = [a]; } KSR.t.echo(a); 1"), Value::Int(1));
+}
+
+#[test]
+fn values_of_too_many_elements_or_bytes_are_errors_as_arguments_and_as_results() {
+    let large = "let a = [1]; for i in 0..20 { a = [a, a]; }";
+    let text = "let s = \"x\"; for i in 0..22 { s += s; } let a = []; for i in 0..20 { a.push(s); }";
+    let unlimited = Limits::NONE;
+    for (values, what) in [(large, "1000000 elements"), (text, "67108864 bytes")] {
+        for end in ["KSR.t.echo(a)", "a", "KSR.t.echo(#{ a: a })", "let b = a; KSR.t.sum(a, b)"] {
+            let source = Source::text("test.rhai", format!("fn run() {{ {values} {end} }}"));
+            let error = load_limited(Policy::Strict, unlimited, &[source]).unwrap().error();
+            assert_eq!(error.code, ErrorCode::ValueNotConvertible, "{end}: {error}");
+            assert!(error.message.contains(what), "{end}: {error}");
+        }
+    }
+    // All arguments of a call share one budget.
+    let shared = "let a = []; a.pad(400000, 1); KSR.t.sum(a, a, a)";
+    assert_eq!(eval_error(shared).code, ErrorCode::ValueNotConvertible);
+    assert_eq!(eval("let a = []; a.pad(400000, 1); KSR.t.echo(a).len()"), Value::Int(400_000));
 }
 
 #[test]
