@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
 
+use crate::guard::{self, Outcome};
 use crate::interpreter::{Shared, View};
 use crate::text;
 
 /// How long a sleeping script is deaf to the end of its time.
 const SLEEP_SLICE: Duration = Duration::from_millis(10);
-
-type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 /// Replaces what writes to the standard output, hides the end of a script or outlasts its time.
 pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
@@ -23,8 +22,10 @@ pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
         let line = position.line().unwrap_or_default();
         tracing::debug!(target: "script", engine = "rhai", "{}:{line}: {}", file.unwrap_or("script"), readable(text));
     });
+    guard::install(engine, shared);
     // Rhai's own sort goes on when the comparison fails, and so past an exit.
     engine.register_fn("sort", sort_by).register_fn("sort_by", sort_by);
+    engine.register_fn("order", order_by).register_fn("order_by", order_by);
     let sleeper = shared.clone();
     engine.register_fn("sleep", move |call: NativeCallContext<'_>, seconds: i64| {
         sleep(&sleeper, &call, Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
@@ -70,6 +71,13 @@ fn sort_by(call: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr) -> O
     let mut items: Vec<Dynamic> = std::mem::take(array).into_iter().collect();
     *array = order.into_iter().filter_map(|i| items.get_mut(i).map(Dynamic::take)).collect();
     Ok(())
+}
+
+/// Gives a sorted copy of an array.
+fn order_by(call: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr) -> Outcome<Array> {
+    let mut array = array.clone();
+    sort_by(call, &mut array, comparer)?;
+    Ok(array)
 }
 
 fn goes_before(order: &Dynamic, position: Position) -> Outcome<bool> {
