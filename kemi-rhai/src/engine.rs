@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use kemi_core::{Coercions, ErrorCode, Interpreter, Lexis, Runtime, ScriptError, Source};
+use kemi_core::{Coercions, ErrorCode, Interpreter, Reference, Runtime, ScriptError, Source};
 use rhai::{
     AST, Caches, Dynamic, Engine, EvalAltResult, EvalContext, Expr, Expression, GlobalRuntimeState, Module, Position,
     Scope, StmtBlock,
@@ -17,7 +17,10 @@ use crate::imports::Imports;
 use crate::interpreter::{Callback, RhaiInterpreter, Shared};
 use crate::library;
 use crate::limits;
-use crate::text;
+use crate::parse::{self, parse};
+use crate::raised;
+use crate::references;
+use crate::stack;
 
 /// The Rhai engine.
 ///
@@ -43,9 +46,8 @@ impl kemi_core::Engine for RhaiEngine {
         "Rhai 1".to_owned()
     }
 
-    fn lexis(&self) -> Option<Lexis> {
-        let (comments, long_strings) = (&[("/*", "*/")], &[("`", "`")]);
-        Some(Lexis { line_comment: "//", comments, long_strings, quotes: b"\"'" })
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        references::references(&source.name(), &source.read()?, root)
     }
 
     fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
@@ -63,42 +65,46 @@ impl kemi_core::Engine for RhaiEngine {
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
-        let mut engine = Engine::new();
-        let global = engine.new_global_runtime_state();
-        let shared = Rc::new(Shared::new(runtime, global));
-        limits::set(&mut engine, shared.runtime.registry().limits());
-        limits::watch(&mut engine, &shared);
-        library::install(&mut engine, &shared);
-        let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
-        engine.set_module_resolver(Imports::new(folders, shared.clone()));
-        engine.register_static_module(shared.runtime.registry().root(), root_module(&shared).into());
-        // Where the host counts, the sum of all values is limited as well.
-        shared.runtime.count_memory();
-        let tokens = shared.tokens.clone();
-        #[allow(deprecated)]
-        engine.on_parse_token(move |token, position, _| tokens.map(token, position));
-
-        // All sources are parsed before the first one runs, so that a mistake in the last leaves nothing half done.
-        let scripts = sources.iter().map(|source| compile(&engine, &shared, source)).collect::<Result<Vec<_>, _>>()?;
-        let mut scope = Scope::new();
-        let mut global = engine.new_global_runtime_state();
-        global.constants = Some(Rc::default());
-        for script in &scripts {
-            define(&shared, &mut global, script);
-            run(&engine, &shared, &mut global, &mut scope, script)?;
-        }
-        finish(&mut engine, &shared, global, &scope);
-        Ok(Box::new(RhaiInterpreter { engine, shared }))
+        stack::run(|| load(runtime, sources))
     }
+}
+
+fn load(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+    references::within(&runtime);
+    let mut engine = Engine::new();
+    let global = engine.new_global_runtime_state();
+    let shared = Rc::new(Shared::new(runtime, global));
+    limits::set(&mut engine, shared.runtime.registry().limits());
+    limits::watch(&mut engine, &shared);
+    library::install(&mut engine, &shared);
+    raised::install(&mut engine);
+    parse::set(&mut engine);
+    let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
+    engine.set_module_resolver(Imports::new(folders, shared.clone()));
+    engine.register_static_module(shared.runtime.registry().root(), root_module(&shared).into());
+    // Where the host counts, the sum of all values is limited as well.
+    shared.runtime.count_memory();
+    let tokens = shared.tokens.clone();
+    #[allow(deprecated)]
+    engine.on_parse_token(move |token, position, _| tokens.map(token, position));
+
+    // All sources are parsed before the first one runs, so that a mistake in the last leaves nothing half done.
+    let scripts = sources.iter().map(|source| compile(&engine, &shared, source)).collect::<Result<Vec<_>, _>>()?;
+    let mut scope = Scope::new();
+    let mut global = engine.new_global_runtime_state();
+    global.constants = Some(Rc::default());
+    for script in &scripts {
+        define(&shared, &mut global, script);
+        run(&engine, &shared, &mut global, &mut scope, script)?;
+    }
+    finish(&mut engine, &shared, global, &scope);
+    Ok(Box::new(RhaiInterpreter { engine, shared }))
 }
 
 fn compile(engine: &Engine, shared: &Shared, source: &Source) -> Result<AST, ScriptError> {
     let name = source.name();
     let bytes = source.read()?;
-    shared.tokens.reset();
-    let mut ast = engine.compile(text::encode(&bytes)).map_err(|error| syntax(shared, &name, &error))?;
-    ast.set_source(name);
-    Ok(ast)
+    parse(engine, &shared.tokens, &name, &bytes).map_err(|error| syntax(shared, &name, &error))
 }
 
 /// Adds a source's functions; of two with the same name and number of parameters the later one counts.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext
 
 use crate::errors::describe;
 use crate::limits::{StackGuard, exceeded};
+use crate::stack;
 use crate::tokens::Tokens;
 use crate::values::{arg_to_dynamic, to_value};
 
@@ -24,7 +26,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(runtime: Rc<Runtime>, global: GlobalRuntimeState) -> Shared {
-        let tokens = Rc::new(Tokens::new(runtime.registry()));
+        let tokens = Rc::new(Tokens::new(&runtime));
         let program = Program { global: Rc::new(global), functions: BTreeMap::new(), variables: BTreeSet::new() };
         Shared {
             runtime,
@@ -43,6 +45,16 @@ impl Shared {
     /// Returns whether the name is one of a variable of the top level.
     pub(crate) fn is_global(&self, name: &str) -> bool {
         self.program.borrow().variables.contains(name)
+    }
+
+    /// Lets go of all that the script holds; `global` is what is left.
+    fn end(&self, global: GlobalRuntimeState) {
+        self.handles.take();
+        self.program.replace(Program {
+            global: Rc::new(global),
+            functions: BTreeMap::new(),
+            variables: BTreeSet::new(),
+        });
     }
 
     fn callback(&self, id: CallbackId) -> Result<Rc<Callback>, ScriptError> {
@@ -118,7 +130,7 @@ impl Interpreter for RhaiInterpreter {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        self.view().call(callback, args)
+        stack::run(|| self.view().call(callback, args))
     }
 
     fn place(&self) -> Option<Place> {
@@ -127,6 +139,23 @@ impl Interpreter for RhaiInterpreter {
 
     fn definition(&self, callback: CallbackId) -> Option<Place> {
         self.view().definition(callback)
+    }
+
+    fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
+        match self.shared.program.borrow().functions.get(name) {
+            Some(callback) => callback.overload(arguments).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for RhaiInterpreter {
+    /// Frees the values of the script, which may be nested deep, where there is room for it.
+    fn drop(&mut self) {
+        stack::run(|| {
+            self.shared.end(self.engine.new_global_runtime_state());
+            drop(mem::replace(&mut self.engine, Engine::new_raw()));
+        });
     }
 }
 
@@ -189,7 +218,7 @@ impl Interpreter for View<'_> {
 
     fn call(&self, id: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
         let callback = self.shared.callback(id)?;
-        if let Some(arg) = args.iter().find(|arg| arg_to_dynamic(arg).is_none()) {
+        if let Some(arg) = args.iter().find(|arg| matches!(arg, Arg::Foreign(_))) {
             let message = format!("the host passes a {} to '{}'", arg.type_name(), callback.name);
             return Err(ScriptError::new(ErrorCode::ValueNotConvertible, message));
         }

@@ -207,3 +207,83 @@ fn calls_nest_as_deep_as_allowed() {
         assert_eq!(down(depth, 150).unwrap(), Outcome::Value(Value::Int(0)));
     }
 }
+
+/// Some source that takes Rhai's parser long: it looks through all functions for each name.
+fn slow_to_parse() -> String {
+    (0..40_000).map(|i| format!("fn f{i}(x) {{ x + {i} }}\n")).collect()
+}
+
+#[test]
+fn parsing_ends_with_the_time_wherever_it_happens() {
+    let limits = Limits { max_time_ms: 300, max_load_time_ms: 300, ..Limits::NONE };
+    let ends = |what: &str, start: Instant, error: ScriptError| {
+        assert_eq!(error.code, ErrorCode::TimeLimit, "{what}: {error}");
+        // Without an end in between it takes ten times as long at least.
+        assert!(start.elapsed() < Duration::from_secs(8), "{what}: {:?}", start.elapsed());
+    };
+    let start = Instant::now();
+    let error = limited(limits, &slow_to_parse()).map(|_| ()).unwrap_err();
+    assert!(place(&error).starts_with("test.rhai:"), "{error}");
+    ends("a script", start, error);
+
+    let folder = Folder::new("slow");
+    folder.file("big.rhai", slow_to_parse());
+    let text = "fn run() { try { import \"big\" as big; } catch { } KSR.info(\"on\"); }";
+    let mut host = load_limited(Policy::Strict, limits, &[Source::File(folder.file("main.rhai", text))]).unwrap();
+    let start = Instant::now();
+    let error = host.error();
+    assert!(place(&error).contains("big.rhai:"), "{error}");
+    ends("a module", start, error);
+
+    let text =
+        "fn run() { let t = \"\"; for i in 0..30000 { t += `let v${i} = ${i};`; } try { eval(t); } catch { } 1 }";
+    let mut host = limited(limits, text).unwrap();
+    let start = Instant::now();
+    ends("eval", start, host.error());
+    assert_eq!(host.cx.log, [""; 0]);
+}
+
+#[test]
+fn a_switch_may_have_so_many_cases_that_they_are_read_in_time() {
+    let switch = |cases: usize| {
+        let cases: String = (0..cases).map(|i| format!("{i} => {i},\n")).collect();
+        limited(Limits::default(), &format!("fn run(x) {{\n switch x {{\n{cases} }} }}"))
+    };
+    assert_eq!(switch(2000).unwrap().call(&[7.into()]).unwrap(), Outcome::Value(Value::Int(7)));
+    let error = switch(20_000).map(|_| ()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Syntax, "{error}");
+    assert!(error.message.contains("more than 5000 cases") && place(&error) == "test.rhai:5003", "{error}");
+}
+
+#[test]
+fn values_nested_so_deep_that_a_threads_stack_would_not_do_are_freed() {
+    for body in [
+        "let f = || 1; for i in 0..100000 { let g = f; f = || g.call(); } 5",
+        "let a = []; for i in 0..12000 { a = [take(a)]; } 5",
+        "let a = [0]; for i in 0..200 { let b = BRACKETS; bINDICES = take(a); a = take(b); } 5",
+        "let m = #{}; for i in 0..12000 { m = #{ m: take(m) }; } 5",
+    ] {
+        let body = body.replace("BRACKETS", &format!("{}0{}", "[".repeat(60), "]".repeat(60)));
+        let body = body.replace("INDICES", &"[0]".repeat(60));
+        // Two MiB are what Rust gives a thread.
+        let run = move || {
+            let mut host =
+                limited(Limits { max_memory: 256 << 20, ..Limits::NONE }, &format!("fn run() {{ {body} }}")).unwrap();
+            host.value()
+        };
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap();
+        assert_eq!(thread.join().unwrap(), Value::Int(5));
+    }
+    let keeps = "const DEEP = { let f = || 1; for i in 0..100000 { let g = f; f = || g.call(); } f };";
+    let run = move || drop(limited(Limits { max_memory: 256 << 20, ..Limits::NONE }, keeps).unwrap());
+    std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_module_is_read_like_a_file_and_not_waited_for() {
+    let folder = Folder::new("no-file");
+    std::fs::create_dir_all(folder.0.join("part.rhai")).unwrap();
+    let main = folder.file("main.rhai", "import \"part\" as part;");
+    let error = load_limited(Policy::Strict, SHORT, &[Source::File(main)]).map(|_| ()).unwrap_err();
+    assert!(error.message.contains("part"), "{error}");
+}

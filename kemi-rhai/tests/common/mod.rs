@@ -189,7 +189,7 @@ pub fn registry(policy: Policy) -> (Registry<Cx>, CallbackId, CallbackId) {
 
 pub fn limited(policy: Policy, limits: Limits) -> (Registry<Cx>, CallbackId, CallbackId) {
     let mut callbacks = Callbacks::new();
-    let run = callbacks.optional("request", "run", &[]);
+    let run = callbacks.optional("request", "run", &["a", "b", "c"]);
     let reply = callbacks.optional("reply", "on_reply", &["code", "reason"]);
     callbacks.named("nested", &["depth"]);
     let registry = Registry::builder()
