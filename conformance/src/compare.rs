@@ -77,11 +77,24 @@ pub(crate) fn error(given: &ScriptError, spec: &ErrorSpec, engine: &str, script:
             Err(missing) => wrong.push(missing),
         }
     }
+    wrong.extend(cause(given, spec));
     wrong.extend(traceback(given, &spec.traceback, script));
     if !wrong.is_empty() {
         wrong.push(format!("the error was: {given:#}"));
     }
     wrong
+}
+
+fn cause(given: &ScriptError, spec: &ErrorSpec) -> Option<String> {
+    let cause = given.cause.as_deref();
+    let Some(expected) = &spec.cause else {
+        return cause.filter(|_| spec.alone).map(|cause| format!("expected no cause, got {cause}"));
+    };
+    let Some(cause) = cause else { return Some(format!("expected a cause {}, got none", expected.code)) };
+    let fits = cause.code.as_str() == expected.code
+        && expected.message.as_ref().is_none_or(|part| cause.message.contains(part))
+        && (expected.export.is_none() || cause.export == expected.export);
+    (!fits).then(|| format!("expected a cause {expected:?}, got {cause:?}"))
 }
 
 /// The markers' lines must occur in the traceback in their order; other frames may stand between them.

@@ -1,10 +1,12 @@
 //! The host that all scenarios run in: its context, its callbacks and the functions it gives to scripts.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use kemi::{
-    Arg, ByteString, CallbackId, Control, Fault, IntoFault, Out, Outcome, Rest, RouteId, Script, ScriptError, Value,
-    kemi_export,
+    Arg, ByteString, CallbackId, Control, Fault, Instance, IntoFault, Out, Outcome, Rest, RouteId, Script, ScriptError,
+    Value, kemi_export,
 };
 
 use crate::notation::{show, show_call};
@@ -41,6 +43,31 @@ impl Host {
             Outcome::Drop => "drop".to_owned(),
         })
     }
+}
+
+/// An interpreter with the callbacks that may be looked up in it.
+type Looked = (Rc<Instance<Host>>, BTreeMap<String, CallbackId>);
+
+thread_local! {
+    /// Which interpreter [`look`] looks into: hosts keep theirs in such a place.
+    static LOOKED: RefCell<Option<Looked>> = const { RefCell::new(None) };
+}
+
+/// Runs something in which [`look`] looks into this interpreter.
+pub(crate) fn looking_at<R>(
+    instance: &Rc<Instance<Host>>,
+    callbacks: &BTreeMap<String, CallbackId>,
+    run: impl FnOnce() -> R,
+) -> R {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            LOOKED.take();
+        }
+    }
+    LOOKED.set(Some((instance.clone(), callbacks.clone())));
+    let _back = Back;
+    run()
 }
 
 /// Adds two numbers; on the root object.
@@ -279,6 +306,28 @@ fn fire(cx: &mut Host, script: &Script<'_>) -> Result<bool, Box<Fault>> {
     cx.note("fire", &[]);
     let Some(callback) = cx.chosen else { return Err("no function is chosen".into_fault()) };
     script.call(callback, cx, &[])?;
+    Ok(true)
+}
+
+/// Asks the interpreter whether there is a function, without lending it the context that the caller holds.
+#[kemi_export(module = "probe")]
+fn look(cx: &mut Host, name: &str) -> bool {
+    cx.note("look", &[name.into()]);
+    let looked = LOOKED.with_borrow(|looked| {
+        let (instance, callbacks) = looked.as_ref()?;
+        Some((instance.clone(), *callbacks.get(name)?))
+    });
+    let calls = cx.trace.len();
+    let found = looked.is_some_and(|(instance, callback)| instance.has(callback));
+    found && cx.trace.len() == calls
+}
+
+/// Calls a function of the script with a context of its own, which also goes while the script is being loaded.
+#[kemi_export(module = "probe", context = Host)]
+fn apart(script: &Script<'_>, name: &str) -> Result<bool, ScriptError> {
+    let Some(route) = script.registry().route("nested") else { return Ok(false) };
+    let callback = script.callback(route, name)?;
+    script.call(callback, &mut Host::new(route), &[])?;
     Ok(true)
 }
 

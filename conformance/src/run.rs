@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -9,13 +10,16 @@ use std::time::Duration;
 use kemi::{Arg, CallbackId, Callbacks, Engine, Instance, Registry, RouteId, ScriptError};
 
 use crate::compare;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::report::{Report, ScenarioReport, Verdict};
 use crate::scenario::{Scenario, Step, embedded};
 use crate::scripts::{NoScript, Script};
 
 /// What a worker thread has on most systems.
 const STACK: usize = 8 * 1024 * 1024;
+
+/// What the parameters of callbacks are called in a dump.
+const PARAMS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// Runs all scenarios on an engine, with the scripts that this crate has for the language.
 ///
@@ -123,7 +127,7 @@ fn play(
     let steps = scenario.steps(language)?;
     let stage = Stage::new(scenario, &steps)?;
     let mut host = Host::new(stage.named);
-    let mut instances: BTreeMap<&str, Instance<Host>> = BTreeMap::new();
+    let mut instances: BTreeMap<&str, Rc<Instance<Host>>> = BTreeMap::new();
     let mut wrong = Vec::new();
 
     if let Some(expected) = &scenario.load_error {
@@ -135,7 +139,8 @@ fn play(
     for step in &steps {
         if !instances.contains_key(step.instance.as_str()) {
             let loaded = Instance::load(engine, &stage.registry, &script.sources);
-            instances.insert(&step.instance, loaded.map_err(|error: ScriptError| format!("does not load: {error:#}"))?);
+            let loaded = loaded.map_err(|error: ScriptError| format!("does not load: {error:#}"))?;
+            instances.insert(&step.instance, Rc::new(loaded));
         }
         let (Some(instance), Some(&callback)) =
             (instances.get(step.instance.as_str()), stage.callbacks.get(step.callback.as_str()))
@@ -143,7 +148,7 @@ fn play(
             return Err(format!("there is no callback {}", step.callback));
         };
         let args: Vec<Arg<'_>> = step.args.iter().map(Arg::from).collect();
-        let outcome = instance.call(callback, &mut host, &args);
+        let outcome = host::looking_at(instance, &stage.callbacks, || instance.call(callback, &mut host, &args));
         let mut differences = compare::outcome(&outcome, &step.expected, engine.name(), script);
         let trace = host.take_trace();
         if trace != step.trace {
@@ -173,11 +178,13 @@ impl Stage {
         let called = steps.iter().map(|step| step.callback.as_str());
         let names: BTreeSet<&str> = called.chain(scenario.required.iter().map(String::as_str)).collect();
         for name in names {
+            let params = scenario.declared(name, steps);
+            let params = PARAMS.get(..params).ok_or_else(|| format!("{name} has too many arguments"))?;
             let route = if scenario.reply.contains(name) { "reply" } else { "request" };
             let id = if scenario.required.contains(name) {
-                table.required(route, name, &[])
+                table.required(route, name, params)
             } else {
-                table.optional(route, name, &[])
+                table.optional(route, name, params)
             };
             ids.insert(name.to_owned(), id);
         }
@@ -186,6 +193,7 @@ impl Stage {
         let named = table.named("nested", &[]);
         let mut builder = Registry::<Host>::builder()
             .policy(scenario.policy)
+            .limits(scenario.limits)
             .enable_hint("add '{module}' to the modules of the scenario")
             .callbacks(table);
         for module in &scenario.modules {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kemi::{Policy, Value};
+use kemi::{Limits, Policy, Value};
 use serde::Deserialize;
 
 use crate::notation;
@@ -28,6 +28,12 @@ pub(crate) struct Scenario {
     /// Callbacks of the route `reply`; all others belong to `request`.
     #[serde(default)]
     pub(crate) reply: BTreeSet<String>,
+    /// How many arguments a callback is declared with, where that is not what its first call passes.
+    #[serde(default)]
+    pub(crate) declares: BTreeMap<String, usize>,
+    /// What the script may use.
+    #[serde(default)]
+    pub(crate) limits: Limits,
     /// How loading ends, if not well.
     pub(crate) load_error: Option<ErrorSpec>,
     /// Values to send through `run(value)`.
@@ -121,6 +127,11 @@ pub(crate) struct ErrorSpec {
     /// A part of the hint.
     pub(crate) hint: Option<String>,
     pub(crate) callback: Option<String>,
+    /// What the script has caught and wrapped: code, and if given a part of the message and the export.
+    pub(crate) cause: Option<Box<ErrorSpec>>,
+    /// Whether there must be no cause.
+    #[serde(default)]
+    pub(crate) alone: bool,
     /// Markers of lines that the traceback must have in this order, innermost first.
     #[serde(default)]
     pub(crate) traceback: Vec<String>,
@@ -149,6 +160,12 @@ impl Scenario {
     /// Reads a file's text.
     pub(crate) fn parse(text: &str) -> Result<Scenario, String> {
         toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Returns how many arguments a callback is declared with.
+    pub(crate) fn declared(&self, callback: &str, steps: &[Step]) -> usize {
+        let called = || steps.iter().find(|step| step.callback == callback).map(|step| step.args.len());
+        self.declares.get(callback).copied().or_else(called).unwrap_or(0)
     }
 
     /// Returns the calls in order, as this language shall answer them.
