@@ -10,6 +10,8 @@ use kemi_core::Control;
 use kemi_core::interrupt::Running;
 use mlua::ffi;
 
+#[cfg(not(feature = "luajit"))]
+use crate::finalizers;
 use crate::interpreter::Core;
 use crate::memory;
 use crate::values::State;
@@ -30,7 +32,15 @@ pub(crate) unsafe fn register(l: State, core: &Core) {
         ffi::lua_pushlightuserdata(l, sentinel(core));
         ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const CORE).cast());
         #[cfg(not(feature = "luajit"))]
-        set_parent(l, std::ptr::null_mut());
+        {
+            set_parent(l, std::ptr::null_mut());
+            ffi::lua_createtable(l, 0, 0);
+            ffi::lua_createtable(l, 0, 1);
+            ffi::lua_pushstring(l, c"k".as_ptr());
+            ffi::lua_setfield(l, -2, c"__mode".as_ptr());
+            ffi::lua_setmetatable(l, -2);
+            ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const DOOMED).cast());
+        }
     }
 }
 
@@ -116,6 +126,8 @@ unsafe fn set_interrupt_hook(l: *mut ()) {
 /// Removes the hook at the border of the callback. Other coroutines that had it have died of the error.
 pub(crate) fn disarm(core: &Core, l: State) {
     if core.armed.replace(false) {
+        #[cfg(not(feature = "luajit"))]
+        core.hooks_are_on(l);
         // SAFETY: it is the state that the callback ran on.
         unsafe { rest(core, l) };
     }
@@ -147,15 +159,33 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
         let core = ffi::lua_touserdata(l, -1).cast_const().cast::<Core>();
         ffi::lua_settop(l, -2);
         let core = &*core;
+        #[cfg(not(feature = "luajit"))]
+        core.hooks_are_on(l);
         let counted =
             (*activation).event == ffi::LUA_HOOKCOUNT && core.runtime.registry().limits().max_instructions != 0;
         if is_to_end(core, l, counted) {
+            #[cfg(not(feature = "luajit"))]
+            core.hookless.set(l);
             end(l, core);
         }
         rest(core, l);
         if memory::is_too_deep(core, l) {
+            #[cfg(not(feature = "luajit"))]
+            {
+                // Where a script goes on after it, hooks are on again.
+                core.hookless.set(l);
+                ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT, 1);
+            }
             // As Lua itself says it, much later.
             ffi::luaL_error(l, c"stack overflow".as_ptr());
+        }
+        #[cfg(not(feature = "luajit"))]
+        if core.finalizers.wait() {
+            finalizers::run(core, l);
+            if core.runtime.ending().is_some() {
+                core.hookless.set(l);
+                end(l, core);
+            }
         }
     }
 }
@@ -183,7 +213,7 @@ unsafe fn is_to_end(core: &Core, l: State, counted: bool) -> bool {
 /// # Safety
 /// The state is alive.
 #[cfg(not(feature = "luajit"))]
-unsafe fn set_parent(l: State, parent: State) {
+pub(crate) unsafe fn set_parent(l: State, parent: State) {
     // SAFETY: the extra space is a pointer's size before the state, and nothing else uses it.
     unsafe { ffi::lua_getextraspace(l).cast::<State>().write(parent) };
 }
@@ -254,6 +284,12 @@ unsafe fn call_running(l: State, core: &Core, count: c_int, thread: State) {
         // Even an error must pass here, so that nobody takes a coroutine for the running one that may be freed.
         let status = ffi::lua_pcall(l, count, ffi::LUA_MULTRET, 0);
         core.running.set(l.cast());
+        if core.hookless.get() == thread {
+            core.hookless.set(std::ptr::null_mut());
+            if has_died(thread) {
+                doom(l, thread);
+            }
+        }
         if status != ffi::LUA_OK {
             ffi::lua_error(l);
         }
@@ -312,8 +348,7 @@ unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
             end(l, core);
         }
         if ffi::lua_toboolean(l, 1) == 0 {
-            let status = ffi::lua_status(thread);
-            if status != ffi::LUA_OK && status != ffi::LUA_YIELD {
+            if has_died(thread) && !is_doomed(l, thread) {
                 // It has died of an error: what it has open is closed, which may give another error.
                 ffi::lua_settop(l, 0);
                 ffi::lua_pushcfunction(l, close_wrapped);
@@ -326,6 +361,76 @@ unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
             ffi::lua_error(l);
         }
         ffi::lua_gettop(l) - 1
+    }
+}
+
+/// Tells whether a coroutine has died of an error.
+///
+/// # Safety
+/// The state is alive.
+#[cfg(not(feature = "luajit"))]
+unsafe fn has_died(thread: State) -> bool {
+    // SAFETY: as the caller's.
+    !matches!(unsafe { ffi::lua_status(thread) }, ffi::LUA_OK | ffi::LUA_YIELD)
+}
+
+/// The key of the table of coroutines that died of an error which a hook has raised. Lua leaves their hooks off for ever,
+/// so nothing could end what they have still to close; it stays open.
+#[cfg(not(feature = "luajit"))]
+static DOOMED: u8 = 0;
+
+/// # Safety
+/// Called in a C function whose frame owns nothing.
+#[cfg(not(feature = "luajit"))]
+unsafe fn doom(l: State, thread: State) {
+    // SAFETY: as the caller's; the slots are made sure of.
+    unsafe {
+        ffi::luaL_checkstack(l, 4, std::ptr::null());
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const DOOMED).cast());
+        ffi::lua_pushthread(thread);
+        ffi::lua_xmove(thread, l, 1);
+        ffi::lua_pushboolean(l, 1);
+        ffi::lua_rawset(l, -3);
+        ffi::lua_settop(l, -2);
+    }
+}
+
+/// # Safety
+/// Called in a C function whose frame owns nothing.
+#[cfg(not(feature = "luajit"))]
+unsafe fn is_doomed(l: State, thread: State) -> bool {
+    // SAFETY: as the caller's; the slots are made sure of.
+    unsafe {
+        ffi::luaL_checkstack(l, 3, std::ptr::null());
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const DOOMED).cast());
+        ffi::lua_pushthread(thread);
+        ffi::lua_xmove(thread, l, 1);
+        let doomed = ffi::lua_rawget(l, -2) != ffi::LUA_TNIL;
+        ffi::lua_settop(l, -3);
+        doomed
+    }
+}
+
+/// `coroutine.close`: the guarded original, but for coroutines that are [doomed](DOOMED).
+///
+/// # Safety
+/// Called by Lua; the upvalues are the core and the original.
+#[cfg(not(feature = "luajit"))]
+pub(crate) unsafe extern "C-unwind" fn close(l: State) -> c_int {
+    // SAFETY: as this function's contract; this frame owns nothing.
+    unsafe {
+        let thread = ffi::lua_tothread(l, 1);
+        if !thread.is_null() && has_died(thread) && is_doomed(l, thread) {
+            ffi::lua_pushboolean(l, 0);
+            ffi::lua_pushstring(l, c"the coroutine was ended".as_ptr());
+            return 2;
+        }
+        let results = guarded(l);
+        if results == 2 && is_sentinel(l, -1, core(l)) {
+            ffi::lua_settop(l, -2);
+            ffi::lua_pushstring(l, c"the coroutine was ended".as_ptr());
+        }
+        results
     }
 }
 
@@ -399,7 +504,13 @@ unsafe extern "C-unwind" fn handle(l: State) -> c_int {
     // SAFETY: made by `guard_handler` with the core and the script's handler; this frame owns nothing.
     unsafe {
         ffi::lua_settop(l, 1);
-        if is_sentinel(l, 1, core(l)) {
+        let core = core(l);
+        if is_sentinel(l, 1, core) {
+            return 1;
+        }
+        // A hook has raised it, and hooks are off until somebody catches it.
+        #[cfg(not(feature = "luajit"))]
+        if core.hookless.get() == l && ffi::lua_iscfunction(l, ffi::lua_upvalueindex(2)) == 0 {
             return 1;
         }
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));

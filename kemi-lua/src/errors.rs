@@ -8,6 +8,8 @@ use mlua::ffi;
 
 use crate::ending;
 use crate::interpreter::{Core, Kept};
+#[cfg(not(feature = "luajit"))]
+use crate::libraries::quietly;
 use crate::values::{self, State};
 
 /// The source of the chunk that prunes the libraries, with the mark of a name that is no file.
@@ -200,6 +202,38 @@ pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int,
         error.traceback = frames;
     }
     error
+}
+
+/// Writes to the log that a finalizer has failed, with the error at the top of the stack.
+#[cfg(not(feature = "luajit"))]
+pub(crate) fn log_finalizer(core: &Core, l: State) {
+    // SAFETY: the error is at the top.
+    let (text, _) = unsafe { describe(core, l, ffi::lua_gettop(l)) };
+    quietly(|| tracing::warn!(target: "script", engine = core.runtime.engine(), "error in __gc: {text}"));
+}
+
+/// Writes to the log that a limit has ended a finalizer.
+#[cfg(not(feature = "luajit"))]
+pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
+    quietly(|| {
+        tracing::warn!(
+            target: "script",
+            engine = core.runtime.engine(),
+            "a finalizer (__gc) has exceeded a limit; {count} others that waited were left out"
+        );
+    });
+}
+
+/// Writes to the log that finalizers were left out when the script was ended.
+#[cfg(not(feature = "luajit"))]
+pub(crate) fn log_left_finalizers(core: &Core, count: usize) {
+    quietly(|| {
+        tracing::warn!(
+            target: "script",
+            engine = core.runtime.engine(),
+            "the finalizers (__gc) of a script that was ended took too long, or ended it; {count} were left out"
+        );
+    });
 }
 
 /// Makes the syntax error of what `require` says about a module that does not compile: the module's file and line, not

@@ -14,6 +14,8 @@ use kemi_core::{
 };
 use mlua::ffi;
 
+#[cfg(not(feature = "luajit"))]
+use crate::finalizers::{self, Finalizers};
 use crate::libraries::Missing;
 use crate::memory::{self, Memory};
 use crate::repair::{self, BoundRoot};
@@ -43,6 +45,12 @@ pub(crate) struct Core {
     pub(crate) base: Cell<State>,
     /// Whether the hook that ends a callback is set.
     pub(crate) armed: Cell<bool>,
+    /// Finalizers that the script has set.
+    #[cfg(not(feature = "luajit"))]
+    pub(crate) finalizers: Finalizers,
+    /// The state on which a hook has raised an error that nobody has caught yet: its hooks are off until then.
+    #[cfg(not(feature = "luajit"))]
+    pub(crate) hookless: Cell<State>,
     /// Where on the machine stack the outermost callback began; 0 when none runs.
     bottom: Cell<usize>,
     pub(crate) bounds: OnceCell<Box<[Bound]>>,
@@ -133,6 +141,10 @@ impl LuaInterpreter {
             compiles: Cell::new(true),
             base: Cell::new(main),
             armed: Cell::new(false),
+            #[cfg(not(feature = "luajit"))]
+            finalizers: Finalizers::new(),
+            #[cfg(not(feature = "luajit"))]
+            hookless: Cell::new(ptr::null_mut()),
             bottom: Cell::new(0),
             bounds: OnceCell::new(),
             missing: OnceCell::new(),
@@ -207,6 +219,8 @@ impl LuaInterpreter {
 impl Drop for LuaInterpreter {
     fn drop(&mut self) {
         // Finalizers may call native functions once more, so the core must still be whole.
+        #[cfg(not(feature = "luajit"))]
+        finalizers::close(&self.core, self.core.main);
         // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
         unsafe {
             memory::remove(&self.core, self.core.main);
@@ -362,8 +376,43 @@ impl Core {
             // SAFETY: the error is at this index.
             Err(unsafe { errors::failure(self, l, at, status, frames) })
         };
+        #[cfg(not(feature = "luajit"))]
+        if outermost && self.finalizers.wait() {
+            // SAFETY: the state runs still, as far as limits are concerned; this frame owns nothing that is left out.
+            unsafe { finalizers::run(self, l) };
+        }
         drop(border);
         result
+    }
+
+    /// Notes that a hook runs on a state, so that its hooks are on.
+    #[cfg(not(feature = "luajit"))]
+    pub(crate) fn hooks_are_on(&self, l: State) {
+        if self.hookless.get() == l {
+            self.hookless.set(ptr::null_mut());
+        }
+    }
+
+    /// Calls a C function, which gets the core as its upvalue, as a call of the host.
+    ///
+    /// # Errors
+    /// What it raises.
+    #[cfg(not(feature = "luajit"))]
+    pub(crate) fn run_function(&self, l: State, function: ffi::lua_CFunction) -> Result<(), ScriptError> {
+        // SAFETY: protected; the closure owns nothing.
+        let mut reference = ffi::LUA_NOREF;
+        let status = protected(l, |l| unsafe {
+            libraries::push_function(l, function, self);
+            reference = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+        });
+        if status != ffi::LUA_OK {
+            return Err(ScriptError::new(ErrorCode::Runtime, "out of memory"));
+        }
+        let run = self.enter(l, &[], || {
+            // SAFETY: the reference is to the function; `enter` has made room.
+            unsafe { ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into()) };
+        });
+        run.map(|_nil| ())
     }
 
     /// Puts at the bottom of the main state's stack what is [`pinned`] there.

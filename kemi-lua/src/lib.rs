@@ -21,6 +21,8 @@ mod compiler;
 mod ending;
 mod engine;
 mod errors;
+#[cfg(not(feature = "luajit"))]
+mod finalizers;
 mod interpreter;
 mod libraries;
 mod memory;

@@ -8,6 +8,8 @@ use std::slice;
 use kemi_core::{ErrorCode, ScriptError, Source};
 use mlua::ffi;
 
+#[cfg(not(feature = "luajit"))]
+use crate::finalizers;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
 use crate::values::{self, State, push_bytes};
@@ -42,6 +44,8 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
             ending::register(l, core);
             make_refs(l, core);
             prune::prune(l, core, &path);
+            #[cfg(not(feature = "luajit"))]
+            finalizers::set_up(l, core);
             set_function(l, b"print", print, core);
             root(l, core, bounds, missing);
             repair::remember(l, core);

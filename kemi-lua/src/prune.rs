@@ -10,9 +10,10 @@ use crate::values::{State, push_bytes};
 use crate::{chunks, ending, strings, tables};
 
 /// Replaces and removes. It gets: the script folders for `package.path`, `guard` (wraps a C function so that an exit
-/// passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load`.
+/// passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load`,
+/// `close`.
 const CHUNK: &CStr = cr##"
-local path, guard, wrap, guard_handler, os_exit, getinfo, load_text = ...
+local path, guard, wrap, guard_handler, os_exit, getinfo, load_text, close, buffer_methods = ...
 
 package.path = path .. package.path
 package.cpath = ""
@@ -29,7 +30,7 @@ package.loaded.debug = debug
 
 coroutine.resume = guard(coroutine.resume)
 coroutine.wrap = wrap
-if coroutine.close then coroutine.close = guard(coroutine.close) end
+coroutine.close = close
 
 local globals, xpcall = _G, xpcall
 function globals.xpcall(f, handler, ...)
@@ -52,10 +53,18 @@ if jit then
     dofile, require = guard(dofile), guard(require)
     jit.attach, jit.opt, jit.util = nil, nil, nil
     package.loaded.ffi = nil
+    -- What gives the address of memory.
+    local has_buffer, buffer = pcall(require, "string.buffer")
+    if has_buffer then
+        local methods = buffer_methods(buffer.new())
+        methods.ref, methods.reserve, methods.commit = nil, nil, nil
+    end
     for _, name in ipairs { "jit.opt", "jit.util", "jit.profile" } do
         package.loaded[name], package.preload[name] = nil, nil
     end
     package.preload.ffi = nil
+    -- Its `__gc` would run with hooks off.
+    newproxy = nil
 end
 "##;
 
@@ -74,6 +83,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
             ffi::lua_call(l, 0, 0);
         }
         replace_slow(l, core);
+        hide_metatable_of_files(l);
         push_bytes(l, path);
         push_function(l, make_guard, core);
 
@@ -89,9 +99,39 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         push_function(l, ending::os_exit, core);
         push_around(l, core, c"debug", c"getinfo", getinfo);
         push_around(l, core, c"_G", c"load", chunks::load);
+        #[cfg(not(feature = "luajit"))]
+        push_around(l, core, c"coroutine", c"close", ending::close);
+        #[cfg(feature = "luajit")]
+        {
+            ffi::lua_pushnil(l);
+            push_function(l, methods, core);
+        }
         run_own(l, CHUNK, base, 0);
         #[cfg(feature = "luajit")]
         crate::compiler::guard_switch(l, core);
+    }
+}
+
+/// Gives scripts a copy of the metatable of files: what they set as its `__gc` has no effect.
+///
+/// # Safety
+/// Protected; the library is open.
+unsafe fn hide_metatable_of_files(l: State) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        ffi::luaL_getmetatable(l, c"FILE*".as_ptr());
+        if ffi::lua_type(l, -1) == ffi::LUA_TTABLE {
+            ffi::lua_createtable(l, 0, 4);
+            ffi::lua_pushnil(l);
+            while ffi::lua_next(l, top + 1) != 0 {
+                ffi::lua_pushvalue(l, -2);
+                ffi::lua_insert(l, -2);
+                ffi::lua_rawset(l, top + 2);
+            }
+            ffi::lua_setfield(l, top + 1, c"__metatable".as_ptr());
+        }
+        ffi::lua_settop(l, top);
     }
 }
 
@@ -158,6 +198,17 @@ unsafe extern "C-unwind" fn getinfo(l: State) -> c_int {
             }
             ffi::lua_settop(l, -2);
         }
+    }
+    1
+}
+
+/// Gives the table of an object's methods, whatever its metatable says about that.
+#[cfg(feature = "luajit")]
+unsafe extern "C-unwind" fn methods(l: State) -> c_int {
+    // SAFETY: called by the chunk above with an object that has a metatable; this frame owns nothing.
+    unsafe {
+        ffi::lua_getmetatable(l, 1);
+        ffi::lua_getfield(l, -1, c"__index".as_ptr());
     }
     1
 }

@@ -3,6 +3,8 @@
 mod endings;
 mod errors;
 mod files;
+#[cfg(not(feature = "luajit"))]
+mod finalizers;
 mod host;
 mod libraries;
 mod limits;
