@@ -3,11 +3,12 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::mem::MaybeUninit;
 
-use kemi_core::{ByteString, ErrorCode, Frame, Place, ScriptError, Value};
+use kemi_core::{ErrorCode, Frame, Place, ScriptError, Value};
 use mlua::ffi;
 
 use crate::ending;
-use crate::interpreter::{Core, Kept};
+use crate::error_object::{self, ErrorObject};
+use crate::interpreter::Core;
 #[cfg(not(feature = "luajit"))]
 use crate::libraries::quietly;
 use crate::values::{self, State};
@@ -21,27 +22,23 @@ const MAX_FRAMES: usize = 40;
 /// The most characters of a value that a script raised, in the message for it.
 const MAX_SHOWN: usize = 200;
 
-/// Raises an error in the script, as a string that begins with the place.
+/// Raises an error in the script, as a value whose text begins with the place.
 ///
 /// # Safety
 /// The call is protected, and no frame of ours on the way owns anything.
 pub(crate) unsafe fn raise(l: State, core: &Core, error: ScriptError) -> ! {
-    let (pointer, length) = keep_text(core, error);
-    // SAFETY: a native function has free slots; the text stays where it is until it is released.
+    let text = error_object::text_of(l, &error);
+    // SAFETY: a native function has free slots; the object is passed on.
     unsafe {
-        ffi::luaL_where(l, 1);
-        ffi::lua_pushlstring(l, pointer.cast(), length);
-        core.release();
-        ffi::lua_concat(l, 2);
+        error_object::push(l, core, ErrorObject::new(text, error, false));
         ffi::lua_error(l)
     }
 }
 
-fn keep_text(core: &Core, error: ScriptError) -> (*const u8, usize) {
-    let text = ByteString::from(core.runtime.stash(error));
-    let kept = (text.as_ptr(), text.len());
-    core.keep(Kept::Text(text));
-    kept
+/// Returns the place of what has called the C function that runs, as Lua begins its errors with it.
+pub(crate) fn caller(l: State) -> Option<String> {
+    let Activation(record) = Activation::at(l, 1)?;
+    (record.currentline > 0).then(|| format!("{}:{}: ", text(record.short_src.as_ptr()), record.currentline))
 }
 
 /// The host's message handler: notes the frames while they are still there.
@@ -179,11 +176,21 @@ fn text(pointer: *const c_char) -> String {
 /// # Safety
 /// The index holds the error.
 pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int, frames: Vec<Frame>) -> ScriptError {
+    // SAFETY: as the caller's; the object is not used after this.
+    let object = unsafe { error_object::get(l, index) }.map(|object| (object.wrapped, object.error.clone()));
     // SAFETY: as the caller's.
     let (text, is_text) = unsafe { describe(core, l, index) };
-    let recovered = core.runtime.recover(&text);
-    let mut error = match recovered.or_else(|| broken_module(&text).filter(|_| is_text)) {
-        Some(error) => error,
+    let mut error = match object {
+        Some((false, error)) => error,
+        Some((true, cause)) => {
+            let files = frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
+            let (place, message) =
+                split_place(&text, files).map_or((None, &*text), |(place, message)| (Some(place), message));
+            let mut error = ScriptError::new(ErrorCode::Runtime, message);
+            error.place = place;
+            error.cause = Some(Box::new(cause));
+            error
+        }
         None => {
             let files = frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
             let (place, message) = match is_text.then(|| split_place(&text, files)).flatten() {
@@ -236,16 +243,6 @@ pub(crate) fn log_left_finalizers(core: &Core, count: usize) {
     });
 }
 
-/// Makes the syntax error of what `require` says about a module that does not compile: the module's file and line, not
-/// those of the call.
-fn broken_module(text: &str) -> Option<ScriptError> {
-    let (_, said) = text.rsplit_once("error loading module '")?;
-    let (_, said) = said.split_once("' from file '")?;
-    let (file, reason) = said.split_once("':\n\t")?;
-    let (place, message) = split_place(reason, std::iter::once(file))?;
-    Some(ScriptError::new(ErrorCode::Syntax, message).at(place.file, place.line))
-}
-
 fn classify(core: &Core, message: &str, status: c_int) -> ScriptError {
     if status == ffi::LUA_ERRERR || message.contains("stack overflow") {
         return ScriptError::new(ErrorCode::StackOverflow, message)
@@ -280,7 +277,7 @@ fn concerns_unknown(message: &str, unknown: &str) -> bool {
 }
 
 /// Splits `file:line: message`, for one of the files.
-fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str>>) -> Option<(Place, &str)> {
+pub(crate) fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str>>) -> Option<(Place, &str)> {
     let mut tried = Vec::new();
     for file in files {
         let file = file.as_ref();
@@ -325,6 +322,9 @@ unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
     unsafe {
         if ffi::lua_type(l, index) == ffi::LUA_TSTRING {
             return (String::from_utf8_lossy(values::string(l, index)).into_owned(), true);
+        }
+        if let Some(object) = error_object::get(l, index) {
+            return (String::from_utf8_lossy(&object.text).into_owned(), true);
         }
         if let Some(text) = own_text(core, l, index) {
             return (text, true);
@@ -376,16 +376,6 @@ mod tests {
         assert_eq!(split_place(".../a:b.lua:7: x", files()), Some((place(7), "x")));
         assert_eq!(split_place("elsewhere.lua:7: x", files()), None);
         assert_eq!(split_place("no place", files()), None);
-    }
-
-    #[test]
-    fn a_module_that_does_not_compile_is_a_syntax_error_of_its_own_file() {
-        let text = "a.lua:1: error loading module 'm' from file 'lib/m.lua':\n\tlib/m.lua:2: '=' expected near 'y'";
-        let error = broken_module(text).unwrap();
-        assert_eq!(error.code, ErrorCode::Syntax);
-        assert_eq!(error.place, Some(Place { file: "lib/m.lua".to_owned(), line: 2 }));
-        assert_eq!(error.message, "'=' expected near 'y'");
-        assert!(broken_module("a.lua:1: module 'm' not found:\n\tno file 'm.lua'").is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use kemi_core::{
 };
 use mlua::ffi;
 
+use crate::error_object::ErrorObject;
 #[cfg(not(feature = "luajit"))]
 use crate::finalizers::{self, Finalizers};
 use crate::libraries::Missing;
@@ -95,6 +96,8 @@ pub(crate) enum Kept {
     Tree(Box<Value>),
     /// Several results.
     Tuple(Vec<Value>),
+    /// An error on its way into a script.
+    Error(Box<ErrorObject>),
 }
 
 /// What lies at the bottom of the main state's stack as long as the state lives, so that it need not be looked up for
@@ -466,6 +469,14 @@ impl Core {
     /// Keeps a value until the matching [`release`](Self::release) or, after an error, the end of the callback.
     pub(crate) fn keep(&self, kept: Kept) {
         self.kept.borrow_mut().push(kept);
+    }
+
+    /// Takes what was kept last, if that is an error.
+    pub(crate) fn take_kept_error(&self) -> Option<Box<ErrorObject>> {
+        match self.kept.borrow_mut().pop() {
+            Some(Kept::Error(object)) => Some(object),
+            _ => None,
+        }
     }
 
     /// Drops what was kept last.

@@ -20,12 +20,14 @@ mod chunks;
 mod compiler;
 mod ending;
 mod engine;
+mod error_object;
 mod errors;
 #[cfg(not(feature = "luajit"))]
 mod finalizers;
 mod interpreter;
 mod libraries;
 mod memory;
+mod modules;
 mod patterns;
 mod prune;
 mod repair;

@@ -13,7 +13,7 @@ use crate::finalizers;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
 use crate::values::{self, State, push_bytes};
-use crate::{chunks, ending, errors, memory, prune, repair};
+use crate::{chunks, ending, error_object, errors, memory, prune, repair};
 
 /// What the fallback for unknown names points to.
 pub(crate) struct Missing {
@@ -43,6 +43,7 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
             ffi::luaL_openlibs(l);
             ending::register(l, core);
             make_refs(l, core);
+            error_object::set_up(l, core);
             prune::prune(l, core, &path);
             #[cfg(not(feature = "luajit"))]
             finalizers::set_up(l, core);
@@ -84,7 +85,7 @@ pub(crate) fn compile(core: &Core, l: State, text: &[u8], name: &str) -> Result<
 }
 
 /// Skips what Lua skips in files: a byte order mark, and a first line that begins with `#`, but not its end.
-fn without_first_comment(text: &[u8]) -> &[u8] {
+pub(crate) fn without_first_comment(text: &[u8]) -> &[u8] {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     if !text.starts_with(b"#") {
         return text;

@@ -107,6 +107,25 @@ impl Memory {
         granted
     }
 
+    /// Counts bytes that a value of the state holds elsewhere, which are there already: at most the call ends.
+    pub(crate) fn charge(&self, core: &Core, size: usize) {
+        if self.state_own.get().is_none() {
+            return;
+        }
+        let after = self.used.get().saturating_add(size);
+        self.used.set(after);
+        if after > self.limit && !self.hosts.get() && !self.over.replace(true) {
+            ending::alarm(core);
+        }
+    }
+
+    /// Counts them no more.
+    pub(crate) fn discharge(&self, size: usize) {
+        if self.state_own.get().is_some() {
+            self.used.set(self.used.get().saturating_sub(size));
+        }
+    }
+
     /// Runs what the host does between two callbacks; the next one is not looked at for it.
     pub(crate) fn for_host<R>(&self, run: impl FnOnce() -> R) -> R {
         self.hosts.set(true);

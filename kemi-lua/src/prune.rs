@@ -7,13 +7,14 @@ use mlua::ffi;
 use crate::interpreter::Core;
 use crate::libraries::{push_function, run_own};
 use crate::values::{State, push_bytes};
-use crate::{chunks, ending, strings, tables};
+use crate::{chunks, ending, error_object, modules, strings, tables};
 
-/// Replaces and removes. It gets: the script folders for `package.path`, `guard` (wraps a C function so that an exit
+/// Replaces and removes. It gets: the script folders for `package.path`, `traceback`,
+/// `guard` (wraps a C function so that an exit
 /// passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load`,
 /// `close`.
 const CHUNK: &CStr = cr##"
-local path, guard, wrap, guard_handler, os_exit, getinfo, load_text, close, buffer_methods = ...
+local path, traceback, guard, wrap, guard_handler, os_exit, getinfo, load_text, close, buffer_methods, with_text, read, raise_broken = ...
 
 package.path = path .. package.path
 package.cpath = ""
@@ -22,10 +23,11 @@ local searchers = package.searchers or package.loaders
 searchers[4], searchers[3] = nil, nil
 
 os.exit = os_exit
+if warn then warn = with_text(warn) end
 os.setlocale = nil
 
 local full = debug
-debug = { traceback = full.traceback, getinfo = getinfo }
+debug = { traceback = traceback, getinfo = getinfo }
 package.loaded.debug = debug
 
 coroutine.resume = guard(coroutine.resume)
@@ -38,19 +40,60 @@ function globals.xpcall(f, handler, ...)
 end
 
 -- Binary chunks can crash the interpreter: text only.
-local loadfile_, select = loadfile, select
 load = load_text
 if loadstring then loadstring = load_text end
-function loadfile(name, mode, ...)
-    if select("#", ...) > 0 then return loadfile_(name, "t", (...)) end
-    return loadfile_(name, "t")
+
+-- Files: regular ones only, and read in time.
+local select, error, gsub, gmatch, concat = select, error, string.gsub, string.gmatch, table.concat
+local function load_file(name, mode, ...)
+    local text, reason = read(name)
+    if not text then return nil, reason end
+    if select("#", ...) > 0 then return load_text(text, "@" .. name, "t", (...)) end
+    return load_text(text, "@" .. name, "t")
+end
+loadfile = load_file
+function dofile(name)
+    local chunk, reason = load_file(name)
+    if not chunk then error(reason, 0) end
+    return chunk()
+end
+
+local between = package.searchers and "\n\t" or ""
+local before = package.searchers and "" or "\n\t"
+local function search(name, path, separator, replacement)
+    separator, replacement = separator or ".", replacement or "/"
+    if separator ~= "" then
+        name = gsub(name, (gsub(separator, "%p", "%%%0")), (gsub(replacement, "%%", "%%%%")))
+    end
+    local tried = {}
+    for template in gmatch(path, "[^;]+") do
+        local file = gsub(template, "%?", (gsub(name, "%%", "%%%%")))
+        local text, reason, missing = read(file)
+        if text then return file, text end
+        tried[#tried + 1] = before .. (missing and "no file '" .. file .. "'" or reason)
+    end
+    return nil, concat(tried, between)
+end
+function package.searchpath(...)
+    local file, reason = search(...)
+    if file then return file end
+    return nil, reason
+end
+local package = package
+searchers[2] = function(name)
+    if type(package.path) ~= "string" then error("'package.path' must be a string", 0) end
+    local file, text = search(name, package.path)
+    if not file then return text end
+    local chunk, reason = load_text(text, "@" .. file, "t")
+    if not chunk then raise_broken(name, file, reason) end
+    return chunk, file
 end
 
 if jit then
     -- All that call back from C: nothing else limits the machine stack they take.
     string.format = guard(string.format)
     table.foreach, table.foreachi = guard(table.foreach), guard(table.foreachi)
-    dofile, require = guard(dofile), guard(require)
+    require = guard(require)
     jit.attach, jit.opt, jit.util = nil, nil, nil
     package.loaded.ffi = nil
     -- What gives the address of memory.
@@ -85,6 +128,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         replace_slow(l, core);
         hide_metatable_of_files(l);
         push_bytes(l, path);
+        push_around(l, core, c"debug", c"traceback", error_object::traceback);
         push_function(l, make_guard, core);
 
         ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
@@ -106,6 +150,11 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
             ffi::lua_pushnil(l);
             push_function(l, methods, core);
         }
+        #[cfg(not(feature = "luajit"))]
+        ffi::lua_pushnil(l);
+        push_function(l, make_with_text, core);
+        push_function(l, modules::read, core);
+        push_function(l, modules::raise_broken, core);
         run_own(l, CHUNK, base, 0);
         #[cfg(feature = "luajit")]
         crate::compiler::guard_switch(l, core);
@@ -211,6 +260,30 @@ unsafe extern "C-unwind" fn methods(l: State) -> c_int {
         ffi::lua_getfield(l, -1, c"__index".as_ptr());
     }
     1
+}
+
+/// Wraps the function at index 1 so that it takes error objects for text.
+unsafe extern "C-unwind" fn make_with_text(l: State) -> c_int {
+    // SAFETY: as the other function's.
+    unsafe {
+        ffi::lua_settop(l, 1);
+        ffi::lua_pushcclosure(l, with_text, 1);
+    }
+    1
+}
+
+unsafe extern "C-unwind" fn with_text(l: State) -> c_int {
+    // SAFETY: made by `make_with_text` with a function; this frame owns nothing.
+    unsafe {
+        ffi::luaL_checkstack(l, 8, std::ptr::null());
+        for index in 1..=ffi::lua_gettop(l) {
+            error_object::to_text(l, index);
+        }
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(1));
+        ffi::lua_insert(l, 1);
+        ffi::lua_call(l, ffi::lua_gettop(l) - 1, ffi::LUA_MULTRET);
+        ffi::lua_gettop(l)
+    }
 }
 
 /// Wraps the function at index 1 in [`ending::guarded`].

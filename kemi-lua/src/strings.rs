@@ -12,6 +12,7 @@ use mlua::ffi;
 
 use crate::budget;
 use crate::ending;
+use crate::error_object;
 use crate::interpreter::Core;
 use crate::libraries::push_function;
 use crate::patterns::{self, Capture, Matcher, Stop};
@@ -28,9 +29,26 @@ const CHUNK: usize = 1 << 20;
 /// # Safety
 /// Protected.
 pub(crate) unsafe fn replace(l: State, core: &Core) {
-    let functions: [(&std::ffi::CStr, ffi::lua_CFunction); 5] =
-        [(c"find", find), (c"match", match_), (c"gmatch", gmatch), (c"gsub", gsub), (c"rep", rep)];
-    for (name, function) in functions {
+    let functions: &[(&std::ffi::CStr, ffi::lua_CFunction)] = &[
+        (c"find", find),
+        (c"match", match_),
+        (c"gmatch", gmatch),
+        (c"gsub", gsub),
+        (c"rep", rep),
+        #[cfg(not(feature = "luajit"))]
+        (c"byte", short::byte),
+        #[cfg(not(feature = "luajit"))]
+        (c"len", short::len),
+        #[cfg(not(feature = "luajit"))]
+        (c"lower", short::lower),
+        #[cfg(not(feature = "luajit"))]
+        (c"reverse", short::reverse),
+        #[cfg(not(feature = "luajit"))]
+        (c"sub", short::sub),
+        #[cfg(not(feature = "luajit"))]
+        (c"upper", short::upper),
+    ];
+    for &(name, function) in functions {
         // SAFETY: as the caller's; the table is at the top.
         unsafe {
             push_function(l, function, core);
@@ -48,6 +66,9 @@ unsafe fn text<'a>(l: State, index: c_int) -> &'a [u8] {
     let mut length = 0;
     // SAFETY: as the caller's.
     unsafe {
+        if ffi::lua_type(l, index) == ffi::LUA_TUSERDATA {
+            error_object::to_text(l, index);
+        }
         let pointer = ffi::luaL_checklstring(l, index, &raw mut length);
         slice::from_raw_parts(pointer.cast(), length)
     }
@@ -227,11 +248,8 @@ unsafe extern "C-unwind" fn gmatch(l: State) -> c_int {
     unsafe {
         let core = ending::core(l);
         let (subject, _) = (text(l, 1), text(l, 2));
-        let start = if LUAJIT {
-            0
-        } else {
-            begin(ffi::luaL_optinteger(l, 3, 1), subject.len()).unwrap_or(subject.len() + 1)
-        };
+        let start =
+            if LUAJIT { 0 } else { begin(ffi::luaL_optinteger(l, 3, 1), subject.len()).unwrap_or(subject.len() + 1) };
         ffi::lua_settop(l, 2);
         ffi::lua_pushlightuserdata(l, ptr::from_ref(core).cast_mut().cast());
         ffi::lua_insert(l, 1);
@@ -278,6 +296,9 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
         let (subject, pattern) = (text(l, 1), text(l, 2));
+        if ffi::lua_type(l, 3) == ffi::LUA_TUSERDATA {
+            error_object::to_text(l, 3);
+        }
         let kind = ffi::lua_type(l, 3);
         let every = i64::try_from(subject.len() + 1).unwrap_or(i64::MAX);
         let most = ffi::luaL_optinteger(l, 4, every);
@@ -495,4 +516,112 @@ unsafe extern "C-unwind" fn rep(l: State) -> c_int {
         ffi::lua_pushlstring(l, block.cast(), total);
     }
     1
+}
+
+/// Functions that take little time, made anew only so that they take error objects for text.
+#[cfg(not(feature = "luajit"))]
+mod short {
+    use super::{MaybeUninit, State, c_int, ffi, text};
+
+    /// Turns a position of a script, from 1 or from behind by negative numbers, into one from 1 on.
+    fn first(position: i64, length: i64) -> i64 {
+        if position > 0 {
+            position
+        } else if position == 0 || position < -length {
+            1
+        } else {
+            length + position + 1
+        }
+    }
+
+    /// The same for where a range ends.
+    fn last(position: i64, length: i64) -> i64 {
+        if position > length {
+            length
+        } else if position >= 0 {
+            position
+        } else if position < -length {
+            0
+        } else {
+            length + position + 1
+        }
+    }
+
+    fn size(bytes: &[u8]) -> i64 {
+        i64::try_from(bytes.len()).unwrap_or(i64::MAX)
+    }
+
+    fn range(bytes: &[u8], first: i64, last: i64) -> &[u8] {
+        let start = usize::try_from(first - 1).unwrap_or(usize::MAX);
+        bytes.get(start..usize::try_from(last).unwrap_or(0)).unwrap_or_default()
+    }
+
+    pub(super) unsafe extern "C-unwind" fn sub(l: State) -> c_int {
+        // SAFETY: called by Lua; what this frame has is without destructors.
+        unsafe {
+            let bytes = text(l, 1);
+            let start = first(ffi::luaL_checkinteger(l, 2), size(bytes));
+            let end = last(ffi::luaL_optinteger(l, 3, -1), size(bytes));
+            let part = range(bytes, start, end);
+            ffi::lua_pushlstring(l, part.as_ptr().cast(), part.len());
+        }
+        1
+    }
+
+    pub(super) unsafe extern "C-unwind" fn len(l: State) -> c_int {
+        // SAFETY: called by Lua; what this frame has is without destructors.
+        unsafe { ffi::lua_pushinteger(l, size(text(l, 1))) };
+        1
+    }
+
+    pub(super) unsafe extern "C-unwind" fn byte(l: State) -> c_int {
+        // SAFETY: called by Lua; what this frame has is without destructors.
+        unsafe {
+            let bytes = text(l, 1);
+            let position = ffi::luaL_optinteger(l, 2, 1);
+            let start = first(position, size(bytes));
+            let end = last(ffi::luaL_optinteger(l, 3, start), size(bytes));
+            let part = range(bytes, start, end);
+            let count = c_int::try_from(part.len()).unwrap_or(c_int::MAX);
+            ffi::luaL_checkstack(l, count, c"string slice too long".as_ptr());
+            for &byte in part {
+                ffi::lua_pushinteger(l, byte.into());
+            }
+            count
+        }
+    }
+
+    pub(super) unsafe extern "C-unwind" fn lower(l: State) -> c_int {
+        // SAFETY: as the other function's.
+        unsafe { map(l, |bytes, at| bytes.get(at).map_or(0, u8::to_ascii_lowercase)) }
+    }
+
+    pub(super) unsafe extern "C-unwind" fn upper(l: State) -> c_int {
+        // SAFETY: as the other function's.
+        unsafe { map(l, |bytes, at| bytes.get(at).map_or(0, u8::to_ascii_uppercase)) }
+    }
+
+    pub(super) unsafe extern "C-unwind" fn reverse(l: State) -> c_int {
+        // SAFETY: as the other function's.
+        unsafe { map(l, |bytes, at| bytes.get(bytes.len() - 1 - at).copied().unwrap_or(0)) }
+    }
+
+    /// Makes a text of the same length, byte by byte.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    unsafe fn map(l: State, byte: impl Fn(&[u8], usize) -> u8) -> c_int {
+        // SAFETY: as the caller's; the buffer has room for as many bytes as are written.
+        unsafe {
+            let bytes = text(l, 1);
+            let mut storage = MaybeUninit::uninit();
+            let buffer: *mut ffi::luaL_Buffer = storage.as_mut_ptr();
+            let to = ffi::luaL_buffinitsize(l, buffer, bytes.len()).cast::<u8>();
+            for at in 0..bytes.len() {
+                to.add(at).write(byte(bytes, at));
+            }
+            ffi::luaL_pushresultsize(buffer, bytes.len());
+        }
+        1
+    }
 }

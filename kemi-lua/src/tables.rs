@@ -11,6 +11,7 @@ use mlua::ffi;
 
 use crate::budget::Steps;
 use crate::ending;
+use crate::error_object;
 use crate::interpreter::Core;
 use crate::libraries::push_function;
 use crate::values::State;
@@ -212,9 +213,8 @@ unsafe extern "C-unwind" fn move_(l: State) -> c_int {
                 ffi::luaL_argerror(l, 4, c"destination wrap around".as_ptr());
             }
             let mut steps = Steps::default();
-            let forward = to > last
-                || to <= first
-                || (target != 1 && ffi::lua_compare(l, 1, target, ffi::LUA_OPEQ) == 0);
+            let forward =
+                to > last || to <= first || (target != 1 && ffi::lua_compare(l, 1, target, ffi::LUA_OPEQ) == 0);
             let mut done = 0;
             while done < count {
                 steps.take(l, core);
@@ -246,7 +246,7 @@ unsafe extern "C-unwind" fn concat(l: State) -> c_int {
         while at <= last {
             steps.take(l, core);
             get(l, 1, at);
-            if ffi::lua_isstring(l, -1) == 0 {
+            if ffi::lua_isstring(l, -1) == 0 && !error_object::to_text(l, ffi::lua_gettop(l)) {
                 invalid_element(l, at);
             }
             ffi::luaL_addvalue(buffer);
@@ -329,7 +329,10 @@ impl Sort<'_> {
                 if ffi::lua_type(l, a) == ffi::LUA_TSTRING && ffi::lua_rawlen(l, a) > LONG {
                     crate::budget::look(l, self.core);
                 }
+                #[cfg(not(feature = "luajit"))]
                 return ffi::lua_compare(l, a, b, ffi::LUA_OPLT) != 0;
+                #[cfg(feature = "luajit")]
+                return ffi::lua_lessthan(l, a, b) != 0;
             }
             ffi::lua_pushvalue(l, 2);
             ffi::lua_pushvalue(l, a - 1);
@@ -391,7 +394,11 @@ impl Sort<'_> {
             while low < high {
                 self.get(low);
                 self.get(high);
-                if self.is_less(-1, -2) { self.set_two(low, high) } else { self.pop(2) }
+                if self.is_less(-1, -2) {
+                    self.set_two(low, high)
+                } else {
+                    self.pop(2)
+                }
                 if high - low == 1 {
                     break;
                 }
@@ -486,7 +493,11 @@ impl Sort<'_> {
             while low < high {
                 self.get(low);
                 self.get(high);
-                if self.is_less(-1, -2) { self.set_two(low, high) } else { self.pop(2) }
+                if self.is_less(-1, -2) {
+                    self.set_two(low, high)
+                } else {
+                    self.pop(2)
+                }
                 if high - low == 1 {
                     break;
                 }

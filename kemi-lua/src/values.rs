@@ -7,6 +7,8 @@ use std::slice;
 use kemi_core::{Arg, ByteString, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
 use mlua::ffi;
 
+use crate::error_object;
+
 /// A Lua state; a coroutine has its own.
 pub(crate) type State = *mut ffi::lua_State;
 
@@ -29,7 +31,10 @@ pub(crate) unsafe fn scalar<'a>(l: State, index: c_int, wanted: Option<Type>) ->
             ffi::LUA_TNUMBER => number(l, index, wanted),
             ffi::LUA_TSTRING => Arg::Str(string(l, index)),
             ffi::LUA_TTABLE => return None,
-            other => Arg::Foreign(foreign(other)),
+            other => match error_object::get(l, index) {
+                Some(object) => Arg::Str(&object.text),
+                None => Arg::Foreign(foreign(other)),
+            },
         })
     }
 }

@@ -43,10 +43,138 @@ fn natives_fail_panic_and_refuse_as_catchable_errors() {
 
 #[test]
 fn a_native_error_that_is_raised_again_keeps_its_fields() {
-    let e = error("local ok, e = pcall(KSR.t.port, 'x')\n error('wrapped: ' .. e, 0)");
-    assert_eq!((e.code, e.export.as_deref()), (ErrorCode::BadArgument, Some("KSR.t.port")));
+    for raise in ["error(e)", "error(e, 0)", "error(e, 2)", "assert(ok, e)", "coroutine.wrap(error)(e)"] {
+        let e = error(&format!("local ok, e = pcall(KSR.t.port, 'x')\n KSR.t.note('x') {raise}"));
+        assert_eq!((e.code, e.export.as_deref()), (ErrorCode::BadArgument, Some("KSR.t.port")), "{raise}");
+        assert_eq!(place(&e), ("test.lua", 1), "{raise}: where the native function was called");
+        assert!(e.argument.is_some() && e.cause.is_none(), "{raise}");
+    }
     let e = error("pcall(KSR.t.port, 'x')\n error('unrelated')");
     assert_eq!((e.code, place(&e), e.message.as_str()), (ErrorCode::Runtime, ("test.lua", 2), "unrelated"));
+}
+
+#[test]
+fn what_a_script_puts_around_a_native_error_is_told_and_the_error_is_its_cause() {
+    for wrap in [
+        "error('while saving: ' .. e)",
+        "error('while saving: ' .. e .. '!')",
+        "error('while ' .. 'saving: ' .. e .. ' ' .. 5)",
+        "local f = 'while saving: ' .. e f = f .. '' error(f)",
+        "local ok, f = pcall(error, 'while saving: ' .. e) error(f)",
+        "local _, f = xpcall(error, function(e) return 'while saving: ' .. e end, e) error(f)",
+        "error(debug.traceback('while saving: ' .. e))",
+    ] {
+        let e = error(&format!("local ok, e = pcall(KSR.t.fail, 'a full disk')\n {wrap}"));
+        assert_eq!((e.code, e.export.as_deref()), (ErrorCode::Runtime, None), "{wrap}");
+        assert!(e.message.starts_with("while saving: "), "{wrap}: {e}");
+        assert!(e.message.contains("KSR.t.fail: failed because of a full disk"), "{wrap}: {e}");
+        assert_eq!(place(&e), ("test.lua", 2), "{wrap}");
+        let cause = e.cause.as_deref().unwrap_or_else(|| panic!("{wrap}: no cause"));
+        assert_eq!((cause.code, cause.export.as_deref()), (ErrorCode::NativeError, Some("KSR.t.fail")), "{wrap}");
+        assert_eq!(place(cause).1, 1, "{wrap}");
+        assert_eq!(cause.message, "failed because of a full disk", "{wrap}");
+        let source = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+        assert!(source.contains("a full disk"), "{wrap}: {source}");
+    }
+}
+
+#[test]
+fn an_error_that_was_swallowed_is_not_taken_for_a_later_one() {
+    for body in [
+        "pcall(KSR.t.fail, 'x') error('KSR.t.fail: failed because of x')",
+        "pcall(KSR.t.fail, 'x') error('test.lua:1: KSR.t.fail: failed because of x', 0)",
+        "local _, e = pcall(KSR.t.fail, 'x') error(tostring(e), 0)",
+        "local _, e = pcall(KSR.t.fail, 'x') error({tostring(e)})",
+        "local _, e = pcall(KSR.t.fail, 'x') pcall(KSR.t.fail, 'y') error(string.format('%s', e), 0)",
+    ] {
+        let e = error(body);
+        assert_eq!((e.code, e.export.as_deref(), e.cause.is_none()), (ErrorCode::Runtime, None, true), "{body}: {e}");
+    }
+    let e = error("local _, e = pcall(KSR.t.fail, 'first') pcall(KSR.t.fail, 'second') error(e)");
+    assert_eq!(e.message, "failed because of first");
+    let mut script =
+        load("function main(again) if again then error(kept) end local ok, e = pcall(KSR.t.fail, 'x') kept = e end");
+    script.value(&[]);
+    let e = script.call(&[kemi_core::Arg::Bool(true)]).expect_err("it was kept");
+    assert_eq!((e.code, e.message.as_str()), (ErrorCode::NativeError, "failed because of x"), "over calls as well");
+}
+
+#[test]
+fn a_native_error_can_be_used_like_its_text() {
+    let rows = [
+        ("tostring(e)", "test.lua:1: KSR.t.fail: failed because of x"),
+        ("e .. '!'", "test.lua:1: KSR.t.fail: failed because of x!"),
+        ("'a' .. 1 .. e", "a1test.lua:1: KSR.t.fail: failed because of x"),
+        ("#e", "43"),
+        ("e:match('because of (.*)')", "x"),
+        ("e:find('failed', 1, true)", "25"),
+        ("e:gsub('.*: ', '')", "failed because of x"),
+        ("e:sub(1, 8)", "test.lua"),
+        ("e:upper():sub(1, 4)", "TEST"),
+        ("e:len() .. e:byte()", "43116"),
+        ("string.match(e, 'because of (.*)')", "x"),
+        ("string.find(e, 'failed')", "25"),
+        ("string.gsub(e, '^.*: ', '')", "failed because of x"),
+        ("string.gsub('<e>', 'e', e)", "<test.lua:1: KSR.t.fail: failed because of x>"),
+        ("string.gmatch(e, 'because of (.*)')()", "x"),
+        ("string.rep(e, 2):sub(-1)", "x"),
+        ("string.format('%s|%5.4s', e, e)", "test.lua:1: KSR.t.fail: failed because of x| test"),
+        ("table.concat({'<', e, '>'})", "<test.lua:1: KSR.t.fail: failed because of x>"),
+        ("KSR.t.owned(e):sub(-1)", "X"),
+        ("KSR.t.owned('a: ' .. e):sub(1, 1)", "A"),
+        ("KSR.t.any(e)", "test.lua:1: KSR.t.fail: failed because of x"),
+        ("KSR.t.any({e})[1]", "test.lua:1: KSR.t.fail: failed because of x"),
+        ("tostring(e == f('x'))", "true"),
+        ("tostring(e == f('y'))", "false"),
+        ("tostring(e < 'zzz') .. tostring(e <= 'a')", "truefalse"),
+        ("debug.traceback(e):match('^[^\n]*')", "test.lua:1: KSR.t.fail: failed because of x"),
+        ("tostring(e.nothing)", "nil"),
+        ("tostring(pcall(function() return e .. {} end))", "false"),
+        ("tostring(pcall(function() e.x = 1 end))", "false"),
+        ("tostring(getmetatable(e))", "false"),
+        ("tostring(pcall(setmetatable, e, {}))", "false"),
+    ];
+    for (expression, expected) in rows {
+        let shown = eval(&format!(
+            "local function f(x) return select(2, pcall(function() KSR.t.fail(x) end)) end local e = f('x') return tostring(({expression}))"
+        ));
+        assert_eq!(shown, text(expected), "{expression}");
+    }
+    if cfg!(not(feature = "luajit")) {
+        for (expression, expected) in [
+            ("string.sub(e, 1, 4)", "test"),
+            ("string.upper(e):sub(-1)", "X"),
+            ("string.lower(e):sub(1, 4)", "test"),
+            ("string.len(e)", "43"),
+            ("string.byte(e)", "116"),
+            ("string.reverse(e):sub(1, 1)", "x"),
+        ] {
+            let shown = eval(&format!(
+                "local function f(x) return select(2, pcall(function() KSR.t.fail(x) end)) end local e = f('x') return tostring(({expression}))"
+            ));
+            assert_eq!(shown, text(expected), "{expression}");
+        }
+    }
+}
+
+#[test]
+fn native_errors_that_a_script_keeps_count_as_its_memory() {
+    let limits = kemi_core::Limits { max_memory: 4 << 20, max_time_ms: 20_000, ..kemi_core::Limits::NONE };
+    let mut script = crate::host::try_load_limited(
+        limits,
+        "function main(fine)
+            if fine then
+                for i = 1, 3000 do pcall(KSR.t.fail, ('x'):rep(10000)) end
+                return 'fine'
+            end
+            local kept = {} while true do kept[#kept + 1] = select(2, pcall(KSR.t.fail, ('x'):rep(10000))) end
+         end",
+    )
+    .expect("it loads");
+    for _ in 0..3 {
+        assert_eq!(script.call(&[]).map_err(|error| error.code), Err(ErrorCode::MemoryLimit));
+        assert_eq!(script.value(&[kemi_core::Arg::Bool(true)]), text("fine"), "what is garbage does not count");
+    }
 }
 
 #[test]

@@ -69,6 +69,56 @@ fn errors_in_a_module_have_its_file_and_line() {
     assert_eq!((place.file, place.line), (folder.0.join("worse.lua").display().to_string(), 1));
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_waited_for() {
+    let folder = Folder::new(
+        "fifo",
+        &[(
+            "main.lua",
+            "function main(what)
+        local fifo = FOLDER .. '/fifo'
+        if what == 'require' then return require('fifo') end
+        if what == 'dofile' then return dofile(fifo) end
+        if what == 'loadfile' then return select(2, loadfile(fifo)) end
+        if what == 'searchpath' then return select(2, package.searchpath('fifo', FOLDER .. '/?')) end
+        if what == 'folder' then return select(2, loadfile(FOLDER)) end
+        if what == 'stdin' then return loadfile() end
+        return select(2, pcall(dofile))
+    end",
+        )],
+    );
+    let path = folder.0.join("fifo.lua");
+    for path in [&path, &folder.0.join("fifo")] {
+        let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no NUL");
+        // SAFETY: the name ends in NUL.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    }
+    let set = Source::text("set.lua", format!("FOLDER = '{}'", folder.0.display()));
+    let mut script = try_load(Policy::Strict, &[set, folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
+    for what in ["require", "dofile", "stdin"] {
+        let error = script.call(&[what.into()]).expect_err(what);
+        assert_eq!(error.code, ErrorCode::Runtime, "{what}: {error:#}");
+    }
+    for what in ["loadfile", "searchpath", "folder", ""] {
+        let said = script.value(&[what.into()]).to_string();
+        assert!(said.contains("regular file") || said.contains("folder\"") || what.is_empty(), "{what}: {said}");
+    }
+}
+
+#[test]
+fn require_tells_where_it_has_looked() {
+    let e = crate::host::error("package.path = './?.lua;/nowhere/?/init.lua' require('a.b%c')");
+    assert_eq!(e.code, ErrorCode::Runtime);
+    for part in [
+        "module 'a.b%c' not found:",
+        "\n\tno field package.preload['a.b%c']",
+        "\n\tno file './a/b%c.lua'\n\tno file '/nowhere/a/b%c/init.lua'",
+    ] {
+        assert!(e.message.contains(part), "{}", e.message);
+    }
+}
+
 #[test]
 fn several_files_share_one_global_scope_in_order() {
     let folder = Folder::new(

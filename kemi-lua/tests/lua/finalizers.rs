@@ -18,8 +18,14 @@ const WAYS: &[(&str, &str)] = &[
     ("replaced afterwards", "local m = {__gc = print} setmetatable({}, m) m.__gc = F"),
     ("in a protected metatable", "setmetatable({}, {__gc = F, __metatable = 'none'})"),
     ("in a metatable that is finalized itself", "do local m = {__gc = F} setmetatable(m, m) end"),
-    ("on a table that a finalizer makes", "setmetatable({}, {__gc = function() setmetatable({}, {__gc = F}) collectgarbage() end})"),
-    ("on a table that finalizes itself again", "local m = {} m.__gc = function(t) setmetatable(t, m) end setmetatable({}, m) setmetatable({}, {__gc = F})"),
+    (
+        "on a table that a finalizer makes",
+        "setmetatable({}, {__gc = function() setmetatable({}, {__gc = F}) collectgarbage() end})",
+    ),
+    (
+        "on a table that finalizes itself again",
+        "local m = {} m.__gc = function(t) setmetatable(t, m) end setmetatable({}, m) setmetatable({}, {__gc = F})",
+    ),
     ("many", "for i = 1, 100 do setmetatable({}, {__gc = F}) end"),
     ("in a coroutine", "coroutine.wrap(function() setmetatable({}, {__gc = F}) end)()"),
     ("that is a coroutine", "setmetatable({}, {__gc = coroutine.wrap(F)})"),

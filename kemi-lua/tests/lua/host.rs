@@ -28,7 +28,7 @@ fn count(cx: &mut Host) -> i64 {
 }
 
 #[kemi_export(module = "t")]
-fn not(_cx: &mut Host, b: bool) -> bool {
+fn invert(_cx: &mut Host, b: bool) -> bool {
     !b
 }
 
@@ -84,7 +84,7 @@ fn pair(_cx: &mut Host) -> (i64, String) {
 }
 
 #[kemi_export(module = "t")]
-fn repeat(_cx: &mut Host, text: &str, times: Option<u8>) -> String {
+fn again(_cx: &mut Host, text: &str, times: Option<u8>) -> String {
     text.repeat(times.unwrap_or(1).into())
 }
 

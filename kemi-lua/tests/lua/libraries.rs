@@ -130,7 +130,10 @@ const RUNAWAYS: &[(&str, &str)] = &[
     ("gsub", "string.gsub(a, '.-.-.-.-b', '')"),
     ("gsub with a function", "string.gsub(a, '.-.-.-.-b', print)"),
     ("gsub with a table", "string.gsub(a, '.-.-.-.-b', {})"),
-    ("insert at the front of what lies", "if lua54 then table.insert(liar, 1, 1) else table.insert({}, -2^31, nil) end"),
+    (
+        "insert at the front of what lies",
+        "if lua54 then table.insert(liar, 1, 1) else table.insert({}, -2^31, nil) end",
+    ),
 ];
 
 /// Those that need what only Lua 5.4 has.
@@ -142,9 +145,15 @@ const RUNAWAYS_54: &[(&str, &str)] = &[
     ("move to another table", "table.move(setmetatable({}, {__index = {}}), 1, math.maxinteger - 1, 2, {})"),
     ("remove from what lies", "table.remove(liar, 1)"),
     ("remove in pcall", "while true do pcall(table.remove, liar, 1) end"),
-    ("concat of what lies", "table.concat(setmetatable({}, {__len = function() return 1 << 60 end, __index = rawlen_}), '')"),
+    (
+        "concat of what lies",
+        "table.concat(setmetatable({}, {__len = function() return 1 << 60 end, __index = rawlen_}), '')",
+    ),
     ("a C function as reader", "load(coroutine.wrap(function() while true do coroutine.yield(' ') end end))"),
-    ("compiling of many labels", "local t = {} for i = 1, 60000 do t[i] = '::a' .. i .. '::' end load(table.concat(t))"),
+    (
+        "compiling of many labels",
+        "local t = {} for i = 1, 60000 do t[i] = '::a' .. i .. '::' end load(table.concat(t))",
+    ),
 ];
 #[cfg(feature = "luajit")]
 const RUNAWAYS_54: &[(&str, &str)] = &[];
@@ -171,7 +180,11 @@ fn no_library_function_runs_over_its_time() {
                 let error = script.call(&[]).expect_err(name);
                 assert!(start.elapsed() < Duration::from_secs(20), "{name} took {:?}", start.elapsed());
                 assert_eq!(error.code, code, "{name}: {error:#}");
-                assert_eq!(error.place.as_ref().map(|place| place.file.as_str()), Some("test.lua"), "{name}: {error:#}");
+                assert_eq!(
+                    error.place.as_ref().map(|place| place.file.as_str()),
+                    Some("test.lua"),
+                    "{name}: {error:#}"
+                );
                 assert_eq!(script.host.notes, Vec::<String>::new(), "{name}");
                 assert_eq!(script.value(&[Arg::Bool(true)]), Value::from("fine"), "{name} works on");
             }

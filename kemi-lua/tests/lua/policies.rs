@@ -33,7 +33,7 @@ fn compat_returns_false_where_nothing_fits() {
 
 #[test]
 fn strict_coerces_nothing() {
-    for call in ["KSR.t.int('200')", "KSR.t.int(nil)", "KSR.t.int(2.5)", "KSR.t.owned(42)", "KSR.t['not'](nil)"] {
+    for call in ["KSR.t.int('200')", "KSR.t.int(nil)", "KSR.t.int(2.5)", "KSR.t.owned(42)", "KSR.t.invert(nil)"] {
         assert_eq!(error(call).code, ErrorCode::BadArgument, "{call}");
     }
     if cfg!(not(feature = "luajit")) {
@@ -47,6 +47,6 @@ fn on_luajit_a_whole_double_is_an_integer() {
     use crate::host::eval;
     assert_eq!(eval("return KSR.t.int(2.0)"), Value::Int(2));
     assert_eq!(eval("local zero = 0 return KSR.t.int(-zero)"), Value::Int(0));
-    assert_eq!(eval("local zero = 0 return KSR.t['repeat']('x', -zero)"), text(""));
+    assert_eq!(eval("local zero = 0 return KSR.t.again('x', -zero)"), text(""));
     assert_eq!(eval("return KSR.t.half(3)"), Value::Float(1.5));
 }

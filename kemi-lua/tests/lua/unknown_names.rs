@@ -12,7 +12,7 @@ fn what_is_not_there_reads_as_nil() {
 #[test]
 fn using_it_is_an_error_with_a_hint() {
     let rows = [
-        ("KSR.t.nott(true)", "there is no function KSR.t.nott", "KSR.t.not"),
+        ("KSR.t.invertt(true)", "there is no function KSR.t.invertt", "KSR.t.invert"),
         ("KSR.t.ad(1, 2)", "there is no function KSR.t.ad", "KSR.t.add"),
         ("KSR.hidden.secret()", "module KSR.hidden is not enabled", "write: enable hidden"),
         ("KSR.at_rot()", "KSR.at_rot", "KSR.at_root"),

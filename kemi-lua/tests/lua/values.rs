@@ -71,8 +71,8 @@ fn typed_lists_maps_options_and_rests() {
     assert_eq!(eval("return KSR.t.total({1, 2, 3})"), Value::Int(6));
     assert_eq!(eval("return KSR.t.keys({b = 1, a = 2})"), list([text("a"), text("b")]));
     assert_eq!(eval("return #KSR.t.keys({})"), Value::Int(0));
-    assert_eq!(eval("return KSR.t.repeat_ and 1 or KSR.t['repeat']('ab', 2)"), text("abab"));
-    assert_eq!(eval("return KSR.t['repeat']('ab') .. KSR.t['repeat']('c', nil)"), text("abc"));
+    assert_eq!(eval("return KSR.t.again('ab', 2)"), text("abab"));
+    assert_eq!(eval("return KSR.t.again('ab') .. KSR.t.again('c', nil)"), text("abc"));
     assert_eq!(eval("return KSR.t.arity()"), Value::Int(0));
     assert_eq!(eval("return KSR.t.arity(1, nil, {}, 'x', 5, 6, 7, 8, 9, nil)"), Value::Int(10));
     assert_eq!(error("KSR.t.total({1, 'x'})").code, ErrorCode::BadArgument);
@@ -120,7 +120,7 @@ fn endless_and_huge_tables_end_in_an_error() {
 fn both_paths_are_taken() {
     let mut script = load(
         "function main()
-            KSR.t.count() KSR.t.add(1, 2) KSR.t.sets('x') KSR.t.get() KSR.t['not'](true) KSR.t.note('n')
+            KSR.t.count() KSR.t.add(1, 2) KSR.t.sets('x') KSR.t.get() KSR.t.invert(true) KSR.t.note('n')
             KSR.t.owned('x') KSR.t.any(1) KSR.t.old(1) KSR.t.pair() KSR.t.run('inner')
         end
         function inner(name) return name end",
@@ -133,7 +133,7 @@ fn both_paths_are_taken() {
 #[test]
 fn every_shape_gives_what_the_generic_path_gives() {
     let body = "return {
-        KSR.t.count(), KSR.t.add(40, 2), KSR.t.int(-5), KSR.t.half(3.0), KSR.t.half(1), KSR.t['not'](false),
+        KSR.t.count(), KSR.t.add(40, 2), KSR.t.int(-5), KSR.t.half(3.0), KSR.t.half(1), KSR.t.invert(false),
         KSR.t.sets('a\\0b'), KSR.t.owned('up'), KSR.t.at_root == nil, KSR.at_root() }";
     assert_eq!(eval(body).to_string(), r#"[0, 42, -5, 1.5, 0.5, true, "a\x00b", "UP", true, 1]"#);
 }
