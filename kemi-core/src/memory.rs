@@ -191,6 +191,8 @@ impl Drop for Limited {
 /// while the script ran, and not while the [host](Self::side) did.
 pub(crate) struct Account {
     counts: Cell<bool>,
+    /// What the thread held before there was an interpreter.
+    before: i64,
     /// By how much the thread had grown for the interpreter before that was counted.
     uncounted: Cell<i64>,
     /// What the interpreter held when the thread has last changed sides.
@@ -210,10 +212,11 @@ impl Account {
     pub(crate) fn new() -> Account {
         Account {
             counts: Cell::new(false),
+            before: held_bytes(),
             uncounted: Cell::new(0),
             heap: Cell::new(0),
             loaded: Cell::new(None),
-            mark: Cell::new(held_bytes()),
+            mark: Cell::new(0),
             scripts: Cell::new(false),
             limited: Cell::new(false),
             limit: Cell::new(None),
@@ -223,7 +226,7 @@ impl Account {
     /// Counts from now on, if the program's allocator counts; returns whether it does.
     pub(crate) fn open(&self) -> bool {
         self.counts.set(is_counted());
-        self.uncounted.set(held_bytes().saturating_sub(self.mark.get()));
+        self.uncounted.set(held_bytes().saturating_sub(self.before));
         self.counts.get()
     }
 
@@ -264,14 +267,17 @@ impl Account {
         }
     }
 
-    /// Takes off what other interpreters have freed, if this one has little room left.
+    /// Takes off what cannot be the interpreter's any more, if it has little room left: what other interpreters have freed,
+    /// and what is more than the thread has grown by. So what an engine takes for the script's by mistake, and the host
+    /// frees, ends no script for good.
     fn settle(&self, most: u64) {
         let (heap, least) = (self.heap.get(), self.loaded.get().unwrap_or(0));
         if u64::try_from(heap).unwrap_or(0) > most / 2 {
             THREAD.with(|thread| {
                 let freed = thread.freed.get().min(heap.saturating_sub(least)).max(0);
                 thread.freed.set(thread.freed.get() - freed);
-                self.heap.set(heap - freed);
+                let grown = thread.held.get().saturating_sub(self.before);
+                self.heap.set((heap - freed).min(grown.max(least)));
             });
         }
     }
@@ -472,5 +478,21 @@ mod tests {
         }
         drop(account);
         assert_eq!(THREAD.with(|thread| thread.freed.get()), 0);
+    }
+
+    #[test]
+    fn an_interpreter_never_holds_more_than_its_thread_has_grown_by() {
+        let (account, watch) = (counting(), watch("test"));
+        for _ in 0..100 {
+            account.begin(&watch, 1000);
+            grow(100);
+            account.end();
+            grow(-100);
+        }
+        account.begin(&watch, 1000);
+        assert!(!exceeded(&watch));
+        assert!(account.room() >= Some(500));
+        grow(2000);
+        assert!(exceeded(&watch));
     }
 }
