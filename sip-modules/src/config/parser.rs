@@ -2,7 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::ast::module_name;
 use super::lexer::TokenKind;
@@ -78,13 +82,31 @@ pub fn parse_with(
     ConfigErrors::or(parser.errors, config)
 }
 
-/// A file of reasonable size; a device or a pipe named by mistake must not hang the start.
+/// A file of reasonable size, in reasonable time: neither a device or a pipe named by mistake nor a file system whose server
+/// is gone may hang the start.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let (done, result) = mpsc::channel();
+    let owned = path.to_owned();
+    // A thread that hangs in the system is left behind.
+    thread::Builder::new().name("read".to_owned()).spawn(move || done.send(read_regular(&owned)))?;
+    result.recv_timeout(MAX_READ_TIME).unwrap_or_else(|_| {
+        let text = format!("it was not read within {MAX_READ_TIME:?}: does its file system answer?");
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let irregular = || io::Error::other("this is not a regular file");
     if !path.metadata()?.is_file() {
-        return Err(io::Error::other("this is not a regular file"));
+        return Err(irregular());
+    }
+    // It may be another one by now, and opening a pipe waits for its other end.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(irregular());
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(io::Error::other(format!("the file is larger than {MAX_FILE_SIZE} bytes")));
     }
@@ -92,6 +114,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 const MAX_FILE_SIZE: u64 = 8 * 1024 * 1024;
+const MAX_READ_TIME: Duration = Duration::from_secs(10);
 
 /// Statements that open a block of the native routing language.
 const NATIVE_ROUTES: &[&str] = &[
