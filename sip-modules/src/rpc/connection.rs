@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Deserializer, Value};
@@ -26,8 +27,46 @@ impl Default for Patience {
     }
 }
 
-/// Answers requests until the client has no more, takes too long, or sends too much.
-pub(super) fn serve(mut stream: &UnixStream, methods: &Methods, patience: Patience) -> Result<()> {
+/// What a connection is at, for who must choose one to close.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// A method runs for it; else it waits for its client.
+    working: AtomicBool,
+    /// When it was last asked for something, by the number of requests up to then.
+    last: AtomicU64,
+}
+
+impl Activity {
+    /// Returns the number of the last request of a connection that waits for its client.
+    pub(super) fn waiting_since(&self) -> Option<u64> {
+        (!self.working.load(Ordering::Acquire)).then(|| self.last.load(Ordering::Relaxed))
+    }
+
+    /// Notes that its client was there.
+    pub(super) fn ask(&self, number: u64) {
+        self.last.store(number, Ordering::Relaxed);
+    }
+
+    /// Notes that the connection works from now on.
+    pub(super) fn begin(&self, number: u64) {
+        self.ask(number);
+        self.working.store(true, Ordering::Release);
+    }
+
+    /// Notes that it waits for its client.
+    pub(super) fn end(&self) {
+        self.working.store(false, Ordering::Release);
+    }
+}
+
+/// Answers requests until the client has no more, takes too long, or sends too much. `work` calls what it is given, which
+/// is where the methods run.
+pub(super) fn serve(
+    mut stream: &UnixStream,
+    methods: &Methods,
+    patience: Patience,
+    work: impl Fn(&mut dyn FnMut()),
+) -> Result<()> {
     stream.set_write_timeout(Some(patience.write))?;
     let mut received = Received::default();
     let mut chunk = vec![0; 64 << 10];
@@ -35,7 +74,11 @@ pub(super) fn serve(mut stream: &UnixStream, methods: &Methods, patience: Patien
     loop {
         while let Some(found) = received.next() {
             let response = match found {
-                Ok(request) => answer(methods, request),
+                Ok(request) => {
+                    let (mut request, mut answered) = (Some(request), None);
+                    work(&mut || answered = request.take().and_then(|request| answer(methods, request)));
+                    answered
+                }
                 Err(error) => Some(failure(Value::Null, &error)),
             };
             if let Some(response) = response {

@@ -5,18 +5,19 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::rpc::connection::{Patience, refuse, serve};
+use crate::rpc::connection::{Activity, Patience, refuse, serve};
 use crate::rpc::socket::SocketFile;
 use crate::rpc::{Methods, RpcError, SocketError};
 
-/// The most connections at a time; one more is told so and closed.
+/// The most connections at a time. For one more, the one that has asked for nothing for longest is closed; if a method runs for
+/// each of them, the new one is told so and closed.
 pub const MAX_CONNECTIONS: usize = 16;
 
 /// The stack of a connection's thread: a reload compiles the script on it.
@@ -37,7 +38,16 @@ struct Inner {
     socket: SocketFile,
     methods: Methods,
     stop: AtomicBool,
-    open: Mutex<BTreeMap<u64, UnixStream>>,
+    open: Mutex<BTreeMap<u64, Open>>,
+    /// How many requests there were.
+    requests: AtomicU64,
+}
+
+/// A connection as the others see it.
+#[derive(Debug)]
+struct Open {
+    stream: UnixStream,
+    activity: Arc<Activity>,
 }
 
 impl RpcServer {
@@ -49,7 +59,13 @@ impl RpcServer {
     /// Another process listens there, something else has that name, or the system refuses.
     pub fn start(path: &Path, methods: Methods) -> Result<RpcServer, SocketError> {
         let socket = SocketFile::bind(path)?;
-        let inner = Arc::new(Inner { socket, methods, stop: AtomicBool::new(false), open: Mutex::default() });
+        let inner = Arc::new(Inner {
+            socket,
+            methods,
+            stop: AtomicBool::new(false),
+            open: Mutex::default(),
+            requests: AtomicU64::new(0),
+        });
         let accepting = inner.clone();
         let thread = thread::Builder::new()
             .name("rpc".to_owned())
@@ -106,19 +122,19 @@ impl Inner {
                     }
                 }
             }
-            for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                // One that is closed already needs no more.
-                let _ = stream.shutdown(Shutdown::Both);
+            for open in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                open.close();
             }
         });
     }
 
-    /// Notes a connection, unless there are too many.
+    /// Notes a connection; if there are too many, one that waits for its client has to go for it.
     fn admit(&self, number: u64, stream: UnixStream) -> io::Result<Option<Connection<'_>>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= MAX_CONNECTIONS {
+        if open.len() >= MAX_CONNECTIONS && !make_room(&mut open) {
             drop(open);
-            let message = format!("{MAX_CONNECTIONS} connections are open; close one");
+            let message =
+                format!("{MAX_CONNECTIONS} connections are open, and a method runs for each; try again later");
             // Nobody waits for a client that does not read.
             stream.set_nonblocking(true)?;
             if let Err(error) = refuse(&stream, RpcError::SERVER, message) {
@@ -126,8 +142,29 @@ impl Inner {
             }
             return Ok(None);
         }
-        open.insert(number, stream.try_clone()?);
-        Ok(Some(Connection { inner: self, number, stream }))
+        let activity = Arc::new(Activity::default());
+        activity.ask(self.requests.load(Ordering::Relaxed));
+        open.insert(number, Open { stream: stream.try_clone()?, activity: activity.clone() });
+        Ok(Some(Connection { inner: self, number, stream, activity }))
+    }
+}
+
+/// Closes the connection that has asked for nothing for longest; `false` if a method runs for each.
+fn make_room(open: &mut BTreeMap<u64, Open>) -> bool {
+    let waiting = open.iter().filter_map(|(&number, open)| Some((open.activity.waiting_since()?, number)));
+    let Some((_, longest)) = waiting.min() else { return false };
+    if let Some(closed) = open.remove(&longest) {
+        closed.close();
+        tracing::debug!(target: "rpc", "a connection that asked for nothing was closed to make room for another one");
+    }
+    true
+}
+
+impl Open {
+    /// Ends what its thread waits for.
+    fn close(&self) {
+        // One that is closed already needs no more.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -136,11 +173,17 @@ struct Connection<'a> {
     inner: &'a Inner,
     number: u64,
     stream: UnixStream,
+    activity: Arc<Activity>,
 }
 
 impl Connection<'_> {
     fn run(self) {
-        if let Err(error) = serve(&self.stream, &self.inner.methods, Patience::default()) {
+        let work = |run: &mut dyn FnMut()| {
+            self.activity.begin(self.inner.requests.fetch_add(1, Ordering::Relaxed) + 1);
+            run();
+            self.activity.end();
+        };
+        if let Err(error) = serve(&self.stream, &self.inner.methods, Patience::default(), work) {
             tracing::debug!(target: "rpc", "a connection ended: {error}");
         }
     }

@@ -215,7 +215,7 @@ fn a_client_that_is_silent_slow_or_deaf_is_given_up() {
         let (near, far) = UnixStream::pair().unwrap();
         std::thread::scope(|scope| {
             let methods = methods();
-            let server = scope.spawn(move || serve(&far, &methods, patience));
+            let server = scope.spawn(move || serve(&far, &methods, patience, |run| run()));
             client(&near);
             server.join().unwrap()
         })
@@ -247,27 +247,56 @@ fn a_client_that_is_silent_slow_or_deaf_is_given_up() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so() {
+fn connections_that_ask_for_nothing_keep_nobody_out() {
     let folder = Folder::new("limit");
     let server = RpcServer::start(&folder.socket(), methods()).unwrap();
-    let mut open = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
-        let mut stream = UnixStream::connect(server.path()).unwrap();
-        // Its answer shows that it has been accepted.
+    let ask = |mut stream: &UnixStream| {
         stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"t.echo\"}\n").unwrap();
-        BufReader::new(&stream).read_line(&mut String::new()).unwrap();
-        open.push(stream);
+        BufReader::new(stream).read_line(&mut String::new()).unwrap()
+    };
+    let connect = || UnixStream::connect(server.path()).unwrap();
+    let busy = connect();
+    assert!(ask(&busy) > 0);
+    let mut idle = Vec::new();
+    for number in 0..3 * MAX_CONNECTIONS {
+        let mut stream = connect();
+        // Some have begun a request, some do not read.
+        match number % 3 {
+            0 => {}
+            1 => stream.write_all(b"{\"jsonrpc\":").unwrap(),
+            _ => assert!(ask(&stream) > 0),
+        }
+        idle.push(stream);
+        assert!(call(server.path(), "t.echo", &Params::none()).is_ok(), "with {number} that are idle");
+        assert!(ask(&busy) > 0, "the one that asks is not closed");
     }
-    match call(server.path(), "t.echo", &Params::none()).unwrap_err() {
-        ClientError::Rpc(error) => assert_eq!(error.message, "16 connections are open; close one"),
-        other => panic!("{other}"),
-    }
-    open.clear();
-    let freed = (0..500).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        call(server.path(), "t.echo", &Params::none()).is_ok()
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_while_methods_run_for_the_others() {
+    let folder = Folder::new("busy");
+    let (waiting, waits) = std::sync::mpsc::channel();
+    let gate = Arc::new(std::sync::RwLock::new(()));
+    let inner = gate.clone();
+    let methods = methods().add("t.wait", "Waits.", move |_| {
+        waiting.send(()).unwrap();
+        drop(inner.read().unwrap());
+        Ok(json!(1))
     });
-    assert!(freed, "closed connections make room");
+    let server = RpcServer::start(&folder.socket(), methods).unwrap();
+    let closed = gate.write().unwrap();
+    std::thread::scope(|scope| {
+        let path = server.path();
+        let calls: Vec<_> =
+            (0..MAX_CONNECTIONS).map(|_| scope.spawn(|| call(path, "t.wait", &Params::none()).unwrap())).collect();
+        calls.iter().for_each(|_| waits.recv().unwrap());
+        match call(path, "t.echo", &Params::none()).unwrap_err() {
+            ClientError::Rpc(error) => assert!(error.message.starts_with("16 connections are open"), "{error}"),
+            other => panic!("{other}"),
+        }
+        drop(closed);
+        calls.into_iter().for_each(|call| assert_eq!(call.join().unwrap(), json!(1)));
+    });
 }
 
 #[test]
