@@ -9,6 +9,7 @@
 //! Nothing here knows a script language: a host builds a [`Registry`](kemi_core::Registry) of [`proxy::Cx`], binds a
 //! [`proxy::Server`] and gives it a [`Program`](kemi_core::Program), which each worker loads on its own thread.
 
+mod caught;
 pub mod config;
 pub mod http;
 pub mod location;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hyper::{Method, StatusCode};
+
+use crate::caught::caught;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Pages {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Page::text(405, "only GET and HEAD\n");
         }
-        catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| {
+        caught(make).unwrap_or_else(|| {
             Page::text(500, "making the page panicked; this is a bug in the program, whose log has more\n")
         })
     }

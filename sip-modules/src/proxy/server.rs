@@ -10,6 +10,7 @@ use std::thread::{self, ScopedJoinHandle};
 
 use kemi_core::{Program, Registry, ScriptError};
 
+use crate::caught::forget;
 use crate::proxy::crew::{LOOK_EVERY, Lookout, Member};
 use crate::proxy::worker::Worker;
 use crate::proxy::{Crew, Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared};
@@ -183,8 +184,9 @@ impl Server {
             self.shared.lifecycle.advance(Phase::Running);
             ready();
             look_after(&threads, &ended, Lookout::new(&self.shared.crew, program), &stopper);
-            let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
-            if panicked == 0 { Ok(()) } else { Err(ServerError::Panicked) }
+            let all = threads.len();
+            let well = threads.into_iter().filter_map(|thread| forget(thread.join())).count();
+            if well == all { Ok(()) } else { Err(ServerError::Panicked) }
         })
     }
 }

@@ -1,12 +1,12 @@
 //! One worker thread: receive a batch, route each message, look at the timers, send a batch.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kemi_core::{CallbackId, Instance, Outcome};
 
+use crate::caught::caught;
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::crew::Place;
@@ -51,7 +51,7 @@ impl<'a> Worker<'a> {
         while !self.stop.load(Ordering::Acquire) {
             fill(&mut batch, &me.socket, self.sleep(), Some(&me.waker));
             me.begin_turn(self.cx.shared.now());
-            if script.refresh() {
+            if refresh(&mut script) {
                 self.on_reply = reply_route(&self.cx, script.instance());
             }
             let script = script.instance();
@@ -97,6 +97,14 @@ impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.place.me.end();
     }
+}
+
+/// Takes a new version of the script up; returns whether another one may run now.
+fn refresh(script: &mut kemi_core::Worker<Cx>) -> bool {
+    caught(|| script.refresh()).unwrap_or_else(|| {
+        tracing::error!("the worker panicked when it took a new version of the script up; this is a bug in the proxy");
+        true
+    })
 }
 
 /// Receives what is there, or what comes in time.
@@ -170,7 +178,7 @@ pub(super) fn look_at_timers(cx: &mut Cx, script: &Instance<Cx>) {
 /// Native functions are guarded on their own. This is for a mistake in the proxy itself, which one message must not
 /// turn into an outage.
 fn guarded(cx: &mut Cx, work: impl FnOnce(&mut Cx)) {
-    if catch_unwind(AssertUnwindSafe(|| work(cx))).is_err() {
+    if caught(|| work(cx)).is_none() {
         let call_id = cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string();
         tracing::error!(%call_id, "the worker panicked and dropped this message; this is a bug in the proxy");
         cx.msg = MessageState::default();

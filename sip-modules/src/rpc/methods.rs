@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kemi_core::nearest;
 use serde_json::{Value, json};
 
+use crate::caught::caught;
 use crate::rpc::RpcError;
 
 /// What a method does; called on a connection's thread, from several at a time.
@@ -72,7 +72,7 @@ impl Methods {
     /// There is no such method, or what the method reports; if it panics, [`RpcError::INTERNAL`].
     pub fn call(&self, name: &str, params: &Params) -> Result<Value, RpcError> {
         if let Some(method) = self.table.get(name) {
-            return catch_unwind(AssertUnwindSafe(|| (method.handler)(params))).unwrap_or_else(|_| {
+            return caught(|| (method.handler)(params)).unwrap_or_else(|| {
                 let message = format!("{name} panicked; this is a bug in the program, whose log has more");
                 Err(RpcError::new(RpcError::INTERNAL, message))
             });
