@@ -6,6 +6,7 @@ mod crew;
 mod destination;
 mod drain;
 mod failures;
+pub(crate) mod fork;
 mod harness;
 mod health;
 mod identity;

@@ -13,7 +13,7 @@ use kemi_core::{Program, Registry, ScriptError};
 use crate::caught::forget;
 use crate::proxy::crew::{LOOK_EVERY, Lookout, Member};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Crew, Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared};
+use crate::proxy::{Crew, Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared, fork};
 use crate::transport::{TransportError, UdpSocket, Waker};
 
 /// The stack of a worker's thread: interpreters recurse on it.
@@ -133,6 +133,7 @@ impl Server {
     /// The first worker's reason if one cannot start; the others are stopped.
     pub fn run(self, program: &Arc<Program<Cx>>, ready: impl FnOnce()) -> Result<(), ServerError> {
         let stopper = self.stopper();
+        fork::watch();
         thread::scope(|scope| {
             let (started, starts) = mpsc::channel::<Result<(), ScriptError>>();
             let (alive, ended) = mpsc::channel::<Infallible>();
@@ -144,7 +145,9 @@ impl Server {
                 let work = move || {
                     let _alive = alive;
                     let waker = place.me.waker.clone();
-                    let script = match program.worker(&place.me.name, Some(Box::new(move || waker.wake()))) {
+                    let script = program.worker(&place.me.name, Some(Box::new(move || waker.wake())));
+                    fork::end_child();
+                    let script = match script {
                         Ok(script) => script,
                         Err(error) => {
                             let _ = started.send(Err(error));

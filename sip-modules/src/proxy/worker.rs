@@ -10,7 +10,7 @@ use crate::caught::caught;
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::crew::Place;
-use crate::proxy::{DropReason, Outbox, Shared, drain};
+use crate::proxy::{DropReason, Outbox, Shared, drain, fork};
 use crate::tm;
 use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
 
@@ -58,15 +58,23 @@ impl<'a> Worker<'a> {
             self.route(&batch, me.listener, script);
             look_at_timers(&mut self.cx, script);
             self.relieve(&mut batch, script);
-            self.cx.out.flush();
+            self.flush();
             me.end_turn();
         }
+        self.flush();
+    }
+
+    /// Sends what is to be sent.
+    fn flush(&mut self) {
+        // The callback of a timer may have forked; what is to be sent is the parent's to send.
+        fork::end_child();
         self.cx.out.flush();
     }
 
     fn route(&mut self, batch: &RecvBatch, listener: usize, script: &Instance<Cx>) {
         for datagram in batch.iter() {
             receive(&mut self.cx, script, self.on_reply, &mut self.spare, datagram, listener);
+            fork::end_child();
         }
         self.place.me.end_messages();
     }
@@ -75,7 +83,7 @@ impl<'a> Worker<'a> {
     fn relieve(&mut self, batch: &mut RecvBatch, script: &Instance<Cx>) {
         for other in self.place.stuck_others() {
             // This worker may get stuck as well; what is done does not wait for that.
-            self.cx.out.flush();
+            self.flush();
             fill(batch, &other.socket, Duration::ZERO, None);
             self.route(batch, other.listener, script);
             guarded(&mut self.cx, |cx| tm::on_timers(cx, &other.timers, script));

@@ -7,7 +7,7 @@ use kemi_core::{Program, Reloaded, ScriptError};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::proxy::{Cx, EngineNames, Shared};
+use crate::proxy::{Cx, EngineNames, Shared, fork};
 use crate::rpc::{Methods, RpcError};
 
 /// How long a reload waits for workers that are busy; they take the version up when they are free.
@@ -20,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What [`Program::reload`] reports; nothing has changed then.
 pub fn reload(shared: &Shared, program: &Program<Cx>, trigger: &str) -> Result<Reloaded, ScriptError> {
-    let result = shared.lifecycle.reloading(|| program.reload(PATIENCE));
+    let result = shared.lifecycle.reloading(|| {
+        let result = program.reload(PATIENCE);
+        fork::end_child();
+        result
+    });
     match &result {
         Ok(done) => {
             let behind: Vec<&str> =
