@@ -7,6 +7,7 @@
 mod ask;
 mod cli;
 pub mod defaults;
+mod log;
 pub mod route;
 mod start;
 mod systemd;
@@ -25,11 +26,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = cli::Cli::parse_from(arguments);
     kemi::link();
     sip_modules::link();
-    match start::run(&cli) {
+    // Without a log there is nowhere to say why.
+    let Ok(log) = log::Log::start() else { return ExitCode::FAILURE };
+    let code = match start::run(&cli, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sip-proxy: {error}");
+            log.say(&format!("sip-proxy: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log.flush();
+    code
 }

@@ -13,6 +13,7 @@ use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server
 use sip_modules::rpc::{RpcServer, SocketError, proxy_methods};
 
 use crate::cli::{Cli, Command};
+use crate::log::Log;
 use crate::systemd::Systemd;
 use crate::triggers::Triggers;
 use crate::watch::Watch;
@@ -23,7 +24,7 @@ use crate::{ask, defaults, route};
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Does what the command line asks for.
-pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
     let engines = engine_names();
     if cli.settings {
         return print(&schema(&engines).help());
@@ -32,7 +33,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         return print(&ask::ask(&ask::socket(cli, &engines)?, method, params)?);
     }
     let configuration = read(cli, &engines)?;
-    start_log(configuration.debug + i64::from(cli.debug));
+    log.open(level(configuration.debug + i64::from(cli.debug)));
     for note in &configuration.notes {
         tracing::info!("{}: {}", note.place, note.text);
     }
@@ -52,13 +53,15 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         return print(&format!("{:#}\n", registry.dump()));
     }
 
+    // Before a script runs: it may write past the log.
+    log.capture_outputs()?;
     let (engine, sources) = choose(cli, &configuration)?;
     let language = engine.language();
     // Before the files are read: a change from here on is noticed.
     let watch = if cli.watch { Some(Watch::new(&sources)?) } else { None };
     let program = Program::open(engine, &registry, &sources)?;
     if cli.check {
-        eprintln!("sip-proxy: the configuration and the script are sound ({language})");
+        log.say(&format!("sip-proxy: the configuration and the script are sound ({language})"));
         return Ok(());
     }
     let listen = match cli.listen.as_slice() {
@@ -149,14 +152,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Kamailio's levels on the scale of `tracing`.
-fn start_log(level: i64) {
-    let level = match level {
+fn level(level: i64) -> tracing::Level {
+    match level {
         ..=-1 => tracing::Level::ERROR,
         0 => tracing::Level::WARN,
         1 | 2 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
-    };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    }
 }
 
 /// An engine and the files for it.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::location::TableStats;
 use crate::proxy::statistics::Counts;
-use crate::proxy::{Cx, Health, Shared, WorkerState};
+use crate::proxy::{Cx, Health, Shared, WorkerState, log_lines};
 use crate::transaction::Stats;
 
 /// The numbers of a proxy.
@@ -61,6 +61,7 @@ impl Metrics {
             transactions: shared.transactions.stats(),
             transactions_bytes: shared.transaction_memory.held(),
             registrations: tables.filter_map(|name| Some((shared.location.stats(&name)?, name))).map(swap).collect(),
+            log_lines_lost: log_lines::lost(),
             health: shared.health(),
             program: self.program.status(),
             script: shared.registry.data().metrics(),
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub transactions_bytes: u64,
     /// What each location table holds.
     pub registrations: BTreeMap<String, TableStats>,
+    /// Lines of the log that could not be written.
+    pub log_lines_lost: u64,
     /// Whether the proxy is well.
     pub health: Health,
     /// The script and the version of it that each worker runs.
@@ -95,8 +98,17 @@ pub struct Snapshot {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { uptime, counts, transactions, transactions_bytes, registrations, health, program, script: _ } =
-            self.snapshot();
+        let Snapshot {
+            uptime,
+            counts,
+            transactions,
+            transactions_bytes,
+            registrations,
+            log_lines_lost,
+            health,
+            program,
+            script: _,
+        } = self.snapshot();
         let mut out = Out(&mut encoder);
         out.counters(
             "sip_requests_received",
@@ -139,6 +151,7 @@ impl Collector for Metrics {
             "state",
             states.map(|(name, state)| (name, in_state(state))),
         )?;
+        out.counter("sip_log_lines_lost", "Lines of the log that could not be written", log_lines_lost)?;
         out.gauge("sip_ready", "1 while new requests are taken", u64::from(health.ready))?;
         let started = self.shared.unix_now().saturating_sub(uptime);
         out.gauge("process_start_time_seconds", "When the proxy started, in seconds since 1970", started)

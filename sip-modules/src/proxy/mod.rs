@@ -11,6 +11,7 @@ mod harness;
 mod health;
 mod identity;
 mod lifecycle;
+pub mod log_lines;
 mod metrics;
 mod outbox;
 mod reply;

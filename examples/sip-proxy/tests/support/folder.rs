@@ -40,9 +40,23 @@ impl Folder {
         self.path.join("rpc.sock")
     }
 
-    pub fn start(&self, more: &[&str]) -> Proxy {
+    /// What tells a proxy of the script and the socket.
+    pub fn arguments(&self) -> [String; 6] {
         let (script, socket) = (text(&self.script), text(&self.socket()));
-        Proxy::start(&[&["--cfgengine", self.engine, "--script", &script, "--rpc", &socket], more].concat())
+        ["--cfgengine", self.engine, "--script", &script, "--rpc", &socket].map(str::to_owned)
+    }
+
+    pub fn start(&self, more: &[&str]) -> Proxy {
+        let arguments = self.arguments();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        Proxy::start(&arguments)
+    }
+
+    /// Where a proxy listens that does not say so in its log; `None` as long as nobody answers.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let sockets = call(&self.socket(), "core.sockets", &Params::none()).ok()?;
+        let (host, port) = (sockets[0]["address"].as_str()?, sockets[0]["port"].as_u64()?);
+        format!("{host}:{port}").parse().ok()
     }
 
     pub fn call(&self, method: &str) -> Result<Value, RpcError> {
@@ -51,6 +65,11 @@ impl Folder {
             Err(ClientError::Rpc(error)) => Err(error),
             Err(error) => panic!("{method}: {error}"),
         }
+    }
+
+    /// The number of a metric that is not the script's.
+    pub fn number(&self, name: &str) -> u64 {
+        self.call("kemi.metrics").expect("it has no reason to fail")[name].as_u64().expect("a number")
     }
 
     pub fn reload(&self) -> Value {

@@ -86,6 +86,30 @@ impl Proxy {
         Proxy { child, address, log }
     }
 
+    /// Starts a proxy whose log goes somewhere else than into the test, with a folder's script and RPC socket.
+    pub fn deaf(folder: &folder::Folder, more: &[&str], log: Stdio, environment: &[(&str, &str)]) -> Proxy {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sip-proxy"));
+        command.args(STANDARD).args(folder.arguments()).args(more).envs(environment.iter().copied());
+        Proxy::deaf_by(command, folder, log)
+    }
+
+    /// Starts one by a command that has its arguments; its standard output is the log's, too.
+    pub fn deaf_by(mut command: Command, folder: &folder::Folder, log: Stdio) -> Proxy {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the proxy starts");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut proxy = Proxy { child, address: ([0, 0, 0, 0], 0).into(), log: Arc::default() };
+        loop {
+            if let Some(address) = folder.address() {
+                proxy.address = address;
+                return proxy;
+            }
+            let ended = proxy.child.try_wait().expect("the child can be waited for");
+            assert!(ended.is_none(), "the proxy has ended: {ended:?}");
+            assert!(Instant::now() < deadline, "the proxy does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Starts a proxy with the built-in script of an engine.
     pub fn basic(engine: &str) -> Proxy {
         Proxy::start(&["--cfgengine", engine])
@@ -150,6 +174,11 @@ impl Proxy {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Returns whether the process still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be waited for").is_none()
     }
 
     /// Waits for the process to end; returns whether it ended by itself with success.
