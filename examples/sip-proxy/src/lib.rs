@@ -7,8 +7,10 @@
 mod ask;
 mod cli;
 pub mod defaults;
+mod end;
 mod log;
 pub mod route;
+mod signals;
 mod start;
 mod systemd;
 mod triggers;

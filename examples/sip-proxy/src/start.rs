@@ -5,23 +5,29 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kemi::{Engine, Program, Registry, Source};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use sip_modules::config::{self, Address, Defines, Protocol};
 use sip_modules::http::{HttpError, HttpServer, proxy_pages};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server, Setup, schema};
 use sip_modules::rpc::{RpcServer, SocketError, proxy_methods};
 
 use crate::cli::{Cli, Command};
+use crate::end::End;
 use crate::log::Log;
 use crate::systemd::Systemd;
 use crate::triggers::Triggers;
 use crate::watch::Watch;
-use crate::{ask, defaults, route};
+use crate::{ask, defaults, route, signals};
 
 /// What is asked of the system for each socket; it may give less. A worker that is busy for some milliseconds then loses
 /// nothing.
 const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// How long workers that are told to end may take, besides the time that a call of the script has.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks for.
 pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
@@ -33,6 +39,9 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
         return print(&ask::ask(&ask::socket(cli, &engines)?, method, params)?);
     }
     let configuration = read(cli, &engines)?;
+    // From here on, since the log itself can bring one of them.
+    let serves = !cli.check && cli.api.is_none();
+    let signals = if serves { Some(signals::catch()?) } else { None };
     log.open(level(configuration.debug + i64::from(cli.debug)));
     for note in &configuration.notes {
         tracing::info!("{}: {}", note.place, note.text);
@@ -59,11 +68,16 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
     let language = engine.language();
     // Before the files are read: a change from here on is noticed.
     let watch = if cli.watch { Some(Watch::new(&sources)?) } else { None };
+    let process = std::process::id();
     let program = Program::open(engine, &registry, &sources)?;
-    if cli.check {
+    if std::process::id() != process {
+        // The script has forked while it was loaded; one proxy is enough.
+        signal_hook::low_level::exit(0);
+    }
+    let Some(signals) = signals else {
         log.say(&format!("sip-proxy: the configuration and the script are sound ({language})"));
         return Ok(());
-    }
+    };
     let listen = match cli.listen.as_slice() {
         [] => configuration.listen.clone(),
         given => given.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
@@ -82,15 +96,22 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
     let _rpc = rpc_socket.map(|path| answer_rpc(path, &server, &program, &engines)).transpose()?;
     let http_address = cli.http.or(configuration.http_listen);
     let _http = http_address.map(|address| answer_http(address, &server, &program)).transpose()?;
+    let grace = GRACE.saturating_add(Duration::from_millis(registry.limits().max_time_ms));
+    // Up to here they have ended the process at once.
+    signals.add_signal(SIGINT)?;
+    signals.add_signal(SIGTERM)?;
+    let end = End::start(server.shared(), log, grace)?;
     let _systemd = Systemd::start(server.shared())?;
-    let _triggers = Triggers::start(&server, &program, configuration.exit_timeout, watch)?;
+    let _triggers = Triggers::start(signals, &server, &program, configuration.exit_timeout, &end, watch)?;
     let addresses = server.addresses();
-    server.run(&program, || {
+    let ended = server.run(&program, || {
         for address in &addresses {
             tracing::info!("listening on udp:{address}, routing by {language}");
         }
-    })?;
-    Ok(())
+    });
+    // For the other threads, which may be at a reload.
+    end.within(GRACE);
+    Ok(ended?)
 }
 
 fn answer_rpc(

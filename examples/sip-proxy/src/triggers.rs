@@ -13,10 +13,16 @@ use signal_hook::iterator::{Handle, Signals};
 use sip_modules::proxy::{Cx, Server, Shared};
 use sip_modules::rpc::reload;
 
+use crate::end::End;
+use crate::signals::Ignored;
 use crate::watch::Watch;
 
 /// The stack of the thread that reloads: the script is compiled on it.
 const STACK: usize = 16 << 20;
+
+/// How long the process takes at most to end once a drain has come to its limit, or a second signal has come: workers that
+/// are not stuck need some milliseconds of it.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// The threads behind the signals; they end when this is dropped.
 pub(crate) struct Triggers {
@@ -28,14 +34,15 @@ pub(crate) struct Triggers {
 
 impl Triggers {
     /// Drains on SIGTERM for as long as `exit_timeout`, stops on SIGINT and a second SIGTERM, reloads on SIGHUP and when a
-    /// watched file changes.
+    /// watched file changes. The first two must be among the signals; `end` is told how much time is left then.
     pub(crate) fn start(
+        mut signals: Signals,
         server: &Server,
         program: &Arc<Program<Cx>>,
         exit_timeout: Duration,
+        end: &Arc<End>,
         watch: Option<Watch>,
     ) -> Result<Triggers, Box<dyn Error>> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let mut triggers = Triggers { signals: signals.handle(), watching: None, threads: Vec::new() };
 
         // A reload takes its time on a thread of its own, so that the proxy can be stopped meanwhile. One that waits is
@@ -47,11 +54,11 @@ impl Triggers {
         })?;
 
         if let Some(watch) = watch {
-            let (watching, end) = channel();
+            let (watching, over) = channel();
             let reloads = reloads.clone();
             triggers.watching = Some(watching);
             triggers.spawn(Builder::new().name("watch".to_owned()), move || {
-                watch.run(&end, || want(&reloads, "a changed file"));
+                watch.run(&over, || want(&reloads, "a changed file"));
             })?;
         }
 
@@ -61,14 +68,33 @@ impl Triggers {
         triggers.spawn(Builder::new().name("drain".to_owned()), move || {
             drains.into_iter().for_each(|()| draining.drain(exit_timeout));
         })?;
-        let stopper = server.stopper();
+        let (stopper, end) = (server.stopper(), end.clone());
         triggers.spawn(Builder::new().name("signals".to_owned()), move || {
-            let mut drain = Some(drain).filter(|_| !exit_timeout.is_zero());
+            let mut ignored = Ignored::default();
+            let mut ends = 0;
             for signal in signals.forever() {
-                match (signal, drain.take_if(|_| signal == SIGTERM)) {
-                    (SIGHUP, _) => want(&reloads, "SIGHUP"),
-                    (SIGTERM, Some(drain)) if drain.send(()).is_ok() => {}
-                    _ => stopper.stop(),
+                match signal {
+                    SIGHUP => want(&reloads, "SIGHUP"),
+                    SIGINT | SIGTERM => {
+                        ends += 1;
+                        // The time is set before anything else: the rest may wait for somebody.
+                        match ends {
+                            1 if signal == SIGTERM && !exit_timeout.is_zero() => {
+                                end.within(exit_timeout.saturating_add(AT_ONCE));
+                                if drain.send(()).is_err() {
+                                    stopper.stop();
+                                }
+                            }
+                            // As long as a stop takes at most; `end` has it.
+                            1 => stopper.stop(),
+                            2 => {
+                                end.within(AT_ONCE);
+                                stopper.stop();
+                            }
+                            _ => end.within(Duration::ZERO),
+                        }
+                    }
+                    other => ignored.tell(other),
                 }
             }
         })?;
