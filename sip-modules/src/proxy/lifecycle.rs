@@ -33,7 +33,7 @@ pub enum Event {
     Stopping,
 }
 
-/// Is told of each event, one at a time.
+/// Is told of each event, one at a time; must not wait for anybody, since who begins a reload or the end waits for it.
 pub type Observer = Box<dyn Fn(Event) + Send>;
 
 /// What a proxy is at.
