@@ -100,14 +100,15 @@ impl Binding {
     ) -> TypedResult<R> {
         // SAFETY: the binding was made for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `run` is the typed entry.
-        unsafe { self.shared.runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run) }
+        let runtime = &self.shared.runtime;
+        runtime.host_side(|| unsafe { runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run) })
     }
 
     /// Turns the outcome of a typed call into a value of the script or what ends the call.
     #[inline]
     pub(crate) fn finish<R: Returned>(&self, call: &NativeCallContext<'_>, result: TypedResult<R>) -> Called {
         match result {
-            Ok(value) => Ok(value.into_dynamic()),
+            Ok(value) => Ok(value.into_dynamic(&self.shared.runtime)),
             Err(fault) => self.settle(call, fault),
         }
     }
@@ -120,20 +121,24 @@ impl Binding {
 
     /// Calls the export with arguments of any number and types.
     pub(crate) fn generic(&self, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
-        let mut budget = ConversionBudget::new();
-        let held: Vec<Held<'_>> = match args.iter().map(|arg| Held::of(arg, &mut budget)).collect() {
-            Ok(held) => held,
-            Err(error) => return self.settle(call, error.into()),
-        };
-        let args: Vec<Arg<'_>> = held.iter().map(Held::arg).collect();
         let view = View::of_call(&self.shared, call);
-        self.returned(call, self.shared.runtime.invoke(&self.export, &args, &view))
+        let runtime = &self.shared.runtime;
+        let result = runtime.host_side(|| {
+            let mut budget = ConversionBudget::new();
+            let held: Vec<Held<'_>> = match args.iter().map(|arg| Held::of(arg, &mut budget)).collect() {
+                Ok(held) => held,
+                Err(error) => return runtime.settle(&self.export, error.into(), &view),
+            };
+            let args: Vec<Arg<'_>> = held.iter().map(Held::arg).collect();
+            runtime.invoke(&self.export, &args, &view)
+        });
+        self.returned(call, result)
     }
 
     fn returned(&self, call: &NativeCallContext<'_>, result: Result<Ret, Box<Fault>>) -> Called {
         match result {
-            Ok(ret) => Ok(ret_to_dynamic(ret)),
-            Err(fault) => Err(raise(*fault, call.call_position())),
+            Ok(ret) => Ok(ret_to_dynamic(&self.shared.runtime, ret)),
+            Err(fault) => Err(raise(&self.shared.runtime, *fault, call.call_position())),
         }
     }
 }

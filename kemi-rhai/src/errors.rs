@@ -1,6 +1,6 @@
 //! Rhai's errors as the host's, and the other way round.
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, ScriptError};
+use kemi_core::{ErrorCode, Fault, Frame, Place, Runtime, ScriptError};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::bind::{most_arguments, split_path};
@@ -10,10 +10,15 @@ use crate::text;
 use crate::values::to_value;
 
 /// Makes what Rhai raises for a fault: an error that `catch` gets as a [`Raised`], or an end that nothing catches.
-pub(crate) fn raise(fault: Fault, position: Position) -> Box<EvalAltResult> {
+pub(crate) fn raise(runtime: &Runtime, fault: Fault, position: Position) -> Box<EvalAltResult> {
     Box::new(match fault {
         Fault::Exit | Fault::Drop => EvalAltResult::ErrorTerminated(Dynamic::UNIT, position),
-        Fault::Error(error) => EvalAltResult::ErrorRuntime(Dynamic::from(Raised::new(error)), position),
+        Fault::Error(error) => {
+            // The script keeps a copy, which is its own.
+            let raised = Raised::new(error.clone());
+            runtime.host_side(|| drop(error));
+            EvalAltResult::ErrorRuntime(Dynamic::from(raised), position)
+        }
     })
 }
 

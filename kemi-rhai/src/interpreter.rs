@@ -225,10 +225,12 @@ impl Interpreter for View<'_> {
         let (params, file, position) = callback.overload(args.len())?;
         // What a native function panics with never comes here; this keeps a fault of the interpreter from the host.
         match catch_unwind(AssertUnwindSafe(|| self.run(&callback, params, position, args))) {
-            Ok(Ok(value)) => to_value(&value).map_err(|error| match line_of(position) {
-                Some(line) => error.at(file, line),
-                None => error,
-            }),
+            Ok(Ok(value)) => {
+                self.shared.runtime.host_side(|| to_value(&value)).map_err(|error| match line_of(position) {
+                    Some(line) => error.at(file, line),
+                    None => error,
+                })
+            }
             Ok(Err(error)) => self.ended(*error, file),
             Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
                 .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),

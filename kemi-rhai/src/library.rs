@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kemi_core::log_guarded;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
 
 use crate::guard::{self, Outcome};
@@ -16,11 +17,13 @@ const SLEEP_SLICE: Duration = Duration::from_millis(10);
 /// Replaces what writes to the standard output, hides the end of a script or outlasts its time.
 pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
     engine.on_print(|text| {
-        tracing::info!(target: "script", engine = "rhai", "{}", readable(text));
+        log_guarded(|| tracing::info!(target: "script", engine = "rhai", "{}", readable(text)));
     });
     engine.on_debug(|text, file, position| {
         let line = position.line().unwrap_or_default();
-        tracing::debug!(target: "script", engine = "rhai", "{}:{line}: {}", file.unwrap_or("script"), readable(text));
+        log_guarded(|| {
+            tracing::debug!(target: "script", engine = "rhai", "{}:{line}: {}", file.unwrap_or("script"), readable(text));
+        });
     });
     guard::install(engine, shared);
     // Rhai's own sort goes on when the comparison fails, and so past an exit.

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use kemi_core::{Arg, Fault, Kind, RawBytes, RawOut, Ret, Shape, Typed};
+use kemi_core::{Arg, Fault, Kind, RawBytes, RawOut, Ret, Runtime, Shape, Typed};
 use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
 use crate::bind::{Binding, NativeFn};
@@ -143,14 +143,14 @@ fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
 /// A result of a typed entry.
 pub(crate) trait Returned {
     /// Converts it into a value of the script.
-    fn into_dynamic(self) -> Dynamic;
+    fn into_dynamic(self, runtime: &Runtime) -> Dynamic;
 }
 
 macro_rules! returned {
-    ($($ty:ty, |$v:ident| $value:expr;)*) => {$(
+    ($($ty:ty, |$v:ident, $runtime:ident| $value:expr;)*) => {$(
         impl Returned for $ty {
             #[inline]
-            fn into_dynamic(self) -> Dynamic {
+            fn into_dynamic(self, $runtime: &Runtime) -> Dynamic {
                 let $v = self;
                 $value
             }
@@ -158,13 +158,13 @@ macro_rules! returned {
     )*};
 }
 returned! {
-    (), |_v| Dynamic::UNIT;
-    bool, |v| v.into();
-    i64, |v| v.into();
-    f64, |v| v.into();
+    (), |_v, _runtime| Dynamic::UNIT;
+    bool, |v, _runtime| v.into();
+    i64, |v, _runtime| v.into();
+    f64, |v, _runtime| v.into();
     // SAFETY: `Binding::finish` converts right after the native function returned, before the context is used again.
-    RawOut, |v| bytes_to_dynamic(unsafe { v.bytes() });
-    Ret, |v| ret_to_dynamic(v);
+    RawOut, |v, _runtime| bytes_to_dynamic(unsafe { v.bytes() });
+    Ret, |v, runtime| ret_to_dynamic(runtime, v);
 }
 
 /// The result of a typed call before it is settled.

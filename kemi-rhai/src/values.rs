@@ -1,6 +1,6 @@
 //! Values between Rhai and the host.
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, ScriptError, Value};
+use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, Runtime, ScriptError, Value};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
 use crate::raised::Raised;
@@ -16,7 +16,7 @@ pub(crate) fn to_value(value: &Dynamic) -> Result<Value, ScriptError> {
 }
 
 /// Converts the result of a native call.
-pub(crate) fn ret_to_dynamic(ret: Ret) -> Dynamic {
+pub(crate) fn ret_to_dynamic(runtime: &Runtime, ret: Ret) -> Dynamic {
     match ret {
         Ret::Nil => Dynamic::UNIT,
         Ret::Bool(b) => b.into(),
@@ -24,8 +24,16 @@ pub(crate) fn ret_to_dynamic(ret: Ret) -> Dynamic {
         Ret::Float(x) => x.into(),
         // SAFETY: the engine calls this right after the native function returned, before the context is used again.
         Ret::Bytes(bytes) => bytes_to_dynamic(unsafe { bytes.bytes() }),
-        Ret::Value(value) => value_to_dynamic(&value),
-        Ret::Tuple(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
+        Ret::Value(value) => {
+            let converted = value_to_dynamic(&value);
+            runtime.host_side(|| drop(value));
+            converted
+        }
+        Ret::Tuple(items) => {
+            let converted = Dynamic::from_array(items.iter().map(value_to_dynamic).collect());
+            runtime.host_side(|| drop(items));
+            converted
+        }
     }
 }
 

@@ -26,3 +26,34 @@ fn all_values_together_have_a_limit() {
         }
     }
 }
+
+fn limited_to(megabytes: u64, body: &str) -> common::Host {
+    let limits = Limits { max_memory: megabytes << 20, max_time_ms: 60_000, ..Limits::NONE };
+    let source = Source::text("t.rhai", format!("fn run() {{ {body} }}"));
+    load_limited(Policy::Strict, limits, &[source]).unwrap()
+}
+
+#[test]
+fn what_calls_leave_behind_in_the_interpreter_is_limited_as_well() {
+    // A map that holds a closure which has captured the map is never freed.
+    let text = "let x = #{ text: \"\" }; x.text.pad(20000, 'x'); let g = || x; x.g = g; 1";
+    let mut host = limited_to(4, text);
+    let ended = (0..1000).find_map(|_| host.call(&[]).err()).expect("an end");
+    assert_eq!(ended.code, ErrorCode::MemoryLimit, "{ended}");
+}
+
+#[test]
+fn what_the_host_keeps_and_frees_is_not_the_scripts() {
+    // Results and arguments of a MiB each: the host drops them outside of the calls.
+    for body in [
+        "let t = \"x\"; for i in 0..16 { t += t; } let a = []; for i in 0..4 { a.push(t); } a",
+        "let t = \"x\"; for i in 0..16 { t += t; } for i in 0..4 { KSR.t.keep(t); } KSR.t.echo([t, t]); 1",
+        "try { KSR.t.fail(\"a message\"); } catch (e) { } 1",
+    ] {
+        let mut host = limited_to(8, body);
+        for _ in 0..200 {
+            host.call(&[]).unwrap_or_else(|error| panic!("{body}: {error}"));
+            host.cx.values.clear();
+        }
+    }
+}
