@@ -2,8 +2,8 @@
 //! the script, which gets the same context a second time.   core_reentry js|js-defined|python|lua
 use std::cell::Cell;
 
-use kemi::{CallbackId, Instance, kemi_export};
-use soundness::{argument, load, registry};
+use kemi::{CallbackId, Instance, Limits, kemi_export};
+use soundness::{argument, limited, load};
 
 struct Cx {
     items: Vec<i64>,
@@ -57,7 +57,7 @@ fn main() {
              end",
         ),
     };
-    let (registry, ids) = registry::<Cx>(&["run", "late"]);
+    let (registry, ids) = limited::<Cx>(&["run", "late"], Limits { max_time_ms: 0, ..Limits::default() });
     let instance: &'static Instance<Cx> = Box::leak(Box::new(load(language, &registry, script)));
     INSTANCE.set(Some((instance, ids[1])));
     let mut cx = Cx { items: vec![7] };
