@@ -192,6 +192,21 @@ impl ScriptError {
         }))
     }
 
+    /// Creates the error for one that a native function returned: it becomes the [`source`](std::error::Error::source).
+    ///
+    /// A [`ScriptError`] goes on as it is; its place and traceback are worth more than its text.
+    #[must_use]
+    pub fn native(error: Box<dyn std::error::Error + Send + Sync>) -> ScriptError {
+        match error.downcast::<ScriptError>() {
+            Ok(error) => *error,
+            Err(error) => {
+                let mut native = ScriptError::new(ErrorCode::NativeError, error.to_string());
+                native.source = Some(error.into());
+                native
+            }
+        }
+    }
+
     /// Sets where it happened.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: u32) -> ScriptError {
@@ -289,9 +304,10 @@ pub enum Fault {
     Error(ScriptError),
 }
 
-impl From<ScriptError> for Box<Fault> {
-    fn from(error: ScriptError) -> Box<Fault> {
-        Box::new(Fault::Error(error))
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Box<Fault> {
+    /// Raises an error in the script, with this one as its source; a [`ScriptError`] as it is.
+    fn from(error: E) -> Box<Fault> {
+        Box::new(Fault::Error(ScriptError::native(Box::new(error))))
     }
 }
 
@@ -306,32 +322,34 @@ pub enum Control {
     Drop,
 }
 
-/// A type that an export may return as the error of its `Result`.
+/// A type that an export may return as the error of its `Result`: anything that can be displayed, or [`Control`].
 ///
-/// Implemented for every error type that is `Send` and `Sync`, for `String`, `&'static str` and `Cow<'static, str>`, for
-/// boxed errors, and for [`Control`]: for whatever `?` turns into a `Box<dyn Error + Send + Sync>`. The error's text
-/// becomes the message; the error itself is the [`source`](std::error::Error::source) of the [`ScriptError`]. A
-/// [`ScriptError`] goes on as it is.
+/// Its text becomes the message. If it is an error type that is `Send` and `Sync`, text or a box of such an error, it also
+/// stays what it is: as the [`source`](std::error::Error::source) of the [`ScriptError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an exported function",
     label = "not an error that a script can receive",
-    note = "return an error type (one that implements `std::error::Error`, `Send` and `Sync`), `String`, `&'static str`, \
-            `Box<dyn Error + Send + Sync>`, `ScriptError` or `Control`"
+    note = "return an error type, `String`, `&'static str`, whatever else can be displayed, `ScriptError` or `Control`"
 )]
 pub trait IntoFault {
     /// Converts into the reason why the call gives no value.
     fn into_fault(self) -> Box<Fault>;
 }
 
-impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> IntoFault for E {
+// Whether `E` is an error type is not to be asked here; `ScriptError::native` keeps it for those who know.
+impl<E: fmt::Display + 'static> IntoFault for E {
     fn into_fault(self) -> Box<Fault> {
-        match self.into().downcast::<ScriptError>() {
-            // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
-            Ok(error) => (*error).into(),
+        // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
+        let error: Box<dyn std::any::Any> = Box::new(self);
+        let error = match error.downcast::<ScriptError>() {
+            Ok(error) => return (*error).into(),
+            Err(other) => other,
+        };
+        match error.downcast::<Box<dyn std::error::Error + Send + Sync>>() {
+            Ok(error) => ScriptError::native(*error).into(),
             Err(other) => {
-                let mut error = ScriptError::new(ErrorCode::NativeError, other.to_string());
-                error.source = Some(other.into());
-                error.into()
+                let message = other.downcast_ref::<E>().map(ToString::to_string).unwrap_or_default();
+                ScriptError::new(ErrorCode::NativeError, message).into()
             }
         }
     }

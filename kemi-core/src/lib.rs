@@ -21,6 +21,7 @@ mod convert;
 mod engine;
 mod error;
 mod error_log;
+mod expansion;
 mod export;
 mod insight;
 mod instance;
@@ -83,8 +84,7 @@ pub mod interpreter_lock {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::engine::Announcement;
-    pub use crate::export::{bad_argument, has_shape};
-    pub use crate::runtime::caught;
+    pub use crate::expansion::*;
     pub use inventory;
     pub use linkme;
 }

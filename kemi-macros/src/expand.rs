@@ -18,7 +18,7 @@ const MAX_TYPED: usize = 6;
 pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let options = parse::options(options, &mut mistakes);
-    let signature = validate::signature(&function, &mut mistakes);
+    let signature = validate::signature(&function, options.krate.as_ref(), &mut mistakes);
     if let (Some(ty), Some(_)) = (&options.context, &signature.context) {
         mistakes.at(ty, "the context parameter already says whose it is; `context` is for functions without one");
     }
@@ -58,12 +58,22 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     let owner = options.context.as_ref().map_or_else(|| argument_context.clone(), |ty| quote!(#ty));
     let params = signature.params.iter().map(|param| {
         let (name, ty) = (&param.name, with_lifetimes(&param.ty, "'static"));
-        if param.rest {
-            quote!(#core::Param { name: #name, ty: #core::Type::Any, optional: true, variadic: true })
-        } else {
-            let from = quote_spanned!(place(&param.ty)=> <#ty as #core::FromArg<'static>>);
-            quote!(#core::Param { name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: false })
-        }
+        let from = quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'static>>);
+        quote!(#core::Param {
+            name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: #from::VARIADIC
+        })
+    });
+    // Which of them must be given and which takes all the rest, their types know.
+    let order = signature.params.iter().enumerate().take(signature.params.len().saturating_sub(1)).map(
+        |(i, param)| quote_spanned!(place(&param.ty)=> const _: () = #core::__private::check_order(__KEMI_PARAMS, #i);),
+    );
+    let context_check = signature.context.as_ref().map(|(ty, mutable)| {
+        let constant = if *mutable { quote!(UNIQUE) } else { quote!(SHARED) };
+        quote_spanned!(place(ty)=> const _: () = {
+            #[allow(unused_imports)]
+            use #core::__private::AnyContext as _;
+            #core::__private::check_context(<#core::__private::ContextProbe<#ty>>::#constant)
+        };)
     });
     let result = result_type(signature);
     let returns = quote_spanned!(place(&result)=> <#result as #core::IntoRet>::RETURNS);
@@ -74,6 +84,9 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
         #(#cfgs)*
         const _: () = {
             #thunk
+            #context_check
+            const __KEMI_PARAMS: &[#core::Param] = &[#(#params),*];
+            #(#order)*
 
             #[#core::__private::linkme::distributed_slice(#core::EXPORTS)]
             #[linkme(crate = #core::__private::linkme)]
@@ -81,7 +94,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
                 module: #module,
                 name: #name,
                 doc: #doc,
-                params: &[#(#params),*],
+                params: __KEMI_PARAMS,
                 returns: #returns,
                 since: #since,
                 deprecated: #deprecated,
@@ -102,23 +115,19 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
 /// The generic entry: takes each argument out of the slice by its type.
 fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: &TokenStream) -> TokenStream {
     let ident = &function.sig.ident;
-    let leading = leading_arguments(signature, &quote!(__call.script));
+    let leading = leading_arguments(core, signature);
     let args = signature.params.iter().enumerate().map(|(i, param)| {
-        if param.rest {
-            quote!(__call.rest(#i))
-        } else {
-            let ty = with_lifetimes(&param.ty, "'_");
-            quote_spanned!(place(&param.ty)=> __call.arg::<#ty>(#i)?)
-        }
+        let ty = with_lifetimes(&param.ty, "'_");
+        quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'_>>::take(__call, #i)?)
     });
+    let result = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
     quote! {
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
         fn __kemi_thunk(
             __cx: &mut #context,
             __call: &#core::Call<'_>,
         ) -> ::core::result::Result<#core::Ret, ::std::boxed::Box<#core::Fault>> {
-            let __result = #ident(#(#leading,)* #(#args),*);
-            ::core::result::Result::Ok(#core::RawRet::into_ret(#core::IntoRet::into_raw(__result)?))
+            ::core::result::Result::Ok(#core::RawRet::into_ret(#result?))
         }
     }
 }
@@ -132,27 +141,28 @@ fn typed(
     result: &Type,
 ) -> TokenStream {
     let none = quote!(::core::option::Option::None);
-    if signature.script || signature.params.len() > MAX_TYPED || signature.params.iter().any(|p| p.rest) {
+    if signature.script.is_some() || signature.params.len() > MAX_TYPED {
         return none;
     }
     let ident = &function.sig.ident;
-    let leading = leading_arguments(signature, &TokenStream::new());
+    let leading = leading_arguments(core, signature);
     let names: Vec<Ident> = (0..signature.params.len()).map(|i| format_ident!("__a{i}")).collect();
     let raws: Vec<TokenStream> = signature
         .params
         .iter()
         .map(|param| {
             let ty = with_lifetimes(&param.ty, "'static");
-            quote_spanned!(place(&param.ty)=> <#ty as #core::FromArg<'static>>::Raw)
+            quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'static>>::Raw)
         })
         .collect();
     let args = signature.params.iter().zip(&names).enumerate().map(|(i, (param, name))| {
         let ty = with_lifetimes(&param.ty, "'_");
         quote_spanned! {place(&param.ty)=>
-            <#ty as #core::FromArg<'_>>::from_raw(&#name)
+            <#ty as #core::__private::Parameter<'_>>::from_raw(&#name)
                 .map_err(|__mismatch| #core::__private::bad_argument(&__KEMI_EXPORT, #i, __mismatch))?
         }
     });
+    let call = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
     let new = format_ident!("new{}", names.len());
     quote! {{
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
@@ -161,7 +171,7 @@ fn typed(
             #(#names: #raws),*
         ) -> <<#result as #core::IntoRet>::Raw as #core::RawRet>::Wire {
             #core::RawRet::wire(#core::__private::caught(&__KEMI_EXPORT, || {
-                #core::IntoRet::into_raw(#ident(#(#leading,)* #(#args),*))
+                #call
             }))
         }
         if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
@@ -176,15 +186,29 @@ fn typed(
     }}
 }
 
-fn leading_arguments(signature: &Signature, script: &TokenStream) -> Vec<TokenStream> {
+/// Calls the function and converts what it returns; an error that can be kept is kept.
+fn converted(core: &TokenStream, signature: &Signature, call: &TokenStream) -> TokenStream {
+    let span = signature.returns.as_ref().map_or_else(Span::call_site, place);
+    quote_spanned! {span=> {
+        #[allow(unused_imports)]
+        use #core::__private::{KeepsError as _, TakesText as _};
+        let __result = #call;
+        (&#core::__private::result(&__result)).way().into_raw(__result)
+    }}
+}
+
+fn leading_arguments(core: &TokenStream, signature: &Signature) -> Vec<TokenStream> {
     let mut leading = Vec::new();
     match &signature.context {
         Some((_, true)) => leading.push(quote!(__cx)),
         Some((_, false)) => leading.push(quote!(&*__cx)),
         None => {}
     }
-    if signature.script {
-        leading.push(script.clone());
+    if let Some(ty) = &signature.script {
+        let running = with_lifetimes(ty, "'_");
+        leading.push(quote_spanned! {place(ty)=>
+            <#running as #core::__private::RunningScript<'_>>::of(__call.script)
+        });
     }
     leading
 }

@@ -159,7 +159,9 @@ impl Entry {
         let text = name.value();
         let spelled =
             text.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()));
-        if !spelled || (text.is_empty() && !root) {
+        if root && text.contains('.') {
+            mistakes.at(&name, "modules do not nest: a module's name has no dot");
+        } else if !spelled || (text.is_empty() && !root) {
             mistakes.at(&name, "a name in scripts has ASCII letters, digits and `_`, and does not begin with a digit");
         }
         Some(name)

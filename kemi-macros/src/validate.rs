@@ -2,8 +2,7 @@
 
 use quote::ToTokens;
 use syn::{
-    Expr, FnArg, GenericArgument, GenericParam, ItemFn, Lit, Meta, Pat, PathArguments, ReturnType, Token, Type,
-    TypePath, TypeReference,
+    Expr, FnArg, GenericArgument, GenericParam, ItemFn, Lit, Meta, Pat, Path, PathArguments, ReturnType, Type, TypePath,
 };
 
 use crate::mistakes::Mistakes;
@@ -12,8 +11,8 @@ use crate::mistakes::Mistakes;
 pub(crate) struct Signature {
     /// The context's type and whether it is taken mutably.
     pub(crate) context: Option<(Type, bool)>,
-    /// Whether the running script is passed.
-    pub(crate) script: bool,
+    /// The type by which the running script is taken, if it is.
+    pub(crate) script: Option<Type>,
     /// The arguments a script gives.
     pub(crate) params: Vec<Param>,
     /// The result; `None` for nothing.
@@ -25,10 +24,9 @@ pub(crate) struct Signature {
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) ty: Type,
-    pub(crate) rest: bool,
 }
 
-pub(crate) fn signature(function: &ItemFn, mistakes: &mut Mistakes) -> Signature {
+pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut Mistakes) -> Signature {
     let sig = &function.sig;
     if let Some(token) = &sig.asyncness {
         mistakes.at(token, "an async function cannot be exported: a script waits for its result");
@@ -56,7 +54,7 @@ pub(crate) fn signature(function: &ItemFn, mistakes: &mut Mistakes) -> Signature
 
     let mut signature = Signature {
         context: None,
-        script: false,
+        script: None,
         params: Vec::new(),
         returns: returns(&sig.output, mistakes),
         doc: doc(function),
@@ -66,7 +64,7 @@ pub(crate) fn signature(function: &ItemFn, mistakes: &mut Mistakes) -> Signature
             FnArg::Receiver(receiver) => {
                 mistakes.at(receiver, "a method cannot be exported; write a function that takes the context");
             }
-            FnArg::Typed(input) => signature.parameter(position, &input.pat, bare(&input.ty), mistakes),
+            FnArg::Typed(input) => signature.parameter(position, &input.pat, bare(&input.ty), krate, mistakes),
         }
     }
     check_order(&signature.params, mistakes);
@@ -74,26 +72,31 @@ pub(crate) fn signature(function: &ItemFn, mistakes: &mut Mistakes) -> Signature
 }
 
 impl Signature {
-    fn parameter(&mut self, position: usize, pattern: &Pat, ty: &Type, mistakes: &mut Mistakes) {
-        if let Some(context) = context(ty) {
-            if position == 0 {
-                check_context(&context.0, mistakes);
-                self.context = Some(context);
-            } else {
-                mistakes
-                    .at(ty, "the host's context comes first, and a script cannot pass a reference to anything else");
+    fn parameter(&mut self, position: usize, pattern: &Pat, ty: &Type, krate: Option<&Path>, mistakes: &mut Mistakes) {
+        if let Type::Reference(reference) = ty {
+            let mutable = reference.mutability.as_ref();
+            match self.referent(position, bare(&reference.elem), mutable.is_some(), krate) {
+                Referent::Argument => {}
+                Referent::Context(context) => {
+                    check_context(&context, mistakes);
+                    self.context = Some((context, mutable.is_some()));
+                    return;
+                }
+                Referent::Script(script) => {
+                    if let Some(token) = mutable {
+                        mistakes.at(token, "the running script is shared: take it as `&Script<'_>`");
+                    }
+                    if self.script.is_some() || !self.params.is_empty() {
+                        mistakes.at(ty, "`&Script<'_>` comes once, right after the context");
+                    }
+                    self.script = Some(script);
+                    return;
+                }
+                Referent::Mistake(message) => {
+                    mistakes.at(ty, message);
+                    return;
+                }
             }
-            return;
-        }
-        if let Some(mutability) = script(ty) {
-            if let Some(token) = mutability {
-                mistakes.at(token, "the running script is shared: take it as `&Script<'_>`");
-            }
-            if self.script || !self.params.is_empty() {
-                mistakes.at(ty, "`&Script<'_>` comes once, right after the context");
-            }
-            self.script = true;
-            return;
         }
         let name = match pattern {
             Pat::Ident(ident) => ident.ident.to_string().trim_start_matches("r#").trim_start_matches('_').to_owned(),
@@ -102,31 +105,93 @@ impl Signature {
                 return;
             }
         };
-        check_param(ty, mistakes);
-        self.params.push(Param { name, ty: ty.clone(), rest: is(ty, "Rest") });
+        if position == 0
+            && let Some(pointer) = ["Arc", "Rc"].into_iter().find(|name| is_library(ty, name) && argument(ty).is_some())
+        {
+            mistakes.at(ty, format!("the host's context comes as `&mut C`; put the `{pointer}` into it"));
+        } else {
+            check_param(ty, mistakes);
+        }
+        self.params.push(Param { name, ty: ty.clone() });
+    }
+
+    /// Sorts a reference by what it leads to.
+    fn referent(&self, position: usize, elem: &Type, mutable: bool, krate: Option<&Path>) -> Referent {
+        let first = position == 0;
+        match elem {
+            Type::TraitObject(_) | Type::ImplTrait(_) if first => {
+                Referent::Mistake("the host's context is one concrete type: name it")
+            }
+            Type::TraitObject(_) | Type::ImplTrait(_) => {
+                Referent::Mistake("a script cannot pass a reference to an object of the host")
+            }
+            Type::Path(path) if path.path.is_ident("str") && !mutable => Referent::Argument,
+            Type::Path(path) if is_script(path, krate) => Referent::Script(elem.clone()),
+            // A context has no lifetime, so this can only be the running script under another name.
+            Type::Path(path) if !mutable && borrows(path) && self.script.is_none() && self.params.is_empty() => {
+                Referent::Script(elem.clone())
+            }
+            Type::Path(_) if first => Referent::Context(elem.clone()),
+            // Owned strings and lists behind a reference are a mistake of their own.
+            Type::Path(_) if !mutable && ["String", "Vec", "ByteString", "Value"].iter().any(|name| is(elem, name)) => {
+                Referent::Argument
+            }
+            Type::Path(_) if mutable && self.context.is_some() => Referent::Mistake(
+                "a function has one context, its first parameter: put what it needs into that; a script cannot pass a \
+                 reference",
+            ),
+            Type::Path(_) => Referent::Mistake(
+                "the host's context comes first, and a script cannot pass a reference to anything else",
+            ),
+            _ => Referent::Argument,
+        }
     }
 }
 
-/// `&mut C`, or `&C` where `C` is no string, slice or script.
-fn context(ty: &Type) -> Option<(Type, bool)> {
-    let Type::Reference(TypeReference { elem, mutability, .. }) = ty else { return None };
-    let (elem, mutable) = (bare(elem), mutability.is_some());
-    match elem {
-        Type::Path(_) if is(elem, "Script") => None,
-        Type::Path(path) if !mutable && path.path.is_ident("str") => None,
-        // Owned strings and lists behind a reference are a mistake of their own.
-        Type::Path(_) if !mutable && ["String", "Vec", "ByteString", "Value"].iter().any(|name| is(elem, name)) => None,
-        Type::Path(_) => Some((elem.clone(), mutable)),
-        _ => None,
-    }
+/// What a parameter that is a reference stands for.
+enum Referent {
+    /// What a script passes.
+    Argument,
+    /// The host's context.
+    Context(Type),
+    /// The running script.
+    Script(Type),
+    /// Nothing that there is.
+    Mistake(&'static str),
 }
 
-/// `&Script`, with its `mut` if it has one.
-fn script(ty: &Type) -> Option<Option<&Token![mut]>> {
-    match ty {
-        Type::Reference(reference) if is(&reference.elem, "Script") => Some(reference.mutability.as_ref()),
-        _ => None,
+/// Whether a path names the running script: `Script` by itself, by the crate it is found in, or with a lifetime.
+///
+/// Any other path to a `Script` is to a type of the host's.
+fn is_script(ty: &TypePath, krate: Option<&Path>) -> bool {
+    let Some(last) = ty.path.segments.last().filter(|last| last.ident == "Script") else { return false };
+    match &last.arguments {
+        PathArguments::None => {}
+        PathArguments::AngleBracketed(_) | PathArguments::Parenthesized(_) => return borrows(ty),
     }
+    let mut leading: Vec<String> = ty.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    leading.pop();
+    let told: Option<Vec<String>> = krate.map(|path| path.segments.iter().map(|s| s.ident.to_string()).collect());
+    leading.is_empty() || told.as_ref() == Some(&leading) || matches!(leading.as_slice(), [one] if is_core(one))
+}
+
+/// Whether a crate of this name has the types.
+fn is_core(name: &str) -> bool {
+    ["kemi-core", "kemi"].into_iter().any(|package| match proc_macro_crate::crate_name(package) {
+        Ok(proc_macro_crate::FoundCrate::Name(own)) => own == name,
+        Ok(proc_macro_crate::FoundCrate::Itself) => package.replace('-', "_") == name || name == "crate",
+        Err(_) => package.replace('-', "_") == name,
+    })
+}
+
+/// Whether a path has a lifetime that is not `'static`.
+fn borrows(ty: &TypePath) -> bool {
+    ty.path.segments.iter().any(|segment| match &segment.arguments {
+        PathArguments::AngleBracketed(args) => {
+            args.args.iter().any(|arg| matches!(arg, GenericArgument::Lifetime(lifetime) if lifetime.ident != "static"))
+        }
+        _ => false,
+    })
 }
 
 /// Looks through parentheses and the invisible group around a type that a `macro_rules!` has passed on.
@@ -141,6 +206,15 @@ fn bare(ty: &Type) -> &Type {
 /// Whether the last segment of a path is this name.
 fn is(ty: &Type, name: &str) -> bool {
     matches!(bare(ty), Type::Path(path) if path.path.segments.last().is_some_and(|s| s.ident == name))
+}
+
+/// Whether a type is that of the standard library or of KEMI with this name, as far as its path tells: a host may have one
+/// of that name in a module of its own.
+fn is_library(ty: &Type, name: &str) -> bool {
+    let Type::Path(TypePath { path, .. }) = bare(ty) else { return false };
+    let first = path.segments.first().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    is(ty, name)
+        && (path.segments.len() == 1 || ["std", "core", "alloc", "kemi", "kemi_core"].contains(&first.as_str()))
 }
 
 /// Returns the single type argument, as in `Option<T>`.
@@ -195,7 +269,9 @@ fn check_value(ty: &Type, mistakes: &mut Mistakes) {
         ("Rc", "use the type inside the `Rc`"),
         ("Arc", "use the type inside the `Arc`"),
     ] {
-        if is(ty, name) {
+        // A host's own type of such a name has no parameters, or another path.
+        let primitive = matches!(name, "i128" | "u128" | "char");
+        if is_library(ty, name) && (primitive || argument(ty).is_some()) {
             mistakes.at(ty, advice);
             return;
         }
@@ -209,18 +285,31 @@ fn check_value(ty: &Type, mistakes: &mut Mistakes) {
     }
 }
 
+/// Checks the order as far as names tell; for all other types the expansion asks the compiler.
 fn check_order(params: &[Param], mistakes: &mut Mistakes) {
+    let optional = |param: &Param| is_library(&param.ty, "Option") && argument(&param.ty).is_some();
+    let rest = |param: &Param| match &param.ty {
+        Type::Path(path) => is_library(&param.ty, "Rest") && borrows(path),
+        _ => false,
+    };
     let last = params.len().saturating_sub(1);
-    let last_needed = params.iter().rposition(|p| !p.rest && !is(&p.ty, "Option"));
+    // Of a type with another name only the compiler knows whether it must be given.
+    let needed =
+        |param: &Param| matches!(&param.ty, Type::Reference(_)) || NEEDED.iter().any(|name| is(&param.ty, name));
+    let last_needed = params.iter().rposition(needed);
     for (i, param) in params.iter().enumerate() {
-        if param.rest && i != last {
+        if rest(param) && i != last {
             mistakes.at(&param.ty, "`Rest` takes all remaining arguments and must be the last parameter");
         }
-        if is(&param.ty, "Option") && last_needed.is_some_and(|needed| i < needed) {
+        if optional(param) && last_needed.is_some_and(|needed| i < needed) {
             mistakes.at(&param.ty, "an optional parameter cannot come before one that must be given");
         }
     }
 }
+
+/// Types that are certainly no optional parameters.
+const NEEDED: &[&str] =
+    &["bool", "i8", "i16", "i32", "i64", "isize", "u8", "u16", "u32", "u64", "usize", "f32", "f64", "String", "Vec"];
 
 fn returns(output: &ReturnType, mistakes: &mut Mistakes) -> Option<Type> {
     let ReturnType::Type(_, ty) = output else { return None };
