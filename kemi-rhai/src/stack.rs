@@ -19,7 +19,7 @@ mod unix {
     use std::ptr;
 
     /// How large the stack is where the system gives so much address space; else half of it, and so on.
-    const WANTED: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 64 << 20 };
+    const WANTED: usize = if cfg!(target_pointer_width = "64") { 4 << 30 } else { 64 << 20 };
 
     /// The least that is worth it.
     const LEAST: usize = 8 << 20;
