@@ -13,6 +13,8 @@ use boa_engine::vm::RuntimeLimits;
 use kemi_core::Runtime;
 use kemi_core::interrupt::{Running, set_innermost};
 
+use crate::stack;
+
 /// The brake of one context.
 pub(crate) struct Brake {
     running: Running,
@@ -45,7 +47,7 @@ impl Brake {
         }
         // SAFETY: the brake is pinned and borrowed until the former one is back.
         let _back = Back(unsafe { set_innermost(&raw const self.running) });
-        run()
+        stack::with_brake(&self, run)
     }
 
     /// Ends what runs in the context at its next loop turn or call.

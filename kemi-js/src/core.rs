@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, console, fault, guard, source, text};
+use crate::{bind, console, fault, guard, heap, nesting, source, stack, text};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -56,7 +56,8 @@ pub(crate) struct Core {
     runtime: Rc<Runtime>,
     /// Where the context may be reached now: empty while somebody has it.
     current: Cell<Option<NonNull<Context>>>,
-    owned: NonNull<Context>,
+    /// The context; `None` once the interpreter is closed.
+    owned: Cell<Option<NonNull<Context>>>,
     depth: Cell<u32>,
     jobs: Rc<Jobs>,
     modules: Modules,
@@ -94,6 +95,16 @@ type Job = NonNull<dyn FnMut(&mut Context)>;
 impl Core {
     /// Creates an interpreter with everything bound, and no script yet.
     pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Rc<Core>, ScriptError> {
+        if !heap::is_there() {
+            return Err(ScriptError::new(
+                ErrorCode::Runtime,
+                "no JavaScript is loaded on a thread that is about to end",
+            ));
+        }
+        stack::run(|| Core::set_up(runtime, sources))
+    }
+
+    fn set_up(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Rc<Core>, ScriptError> {
         let jobs = Rc::new(Jobs::default());
         let context = Context::builder()
             .job_executor(jobs.queue())
@@ -109,7 +120,7 @@ impl Core {
         let core = Rc::new(Core {
             runtime,
             current: Cell::new(Some(owned)),
-            owned,
+            owned: Cell::new(Some(owned)),
             depth: Cell::new(0),
             jobs,
             modules: Modules::new(sources),
@@ -122,6 +133,7 @@ impl Core {
             unknown: RefCell::default(),
             texts: RefCell::default(),
         });
+        heap::enter(&core);
         core.jobs.serve(&core);
         core.lend(|context| {
             core.set_limits(limits, context);
@@ -205,15 +217,14 @@ impl Core {
 
     #[cold]
     fn collect(&self) {
-        self.runtime.while_freeing(boa_gc::force_collect);
-        self.collect_at.set(i64::MAX);
+        heap::collect(&self.runtime);
         self.plan_collection();
     }
 
-    /// Plans the next collection of garbage; where the thread holds less by now, it is due earlier.
+    /// Plans the next collection of garbage in a call: when it has allocated a step from now on.
     fn plan_collection(&self) {
         let step = i64::try_from(self.collection_step()).unwrap_or(i64::MAX);
-        self.collect_at.set(self.collect_at.get().min(held_bytes().saturating_add(step)));
+        self.collect_at.set(held_bytes().saturating_add(step));
     }
 
     /// Returns how many bytes may be allocated between two collections of garbage.
@@ -339,8 +350,10 @@ impl Core {
     ) -> Result<Value, ScriptError> {
         let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
         if self.runtime.memory_room().is_some_and(|room| room < self.collection_step()) {
-            self.collect();
+            heap::collect_again(&self.runtime);
         }
+        heap::run_script();
+        self.plan_collection();
         let result = run(context);
         self.jobs.run(self, context);
         let result = self.finish(result, context);
@@ -354,10 +367,9 @@ impl Core {
     /// Collects what a top-level call has left behind, if that is worth it; by now nothing of it is on the stack.
     fn tidy(&self) {
         match self.runtime.exhausted() {
-            Some(Limit::Memory) => self.collect(),
-            _ => self.collect_if_due(),
+            Some(Limit::Memory) => heap::collect(&self.runtime),
+            _ => heap::collect_if_grown(&self.runtime),
         }
-        self.plan_collection();
     }
 
     /// Turns how a function ended into the callback's result.
@@ -500,17 +512,51 @@ impl Core {
         name: &str,
         context: &mut Context,
     ) -> Result<Script, ScriptError> {
-        let source = boa_engine::Source::from_bytes(code).with_path(Path::new(name));
-        let script = Script::parse(source, None, context);
-        // Some mistakes, such as two `let` of one name, are found only here.
-        let script = script.and_then(|script| script.codeblock(context).map(|_| script));
         self.texts.borrow_mut().insert(name, shown);
-        script.map_err(|error| fault::syntax_error(&error, name, shown))
+        if !nesting::is_short(code.len()) {
+            let checked = nesting::check(code, nesting::Goal::Script, nesting::DEPTH_THERE, &self.runtime);
+            checked.map_err(|stop| self.stopped(stop, name))?;
+        }
+        let compiled = stack::on_large(nesting::stack_for(code.len()), || {
+            let stop = Cell::new(None);
+            let watched = nesting::Watched::new(code, &stop, &self.runtime);
+            let source = boa_engine::Source::from_reader(watched, Some(Path::new(name)));
+            let script = Script::parse(source, None, context);
+            if let Some(stop) = stop.get() {
+                return Err(self.stopped(stop, name));
+            }
+            // Some mistakes, such as two `let` of one name, are found only here.
+            let script = script.and_then(|script| script.codeblock(context).map(|_| script));
+            script.map_err(|error| fault::syntax_error(&error, name, shown))
+        });
+        compiled.unwrap_or_else(|| Err(nesting::Stop::Deep(1).error(name)))
+    }
+
+    /// Tells why a text was not read to its end.
+    fn stopped(&self, stop: nesting::Stop, name: &str) -> ScriptError {
+        if stop == nesting::Stop::Over {
+            self.runtime.poll(self);
+        }
+        stop.error(name)
+    }
+
+    /// Lets go of everything that lives in the thread's heap, once nothing runs in it any more.
+    pub(crate) fn close(&self) {
+        let Some(owned) = self.owned.take() else { return };
+        self.current.set(None);
+        stack::run(|| {
+            self.handles.take();
+            self.driver.clear();
+            self.modules.clear();
+            self.jobs.clear();
+            // SAFETY: it came from a box, nothing runs in the context any more, and both slots are empty now.
+            drop(unsafe { Box::from_raw(owned.as_ptr()) });
+        });
     }
 
     fn guarded<R>(&self, run: impl FnOnce(&mut Context) -> Result<R, ScriptError>) -> Result<R, ScriptError> {
         let sealed = || self.lend(|context| self.brake.as_ref().during(|| self.sealed(context, run)));
-        let result = catch_unwind(AssertUnwindSafe(sealed));
+        let result = catch_unwind(AssertUnwindSafe(|| stack::run(sealed)));
         match result {
             Ok(Some(result)) => result.flatten(),
             Ok(None) => Err(busy()),
@@ -589,14 +635,10 @@ impl Interpreter for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        self.handles.take();
-        self.driver.clear();
-        self.modules.clear();
-        self.jobs.clear();
-        // SAFETY: `owned` came from a box, nothing runs in the context any more, and the slot dies with this value.
-        drop(unsafe { Box::from_raw(self.owned.as_ptr()) });
-        // What a script leaves behind refers to itself in circles: the global object and its functions.
-        boa_gc::force_collect();
+        if self.owned.get().is_some() {
+            self.close();
+            heap::leave(self, &self.runtime);
+        }
     }
 }
 
@@ -683,6 +725,7 @@ fn warn_uncounted() {
 
 #[cold]
 fn busy() -> ScriptError {
-    ScriptError::new(ErrorCode::Runtime, "the interpreter cannot be entered from here")
-        .with_hint("call back into the script only through the Script that the native function was given")
+    ScriptError::new(ErrorCode::Runtime, "the interpreter cannot be entered from here").with_hint(
+        "call back into the script only through the Script that the native function was given, and not while the thread ends",
+    )
 }

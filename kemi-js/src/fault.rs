@@ -8,7 +8,7 @@ use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 
 use crate::core::{Core, OWN};
 use crate::drive::CALLER;
-use crate::{text, value};
+use crate::{stack, text, value};
 
 /// How deep the classes of errors may derive from each other to be told from the code that uses them.
 const MAX_CLASSES: usize = 8;
@@ -18,6 +18,7 @@ pub(crate) fn script_error(core: &Core, error: JsError, context: &mut Context) -
     let mut trace = Trace::read(&backtrace(&error));
     let mut result = match (error.as_engine(), error.as_opaque()) {
         (Some(error), _) => match limit(error) {
+            Some(_) if stack::overflown() => limit_reached(RuntimeLimitError::Recursion),
             Some(limit) => limit_reached(limit),
             None => ScriptError::new(ErrorCode::Runtime, format!("internal error of the engine: {error}")),
         },
