@@ -25,7 +25,7 @@ use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, console, fault, guard, heap, nesting, source, stack, text};
+use crate::{bind, chains, console, fault, guard, heap, nesting, regexp, source, stack, text};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -289,9 +289,9 @@ impl Core {
         Driver::install(core, context)?;
         console::install(self, context)?;
         self.modules.install(self, context)?;
-        if self.runtime.registry().limits().max_memory != 0 {
-            guard::install(core, context)?;
-        }
+        regexp::install(core, context)?;
+        guard::install(core, context)?;
+        chains::install(context)?;
         self.handles.borrow_mut().builtin = global_names(context)?;
         Ok(())
     }

@@ -23,17 +23,22 @@
 
 mod bind;
 mod brake;
+mod chains;
 mod console;
 mod core;
 mod drive;
 mod engine;
 mod fault;
+mod flat;
 mod guard;
 mod heap;
 mod jobs;
+mod json;
 mod nesting;
+mod regexp;
 mod require;
 mod reserved;
+mod search;
 mod source;
 mod stack;
 mod text;
