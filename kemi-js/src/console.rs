@@ -5,6 +5,8 @@ use std::rc::Rc;
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
 
+use kemi_core::log_guarded;
+
 use crate::bind::define;
 use crate::core::Core;
 use crate::trampoline::ending;
@@ -17,7 +19,9 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
     macro_rules! method {
         ($object:expr, $name:literal, $level:ident) => {
             let function = NativeFunction::from_copy_closure(move |_, args, context| {
-                if tracing::enabled!(target: "script", tracing::Level::$level) {
+                let mut enabled = false;
+                log_guarded(|| enabled = tracing::enabled!(target: "script", tracing::Level::$level));
+                if enabled {
                     // SAFETY: function objects of this context run only while the core that owns it is alive.
                     let core = unsafe { &*core };
                     let (place, text) = line(core, args, context);
@@ -25,7 +29,7 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
                     if core.runtime().ending().is_some() {
                         return Err(ending());
                     }
-                    tracing::event!(target: "script", tracing::Level::$level, place, "{text}");
+                    log_guarded(|| tracing::event!(target: "script", tracing::Level::$level, place, "{text}"));
                 }
                 Ok(JsValue::undefined())
             });

@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use boa_engine::builtins::promise::PromiseState;
 use boa_engine::module::IdleModuleLoader;
 use boa_engine::object::JsObject;
-use boa_engine::object::builtins::JsPromise;
+use boa_engine::object::builtins::{JsPromise, JsWeakMap};
 use boa_engine::vm::RuntimeLimits;
 use boa_engine::{Context, JsError, JsResult, JsValue, NativeFunction, Script, js_string};
 use kemi_core::{
     Arg, CallbackId, ErrorCode, Interpreter, Limit, Limits, Place, Runtime, ScriptError, Source, Value, held_bytes,
+    log_guarded,
 };
 
 use crate::brake::Brake;
@@ -25,7 +26,7 @@ use crate::jobs::Jobs;
 use crate::require::Modules;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, chains, console, fault, guard, heap, nesting, regexp, source, stack, text};
+use crate::{bind, chains, console, fault, guard, heap, nesting, references, regexp, source, stack, text};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -81,6 +82,8 @@ struct Handles {
     /// The function that makes the frame of [`Core::sealed`], and the argument that makes it run the job.
     enter: Option<(JsObject, JsValue)>,
     stack_of_error: Option<JsObject>,
+    /// By error object: the error of the host that it carries.
+    carriers: Option<JsWeakMap>,
     callbacks: Vec<Option<JsObject>>,
     /// Functions that are bound by `let` or `const`, which only code can look up.
     lexical: HashMap<String, JsObject>,
@@ -243,6 +246,12 @@ impl Core {
         &self.runtime
     }
 
+    /// Returns the list of error objects that carry an error of the host.
+    #[cold]
+    pub(crate) fn carriers(&self, context: &mut Context) -> JsWeakMap {
+        self.handles.borrow_mut().carriers.get_or_insert_with(|| JsWeakMap::new(context)).clone()
+    }
+
     pub(crate) fn modules(&self) -> &Modules {
         &self.modules
     }
@@ -385,7 +394,7 @@ impl Core {
             Some(Ok(promise)) => self.settled(&promise, context)?,
             _ => value,
         };
-        match value::to_value(&value, context) {
+        match value::to_host(&value, &self.runtime, context) {
             Ok(value) => Ok(value),
             Err(Trouble::Error(mut error)) => {
                 error.message = format!("the result of the callback cannot be used: {}", error.message);
@@ -514,12 +523,12 @@ impl Core {
     ) -> Result<Script, ScriptError> {
         self.texts.borrow_mut().insert(name, shown);
         if !nesting::is_short(code.len()) {
-            let checked = nesting::check(code, nesting::Goal::Script, nesting::DEPTH_THERE, &self.runtime);
+            let checked = nesting::check(code, nesting::Goal::Script, nesting::DEPTH_THERE, Some(&self.runtime));
             checked.map_err(|stop| self.stopped(stop, name))?;
         }
         let compiled = stack::on_large(nesting::stack_for(code.len()), || {
             let stop = Cell::new(None);
-            let watched = nesting::Watched::new(code, &stop, &self.runtime);
+            let watched = nesting::Watched::new(code, &stop, Some(&self.runtime));
             let source = boa_engine::Source::from_reader(watched, Some(Path::new(name)));
             let script = Script::parse(source, None, context);
             if let Some(stop) = stop.get() {
@@ -529,7 +538,9 @@ impl Core {
             let script = script.and_then(|script| script.codeblock(context).map(|_| script));
             script.map_err(|error| fault::syntax_error(&error, name, shown))
         });
-        compiled.unwrap_or_else(|| Err(nesting::Stop::Deep(1).error(name)))
+        let script = compiled.unwrap_or_else(|| Err(nesting::Stop::Deep(1).error(name)))?;
+        references::refuse_replaced(shown, name, self.runtime.registry())?;
+        Ok(script)
     }
 
     /// Tells why a text was not read to its end.
@@ -561,6 +572,8 @@ impl Core {
             Ok(Some(result)) => result.flatten(),
             Ok(None) => Err(busy()),
             Err(payload) => {
+                // Boa asserts here and there that nothing ends what it runs; what a limit ends is no fault of it.
+                self.runtime.poll(self);
                 let text = payload.downcast_ref::<&str>().copied();
                 let text =
                     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
@@ -715,11 +728,13 @@ fn with_room(mut limits: RuntimeLimits) -> RuntimeLimits {
 fn warn_uncounted() {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            target: "kemi",
-            "max_memory holds only for single steps in JavaScript: the program has not installed kemi_core::CountingAllocator \
-             as its #[global_allocator]"
-        );
+        log_guarded(|| {
+            tracing::warn!(
+                target: "kemi",
+                "max_memory holds only for single steps in JavaScript: the program has not installed kemi_core::CountingAllocator \
+                 as its #[global_allocator]"
+            )
+        });
     }
 }
 

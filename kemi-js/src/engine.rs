@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Lexis, Runtime, ScriptError, Source, announce_engine};
+use kemi_core::{Coercions, Engine, Interpreter, Reference, Runtime, ScriptError, Source, announce_engine};
 
 use crate::core::{Core, Owner};
+use crate::references;
+use crate::source::utf8;
 
 /// The one value that is announced.
 pub(crate) static ENGINE: JavaScript = JavaScript;
@@ -28,9 +30,9 @@ impl Engine for JavaScript {
         "JavaScript (Boa 0.22)".to_owned()
     }
 
-    fn lexis(&self) -> Option<Lexis> {
-        let (comments, long_strings) = (&[("/*", "*/")], &[("`", "`")]);
-        Some(Lexis { line_comment: "//", comments, long_strings, quotes: b"\"'" })
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        let (name, bytes) = (source.name(), source.read()?);
+        Ok(references::read(utf8(&bytes, &name)?, &name, root)?.references)
     }
 
     fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {

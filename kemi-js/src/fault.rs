@@ -3,11 +3,13 @@
 use boa_engine::builtins::error::Error;
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::object::JsObject;
-use boa_engine::{Context, JsError, js_string};
+use boa_engine::{Context, JsData, JsError, JsNativeError, js_string};
+use boa_gc::{Finalize, Trace as Traced};
 use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 
 use crate::core::{Core, OWN};
 use crate::drive::CALLER;
+use crate::value::error_text;
 use crate::{stack, text, value};
 
 /// How deep the classes of errors may derive from each other to be told from the code that uses them.
@@ -24,8 +26,18 @@ pub(crate) fn script_error(core: &Core, error: JsError, context: &mut Context) -
         },
         (None, Some(thrown)) => match thrown.as_object() {
             Some(object) if object.is::<Error>() => {
+                let text = error_text(&object, context);
+                let carried = carried(core, &object, context);
                 trace.skip_constructors(&object, context);
-                of_script(core, value::error_text(&object, context), &mut trace)
+                match carried {
+                    Some((error, said)) if said == text => error,
+                    carried => {
+                        let mut error = of_script(core, text, &mut trace);
+                        let cause = carried.map(|(error, _)| error).or_else(|| cause_of(core, &object, context));
+                        error.cause = cause.map(Box::new);
+                        error
+                    }
+                }
             }
             _ => {
                 let kind = thrown.js_type_of().to_std_string_lossy();
@@ -50,16 +62,79 @@ pub(crate) fn script_error(core: &Core, error: JsError, context: &mut Context) -
     result
 }
 
+/// What an error object of a native function carries.
+#[derive(Traced, Finalize, JsData)]
+struct Carried {
+    #[unsafe_ignore_trace]
+    error: ScriptError,
+    /// What its message was.
+    #[unsafe_ignore_trace]
+    text: String,
+}
+
+/// Returns what a script reads of an error of the host.
+pub(crate) fn text_of(error: &ScriptError) -> String {
+    match &error.export {
+        Some(export) => format!("{export}: {}", error.message),
+        None => error.message.clone(),
+    }
+}
+
+/// Makes an error object that carries an error of the host: it comes out as it went in, unless the script has changed
+/// what it says.
+#[cold]
+pub(crate) fn carrying(core: &Core, native: JsNativeError, error: ScriptError, context: &mut Context) -> JsError {
+    let raised = JsError::from(native);
+    let Ok(value) = raised.into_opaque(context) else {
+        return JsNativeError::error().with_message(text_of(&error)).into();
+    };
+    if let Some(object) = value.as_object() {
+        let text = error_text(&object, context);
+        let carried = JsObject::from_proto_and_data(None, Carried { error, text }).upcast();
+        // It fails for no object that was just made.
+        drop(core.carriers(context).set(&object, carried.into(), context));
+    }
+    JsError::from_opaque(value)
+}
+
+/// Finds what an error object carries, and what it said at first.
+fn carried(core: &Core, object: &JsObject, context: &mut Context) -> Option<(ScriptError, String)> {
+    let carried = core.carriers(context).get(object, context).ok()?.as_object()?;
+    let carried = carried.downcast_ref::<Carried>()?;
+    Some((carried.error.clone(), carried.text.clone()))
+}
+
+/// Finds the error of the host that one of a script's own names as its cause.
+fn cause_of(core: &Core, object: &JsObject, context: &mut Context) -> Option<ScriptError> {
+    /// How many errors may be wrapped around it.
+    const WRAPPED: usize = 16;
+    let mut object = object.clone();
+    for _ in 0..WRAPPED {
+        // Not by a getter: it is none of the script's business any more.
+        let slot = object.borrow().properties().get(&js_string!("cause").into());
+        object = slot?.value()?.as_object()?;
+        if let Some((error, _)) = carried(core, &object, context) {
+            return Some(error);
+        }
+    }
+    None
+}
+
 /// Describes a script that does not parse.
 pub(crate) fn syntax_error(error: &JsError, name: &str, code: &str) -> ScriptError {
     let text = error.as_native().map_or_else(|| error.to_string(), |native| native.message().to_owned());
+    unparsed(&text, name, code)
+}
+
+/// Describes what the parser says of a script.
+pub(crate) fn unparsed(text: &str, name: &str, code: &str) -> ScriptError {
     let last = u32::try_from(code.lines().count().max(1)).unwrap_or(u32::MAX);
-    let (message, line) = match position(&text) {
+    let (message, line) = match position(text) {
         Some((message, line, column)) if line <= last => (format!("{message} (column {column})"), line),
         // What is put around a module goes on after its end.
         Some((message, ..)) => (message.to_owned(), last),
         // Only the end of the text has no position.
-        None => (text, last),
+        None => (text.to_owned(), last),
     };
     let error = ScriptError::new(ErrorCode::Syntax, message).at(name, line);
     let first = code.lines().nth(line.saturating_sub(1) as usize).and_then(|line| line.split_whitespace().next());
@@ -100,6 +175,11 @@ impl Trace {
                 continue;
             }
             if place.as_ref().is_some_and(|place| place.file == CALLER) {
+                continue;
+            }
+            // What stands in front of a built-in has its name.
+            let again = trace.frames.last().is_some_and(|frame| frame.place.is_none() && frame.function == function);
+            if place.is_none() && again {
                 continue;
             }
             trace.frames.push(Frame { function: function.to_owned(), place });
@@ -164,9 +244,6 @@ fn backtrace(error: &JsError) -> String {
 }
 
 fn of_script(core: &Core, text: String, trace: &mut Trace) -> ScriptError {
-    if let Some(error) = core.runtime().recover(&text) {
-        return error;
-    }
     let Some(place) = trace.place() else { return ScriptError::new(ErrorCode::Runtime, text) };
     let vague = core.texts().is_vague(&place, trace.column());
     if vague

@@ -18,6 +18,8 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::realm::Realm;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, JsValue};
 
+use kemi_core::log_guarded;
+
 use crate::core::Core;
 use crate::fault;
 use crate::nesting::{self, Goal, Stop};
@@ -171,10 +173,12 @@ impl HostHooks for Jobs {
             }
             let text = text.to_std_string_lossy();
             for &goal in goals {
-                nesting::check(&text, goal, nesting::depth_here(), core.runtime()).map_err(|stop| match stop {
-                    Stop::Deep(_) => JsNativeError::syntax().with_message("the source nests too deep").into(),
-                    Stop::Over => ending(),
-                })?;
+                nesting::check(&text, goal, nesting::depth_here(), Some(core.runtime())).map_err(
+                    |stop| match stop {
+                        Stop::Deep(_) => JsNativeError::syntax().with_message("the source nests too deep").into(),
+                        Stop::Over => ending(),
+                    },
+                )?;
             }
         }
         Ok(())
@@ -224,5 +228,5 @@ impl HostHooks for Jobs {
 
 fn log(what: &str, core: &Core, error: JsError, context: &mut Context) {
     let error = fault::script_error(core, error, context);
-    tracing::error!(target: "script", "{what}: {error:#}");
+    log_guarded(|| tracing::error!(target: "script", "{what}: {error:#}"));
 }

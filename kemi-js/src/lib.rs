@@ -35,6 +35,7 @@ mod heap;
 mod jobs;
 mod json;
 mod nesting;
+mod references;
 mod regexp;
 mod require;
 mod reserved;

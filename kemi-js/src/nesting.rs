@@ -63,7 +63,7 @@ impl Stop {
 pub(crate) struct Watched<'a> {
     bytes: &'a [u8],
     stop: &'a Cell<Option<Stop>>,
-    runtime: &'a Runtime,
+    runtime: Option<&'a Runtime>,
     /// Where the stack must not come to.
     least: usize,
     read: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    pub(crate) fn new(text: &'a str, stop: &'a Cell<Option<Stop>>, runtime: &'a Runtime) -> Watched<'a> {
+    pub(crate) fn new(text: &'a str, stop: &'a Cell<Option<Stop>>, runtime: Option<&'a Runtime>) -> Watched<'a> {
         let left = stack::remaining().unwrap_or(0);
         // Half is left for what runs at the deepest level.
         let least = left.saturating_sub(PARSER).max(left / 2);
@@ -92,7 +92,7 @@ impl Read for Watched<'_> {
             return Err(self.refuse(Stop::Deep(self.line)));
         }
         self.read = self.read.wrapping_add(1);
-        if self.read % BYTES == 0 && self.runtime.over().is_some() {
+        if self.read % BYTES == 0 && self.runtime.is_some_and(|runtime| runtime.over().is_some()) {
             return Err(self.refuse(Stop::Over));
         }
         let (Some((&first, rest)), Some(slot)) = (self.bytes.split_first(), buffer.first_mut()) else { return Ok(0) };
@@ -138,13 +138,13 @@ pub(crate) fn is_harmless(bytes: usize) -> bool {
 ///
 /// # Errors
 /// It is too deep, or takes too long.
-pub(crate) fn check(text: &str, goal: Goal, depth: usize, runtime: &Runtime) -> Result<(), Stop> {
+pub(crate) fn check(text: &str, goal: Goal, depth: usize, runtime: Option<&Runtime>) -> Result<(), Stop> {
     // A chain takes two characters a level.
     let needed = (text.len() / 2).saturating_mul(WALK).max(PARSER).saturating_mul(2);
     stack::on_large(needed, || measure(text, goal, depth, runtime)).unwrap_or(Err(Stop::Deep(1)))
 }
 
-fn measure(text: &str, goal: Goal, depth: usize, runtime: &Runtime) -> Result<(), Stop> {
+fn measure(text: &str, goal: Goal, depth: usize, runtime: Option<&Runtime>) -> Result<(), Stop> {
     let stop = Cell::new(None);
     let mut interner = Interner::default();
     let mut depth = Depth { most: depth.min(DEPTH), ..Depth::default() };

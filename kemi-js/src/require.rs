@@ -12,7 +12,7 @@ use kemi_core::{ErrorCode, ScriptError, Source};
 use crate::bind::define;
 use crate::core::Core;
 use crate::source::utf8;
-use crate::text;
+use crate::{fault, text};
 
 /// What stands before a module's text, on its first line so that line numbers stay right.
 const HEAD: &str = "(function (exports, require, module, __filename, __dirname) {";
@@ -88,11 +88,10 @@ impl Modules {
             return module.get(exports, context);
         }
         let name = path.display().to_string();
-        let read = std::fs::read(path).map_err(|error| ScriptError::unreadable(path, &error));
         // SAFETY: function objects of this context run only while the core that owns it is alive.
         let core = unsafe { &*core };
-        let bytes = read.map_err(|error| failed(core, error))?;
-        let code = utf8(&bytes, &name).map_err(|error| failed(core, error))?;
+        let bytes = core.runtime().read_file(path).map_err(|error| failed(core, error, context))?;
+        let code = utf8(&bytes, &name).map_err(|error| failed(core, error, context))?;
         if real.extension().is_some_and(|ending| ending == "json") {
             return self.json(code, &name, real, context);
         }
@@ -103,8 +102,11 @@ impl Modules {
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let file = text::to_js(name.as_bytes());
         let dir = text::to_js(folder.display().to_string().as_bytes());
-        let wrapped = format!("{HEAD}{code}{TAIL}");
-        let script = core.compile(&wrapped, code, &name, context).map_err(|error| failed(core, error))?;
+        // A first line for the shell is none of the language in the middle of a text.
+        let first = if code.starts_with("#!") { "//" } else { "" };
+        let wrapped = format!("{HEAD}{first}{code}{TAIL}");
+        let script = core.compile(&wrapped, code, &name, context);
+        let script = script.map_err(|error| failed(core, error, context))?;
         let function = script.evaluate(context)?;
         let require = own_require(core, folder, context);
 
@@ -179,12 +181,13 @@ fn error(message: String) -> boa_engine::JsError {
 }
 
 /// Makes an error that a script can catch, and that comes out as the given one if the script does not.
-fn failed(core: &Core, cause: ScriptError) -> boa_engine::JsError {
+fn failed(core: &Core, cause: ScriptError, context: &mut Context) -> boa_engine::JsError {
     let kind = match cause.code {
         ErrorCode::Syntax => JsNativeError::syntax(),
         _ => JsNativeError::error(),
     };
     // A script that catches it sees nothing but the text.
     let place = cause.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
-    kind.with_message(format!("{place}{}", core.runtime().stash(cause))).into()
+    let text = format!("{place}{}", fault::text_of(&cause));
+    fault::carrying(core, kind.with_message(text), cause, context)
 }

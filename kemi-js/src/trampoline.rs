@@ -6,9 +6,12 @@
 
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsValue, NativeFunction};
-use kemi_core::{Arg, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::{
+    Arg, ConversionBudget, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape,
+};
 
 use crate::core::Core;
+use crate::fault;
 use crate::text::Text;
 use crate::value::{self, Held, Trouble};
 
@@ -68,23 +71,27 @@ pub(crate) fn ending() -> JsError {
 }
 
 /// Turns a fault into what the script sees of it.
-pub(crate) fn raise(core: &Core, fault: Fault) -> JsError {
+pub(crate) fn raise(core: &Core, fault: Fault, context: &mut Context) -> JsError {
     match fault {
         Fault::Exit | Fault::Drop => ending(),
-        Fault::Error(error) => JsNativeError::error().with_message(core.runtime().stash(error)).into(),
+        Fault::Error(error) => {
+            let native = JsNativeError::error().with_message(fault::text_of(&error));
+            fault::carrying(core, native, error, context)
+        }
     }
 }
 
 fn generic(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     // SAFETY: the core's own context is running this.
     let (core, export) = unsafe { (bound.core(), bound.export()) };
-    let held: Result<Vec<Held>, Trouble> = args.iter().map(|arg| Held::new(arg, context)).collect();
+    let mut budget = ConversionBudget::new();
+    let held: Result<Vec<Held>, Trouble> = args.iter().map(|arg| Held::new(arg, &mut budget, context)).collect();
     let result = match held {
         Ok(held) => {
             let args: Vec<Arg<'_>> = held.iter().map(Held::arg).collect();
-            match core.during(context, || core.runtime().invoke(export, &args, core)) {
+            match core.during(context, || core.runtime().host_side(|| core.runtime().invoke(export, &args, core))) {
                 // The bytes may be those of an argument, so they are copied while the arguments are there.
-                Ok(ret) => return value::from_ret(ret, context),
+                Ok(ret) => return value::from_ret(ret, core.runtime(), context),
                 Err(fault) => Err(fault),
             }
         }
@@ -92,8 +99,8 @@ fn generic(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<Js
         Err(Trouble::Error(error)) => core.during(context, || core.runtime().settle(export, error.into(), core)),
     };
     match result {
-        Ok(ret) => value::from_ret(ret, context),
-        Err(fault) => Err(raise(core, *fault)),
+        Ok(ret) => value::from_ret(ret, core.runtime(), context),
+        Err(fault) => Err(raise(core, *fault, context)),
     }
 }
 
@@ -158,13 +165,14 @@ fn call<R: RawRet>(
 ) -> JsResult<JsValue> {
     // SAFETY: the function object was made for an export of this runtime's registry. Only the script calls it, and whoever
     // runs the script from within a native function has taken the context out of its slot. `typed` is the typed entry.
-    let result = core.during(context, || match unsafe { core.runtime().typed(export, || core.place(), typed) } {
+    let native = || match unsafe { core.runtime().typed(export, || core.place(), typed) } {
         Ok(raw) => Ok(raw.into_ret()),
         Err(fault) => core.runtime().settle(export, fault, core),
-    });
+    };
+    let result = core.during(context, || core.runtime().host_side(native));
     match result {
-        Ok(ret) => value::from_ret(ret, context),
-        Err(fault) => Err(raise(core, *fault)),
+        Ok(ret) => value::from_ret(ret, core.runtime(), context),
+        Err(fault) => Err(raise(core, *fault, context)),
     }
 }
 

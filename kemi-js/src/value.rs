@@ -7,16 +7,12 @@ use boa_engine::object::builtins::JsArray;
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue};
-use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
+use kemi_core::{Arg, ConversionBudget, ErrorCode, Map, Ret, Runtime, ScriptError, Value};
 
 use crate::text::{self, Text};
 
 /// The greatest integer up to which every integer is a double: 2^53.
 const EXACT: i64 = 1 << 53;
-
-/// How many elements one converted value may have in all. Shared parts of a structure are copied, so a small one can
-/// stand for an astronomic number of elements.
-const MAX_ELEMENTS: usize = 1_000_000;
 
 /// Why a value cannot cross.
 pub(crate) enum Trouble {
@@ -47,12 +43,12 @@ pub(crate) enum Held {
 
 impl Held {
     /// Takes an argument of a native call; arrays and objects are converted at once.
-    pub(crate) fn new(value: &JsValue, context: &mut Context) -> Result<Held, Trouble> {
+    pub(crate) fn new(value: &JsValue, budget: &mut ConversionBudget, context: &mut Context) -> Result<Held, Trouble> {
         Ok(match value.variant() {
             JsVariant::String(string) => Held::Text(Text::new(string)),
             JsVariant::Object(object) => match foreign(&object) {
                 Some(kind) => Held::Plain(Arg::Foreign(kind)),
-                None => Held::Value(Converter::default().object(&object, context)?),
+                None => Held::Value(Converter::new(budget).object(&object, context)?),
             },
             other => match scalar(&other) {
                 Ok(Value::Bool(b)) => Held::Plain(Arg::Bool(b)),
@@ -75,7 +71,17 @@ impl Held {
 
 /// Converts any value of the script.
 pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
-    Converter::default().value(value, context)
+    Converter::new(&mut ConversionBudget::new()).value(value, context)
+}
+
+/// Converts what a callback gives to the host, which is the host's to hold and to free.
+pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, Trouble> {
+    if !value.is_object() {
+        return runtime.host_side(|| to_value(value, context));
+    }
+    // The script's getters may run, so this is on its side; what it gets is freed there, and the copy is the host's.
+    let given = to_value(value, context)?;
+    Ok(runtime.host_side(|| given.clone()))
 }
 
 /// Converts a number as scripts mean it: integral and exactly known is an integer, all else stays a float.
@@ -138,7 +144,7 @@ pub(crate) fn from_arg(arg: &Arg<'_>, context: &mut Context) -> JsResult<JsValue
 }
 
 /// Converts the result of a native call; bytes are copied at once, before anything uses the host's context.
-pub(crate) fn from_ret(ret: Ret, context: &mut Context) -> JsResult<JsValue> {
+pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> JsResult<JsValue> {
     Ok(match ret {
         Ret::Nil => JsValue::null(),
         Ret::Bool(b) => JsValue::new(b),
@@ -146,8 +152,16 @@ pub(crate) fn from_ret(ret: Ret, context: &mut Context) -> JsResult<JsValue> {
         Ret::Float(x) => JsValue::new(x),
         // SAFETY: the native call has just returned, and neither script nor host has run since.
         Ret::Bytes(bytes) => text::to_js(unsafe { bytes.bytes() }).into(),
-        Ret::Value(value) => from_value(&value, context)?,
-        Ret::Tuple(items) => from_items(&items, context)?,
+        Ret::Value(value) => {
+            let result = from_value(&value, context);
+            runtime.host_side(|| drop(value));
+            result?
+        }
+        Ret::Tuple(items) => {
+            let result = from_items(&items, context);
+            runtime.host_side(|| drop(items));
+            result?
+        }
     })
 }
 
@@ -219,13 +233,16 @@ fn foreign(object: &JsObject) -> Option<&'static str> {
 }
 
 /// Converts one value with all it contains.
-#[derive(Default)]
-struct Converter {
+struct Converter<'a> {
     above: Vec<JsObject>,
-    elements: usize,
+    budget: &'a mut ConversionBudget,
 }
 
-impl Converter {
+impl<'a> Converter<'a> {
+    fn new(budget: &'a mut ConversionBudget) -> Converter<'a> {
+        Converter { above: Vec::new(), budget }
+    }
+
     fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
         match value.variant() {
             JsVariant::Object(object) => match foreign(&object) {
@@ -233,6 +250,9 @@ impl Converter {
                 None => self.object(&object, context),
             },
             other => {
+                if let JsVariant::String(text) = &other {
+                    self.budget.bytes(text.len())?;
+                }
                 scalar(&other).map_err(|kind| unconvertible(format!("a {kind} cannot be passed to the host")).into())
             }
         }
@@ -242,20 +262,19 @@ impl Converter {
         if self.above.iter().any(|above| JsObject::equals(above, object)) {
             return Err(unconvertible("the value contains itself".to_owned()).into());
         }
-        if self.above.len() >= MAX_VALUE_DEPTH {
-            return Err(unconvertible(format!("the value nests deeper than {MAX_VALUE_DEPTH}")).into());
-        }
+        self.budget.enter()?;
         self.above.push(object.clone());
         let result = if object.is_array() { self.array(object, context) } else { self.map(object, context) };
         self.above.pop();
+        self.budget.leave();
         result
     }
 
     fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
         let length = usize::try_from(JsArray::from_object(array.clone())?.length(context)?).unwrap_or(usize::MAX);
-        self.count(length)?;
-        let mut items = Vec::with_capacity(length);
+        let mut items = Vec::new();
         for i in 0..length {
+            self.budget.element()?;
             let item = array.get(i as u64, context)?;
             items.push(self.value(&item, context)?);
         }
@@ -264,7 +283,6 @@ impl Converter {
 
     fn map(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
         let keys = object.own_property_keys(context)?;
-        self.count(keys.len())?;
         let mut map = Map::new();
         for key in keys {
             let name = match &key {
@@ -275,19 +293,13 @@ impl Converter {
             // A getter of an earlier key may have removed it, so it is looked at only now.
             let enumerable = object.borrow().properties().get(&key).is_some_and(|p| p.enumerable() == Some(true));
             if enumerable {
+                self.budget.element()?;
+                self.budget.bytes(name.len())?;
                 let item = object.get(key, context)?;
                 map.insert(name.into(), self.value(&item, context)?);
             }
         }
         Ok(Value::Map(map))
-    }
-
-    fn count(&mut self, more: usize) -> Result<(), ScriptError> {
-        self.elements = self.elements.saturating_add(more);
-        if self.elements > MAX_ELEMENTS {
-            return Err(unconvertible(format!("the value has more than {MAX_ELEMENTS} elements")));
-        }
-        Ok(())
     }
 }
 

@@ -138,7 +138,7 @@ fn native_errors_can_be_caught_and_keep_their_fields() {
 
     let wrapped =
         error("function f() { try { KSR.t.fail('x') } catch (e) { throw new Error('outer: ' + e.message) } }");
-    assert_eq!(wrapped.code, ErrorCode::NativeError);
+    assert_eq!((wrapped.code, wrapped.message.as_str()), (ErrorCode::Runtime, "Error: outer: KSR.t.fail: x"));
 }
 
 #[test]
@@ -178,4 +178,39 @@ fn a_script_that_alters_the_builtins_only_harms_itself() {
 fn a_missing_callback_is_an_error() {
     let error = load("function g() {}").call(&[]).expect_err("there is no f");
     assert_eq!(error.code, ErrorCode::MissingCallback);
+}
+
+#[test]
+fn a_native_error_is_known_by_the_object_and_not_by_its_words() {
+    let same = "try { KSR.t.fail('disk full'); } catch (e) { throw e; }";
+    let wrapped =
+        "try { KSR.t.fail('disk full'); } catch (e) { throw new Error('while saving: ' + e.message, { cause: e }); }";
+    let twice = "try { try { KSR.t.fail('disk full'); } catch (e) { throw new Error('inner', { cause: e }); } } catch (e) { throw new TypeError('outer', { cause: e }); }";
+    let reworded = "try { KSR.t.fail('disk full'); } catch (e) { e.message = 'saving: ' + e.message; throw e; }";
+    let text = "try { KSR.t.fail('disk full'); } catch (e) { throw new Error('while saving: ' + e); }";
+    let string = "try { KSR.t.fail('disk full'); } catch (e) { throw 'while saving: ' + e; }";
+    let stale = "try { KSR.t.fail('disk full'); } catch (e) {} throw new Error('t.fail: disk full');";
+    let promise = "return Promise.reject().catch(() => KSR.t.fail('disk full'));";
+    for (code, message, cause) in [
+        (wrapped, "while saving", true),
+        (twice, "outer", true),
+        (reworded, "saving: ", true),
+        (text, "while saving", false),
+        (string, "while saving", false),
+        (stale, "disk full", false),
+    ] {
+        let error = common::error(&format!("function f() {{ {code} }}"));
+        assert_eq!(error.code, ErrorCode::Runtime, "{code}: {error}");
+        assert!(error.message.contains(message), "{code}: {error}");
+        assert_eq!(error.cause.as_ref().map(|cause| cause.code), cause.then_some(ErrorCode::NativeError), "{code}");
+        assert!(error.cause.as_ref().is_none_or(|cause| cause.message.contains("disk full")), "{code}: {error}");
+    }
+    for code in [same, "KSR.t.fail('disk full');", promise] {
+        let error = common::error(&format!("function f() {{ {code} }}"));
+        assert_eq!(
+            (error.code, error.export.as_deref()),
+            (ErrorCode::NativeError, Some("KSR.t.fail")),
+            "{code}: {error}"
+        );
+    }
 }

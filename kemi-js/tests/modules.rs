@@ -160,3 +160,33 @@ fn a_module_that_is_not_text_is_a_syntax_error() {
     let error = folder.error();
     assert_eq!((error.code, error.place.as_ref().map(|place| place.line)), (ErrorCode::Syntax, Some(2)));
 }
+
+#[test]
+fn a_module_may_begin_with_a_line_for_the_shell_or_a_byte_order_mark() {
+    let folder = std::env::temp_dir().join(format!("kemi-js-prefix-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [
+        ("shell", "#!/usr/bin/env node\nmodule.exports = 1;"),
+        ("mark", "\u{feff}module.exports = 2;"),
+        ("both", "\u{feff}#!/usr/bin/env node\r\nmodule.exports = 3;"),
+        ("only", "#!/usr/bin/env node"),
+        ("broken", "#!/usr/bin/env node\nlet = ;"),
+    ] {
+        std::fs::write(folder.join(format!("{name}.js")), text).unwrap();
+    }
+    std::fs::write(folder.join("data.json"), "\u{feff}{\"a\": 4}").unwrap();
+    std::fs::write(
+        folder.join("main.js"),
+        "#!/usr/bin/env node\nfunction f(name) { try { return require(name); } catch (e) { return e.message; } }",
+    )
+    .unwrap();
+    let mut loaded = try_load(&[Source::File(folder.join("main.js"))], Policy::Strict).unwrap();
+    let results = ["./shell", "./mark", "./both"].map(|name| loaded.value(&[name.into()]));
+    let (only, json) = (loaded.value(&["./only".into()]), loaded.value(&["./data.json".into()]));
+    let broken = loaded.value(&["./broken".into()]).to_string();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(results, [Value::Int(1), Value::Int(2), Value::Int(3)]);
+    assert_eq!(only, Value::Map(kemi_core::Map::new()));
+    assert_eq!(json.to_string(), "{\"a\": 4}");
+    assert!(broken.contains("broken.js:2"), "{broken}");
+}

@@ -52,6 +52,58 @@ fn a_declaration_of_the_same_name_is_refused_at_load() {
         let loaded = try_load(&[Source::text("t.js", text)], Policy::Strict);
         assert!(loaded.is_err(), "{text}");
     }
-    let mut script = load("var KSR = 1; function f() { return KSR.t.add(40, 2); }");
+    let mut script = load("var KSR; function f() { return KSR.t.add(40, 2); }");
     assert_eq!(script.value(&[]), Value::Int(42), "`var` declares what is there already");
+}
+
+#[test]
+fn a_script_that_would_replace_the_root_is_refused() {
+    for code in [
+        "KSR = {};",
+        "var KSR = {};",
+        "globalThis.KSR = 1;",
+        "globalThis['KSR'] = 1;",
+        "delete KSR;",
+        "delete KSR.t;",
+        "delete globalThis.KSR;",
+        "[KSR] = [1];",
+        "({ a: KSR } = {});",
+        "KSR += 1;",
+        "KSR++;",
+        "KSR.t = {};",
+        "KSR.t.add = () => 1;",
+        "KSR['t'].add = 1;",
+        "for (const x of [1]) { if (x) (KSR) = x; }",
+    ] {
+        let error = match try_load(&[Source::text("t.js", code)], Policy::Strict) {
+            Ok(_) => panic!("{code}: it loads"),
+            Err(error) => error,
+        };
+        assert_eq!(error.code, ErrorCode::RootReplaced, "{code}: {error}");
+        assert!(error.place.is_some(), "{code}");
+    }
+    for code in [
+        "let KSR = {};",
+        "const KSR = {};",
+        "class KSR {}",
+        "function KSR() {}",
+        "Object.defineProperty(globalThis, 'KSR', { value: 1 });",
+        "'use strict'; globalThis['K' + 'SR'] = 1;",
+    ] {
+        assert!(try_load(&[Source::text("t.js", code)], Policy::Strict).is_err(), "{code}: it loads");
+    }
+    for code in [
+        "function f() { KSR = 1; delete KSR.t; }",
+        "KSR.own = 1; KSR.t.own = 2;",
+        "// KSR = {}",
+        "const s = 'KSR = {}'; `KSR = ${1}`;",
+        "if (KSR.t == null || KSR === 1) {}",
+        "function f(KSR) { KSR = 1; return KSR; }",
+        "const { t } = KSR; const g = KSR.t.add;",
+        "const m = KSR => KSR;",
+    ] {
+        if let Err(error) = try_load(&[Source::text("t.js", code)], Policy::Strict) {
+            panic!("{code}: {error}");
+        }
+    }
 }

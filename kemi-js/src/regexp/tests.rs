@@ -185,7 +185,7 @@ fn what_grows_without_bounds_is_dear() {
         assert!(steps(source, length) > super::CHEAP, "{source}");
     }
     for (source, length) in
-        [("^sip:([^@]+)@(.+)$", 100), ("[0-9]+", 5000), ("a", 1_000_000), ("^\\+?[1-9]\\d{1,14}$", 1000)]
+        [("^sip:([^@]+)@(.+)$", 100), ("[0-9]+", 2000), ("a", 1_000_000), ("^\\+?[1-9]\\d{1,14}$", 1000)]
     {
         assert!(steps(source, length) <= super::CHEAP, "{source}: {}", steps(source, length));
     }
@@ -222,7 +222,7 @@ fn pattern() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_pattern_matches_alike(
