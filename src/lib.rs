@@ -32,7 +32,7 @@
 //! | feature | engine | names for `cfgengine` |
 //! |---|---|---|
 //! | `lua` | Lua 5.4, vendored | `lua`, `app_lua` |
-//! | `luajit` | LuaJIT 2.1 in place of Lua 5.4 | the same |
+//! | `luajit` | LuaJIT 2.1, unless `lua` is asked for as well | the same |
 //! | `rhai` | Rhai | `rhai`, `app_rhai` |
 //! | `python` | the CPython 3 found at build time, embedded | `python`, `python3`, `app_python3`, `app_python3s` |
 //! | `js` | JavaScript on Boa | `js`, `jsdt`, `javascript`, `app_jsdt` |

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::interpreter::Core;
 use crate::values::State;
@@ -18,17 +18,6 @@ struct Pieces<'a> {
     rest: &'a [u8],
 }
 
-#[cfg(feature = "luajit")]
-unsafe extern "C-unwind" {
-    fn lua_loadx(
-        l: State,
-        reader: ffi::lua_Reader,
-        data: *mut c_void,
-        name: *const c_char,
-        mode: *const c_char,
-    ) -> c_int;
-}
-
 /// Compiles a text and pushes the chunk or the error; returns the status.
 ///
 /// # Safety
@@ -38,10 +27,10 @@ pub(crate) unsafe fn compile(l: State, core: &Core, text: &[u8], name: &CStr) ->
     let data = (&raw mut pieces).cast();
     // SAFETY: as the caller's; the pieces outlive the call.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         return ffi::lua_load(l, next_piece, data, name.as_ptr(), c"t".as_ptr());
-        #[cfg(feature = "luajit")]
-        return lua_loadx(l, next_piece, data, name.as_ptr(), c"t".as_ptr());
+        #[cfg(luajit)]
+        return ffi::lua_loadx(l, next_piece, data, name.as_ptr(), c"t".as_ptr());
     }
 }
 
@@ -103,11 +92,11 @@ pub(crate) unsafe extern "C-unwind" fn load(l: State) -> c_int {
         }
         if given >= ENVIRONMENT {
             ffi::lua_pushvalue(l, ENVIRONMENT);
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             if ffi::lua_setupvalue(l, -2, 1).is_null() {
                 ffi::lua_settop(l, -2);
             }
-            #[cfg(feature = "luajit")]
+            #[cfg(luajit)]
             ffi::lua_setfenv(l, -2);
         }
     }

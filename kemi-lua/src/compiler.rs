@@ -2,8 +2,8 @@
 
 use std::ffi::c_int;
 
+use crate::ffi;
 use kemi_core::Limits;
-use mlua::ffi;
 
 use crate::ending;
 use crate::interpreter::Core;

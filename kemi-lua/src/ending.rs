@@ -6,11 +6,11 @@
 
 use std::ffi::c_int;
 
+use crate::ffi;
 use kemi_core::Control;
 use kemi_core::interrupt::Running;
-use mlua::ffi;
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 use crate::finalizers;
 use crate::interpreter::Core;
 use crate::memory;
@@ -31,7 +31,7 @@ pub(crate) unsafe fn register(l: State, core: &Core) {
     unsafe {
         ffi::lua_pushlightuserdata(l, sentinel(core));
         ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const CORE).cast());
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         {
             set_parent(l, std::ptr::null_mut());
             ffi::lua_createtable(l, 0, 0);
@@ -82,17 +82,17 @@ pub(crate) fn alarm(core: &Core) {
     watch_all(core, core.running.get().cast());
 }
 
-#[cfg_attr(feature = "luajit", expect(unused_mut, reason = "the loop has one round there"))]
+#[cfg_attr(luajit, expect(unused_mut, reason = "the loop has one round there"))]
 fn watch_all(core: &Core, l: State) {
     let mut thread = l;
     loop {
         // SAFETY: the thread runs or waits in `resume`, so it is alive.
         unsafe { ffi::lua_sethook(thread, Some(look), ffi::LUA_MASKCOUNT, 1) };
         // On LuaJIT all coroutines share one hook.
-        if cfg!(feature = "luajit") || thread == core.base.get() {
+        if cfg!(luajit) || thread == core.base.get() {
             return;
         }
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         {
             thread = parent(thread);
         }
@@ -126,7 +126,7 @@ unsafe fn set_interrupt_hook(l: *mut ()) {
 /// Removes the hook at the border of the callback. Other coroutines that had it have died of the error.
 pub(crate) fn disarm(core: &Core, l: State) {
     if core.armed.replace(false) {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         core.hooks_are_on(l);
         // SAFETY: it is the state that the callback ran on.
         unsafe { rest(core, l) };
@@ -159,18 +159,18 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
         let core = ffi::lua_touserdata(l, -1).cast_const().cast::<Core>();
         ffi::lua_settop(l, -2);
         let core = &*core;
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         core.hooks_are_on(l);
         let counted =
             (*activation).event == ffi::LUA_HOOKCOUNT && core.runtime.registry().limits().max_instructions != 0;
         if is_to_end(core, l, counted) {
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             core.hookless.set(l);
             end(l, core);
         }
         rest(core, l);
         if memory::is_too_deep(core, l) {
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             {
                 // Where a script goes on after it, hooks are on again.
                 core.hookless.set(l);
@@ -179,7 +179,7 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
             // As Lua itself says it, much later.
             ffi::luaL_error(l, c"stack overflow".as_ptr());
         }
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         if core.finalizers.wait() {
             finalizers::run(core, l);
             if core.runtime.ending().is_some() {
@@ -212,13 +212,13 @@ unsafe fn is_to_end(core: &Core, l: State, counted: bool) -> bool {
 ///
 /// # Safety
 /// The state is alive.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) unsafe fn set_parent(l: State, parent: State) {
     // SAFETY: the extra space is a pointer's size before the state, and nothing else uses it.
     unsafe { ffi::lua_getextraspace(l).cast::<State>().write(parent) };
 }
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 fn parent(l: State) -> State {
     // SAFETY: written when the state was resumed, or copied from the main one's null.
     unsafe { ffi::lua_getextraspace(l).cast::<State>().read() }
@@ -248,15 +248,15 @@ pub(crate) unsafe extern "C-unwind" fn guarded(l: State) -> c_int {
         if core.stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         let thread = ffi::lua_tothread(l, 1);
         let count = ffi::lua_gettop(l);
         ffi::luaL_checkstack(l, 1, std::ptr::null());
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
         ffi::lua_insert(l, 1);
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         call_running(l, core, count, thread);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::lua_call(l, count, ffi::LUA_MULTRET);
         if core.runtime.ending().is_some() {
             end(l, core);
@@ -270,7 +270,7 @@ pub(crate) unsafe extern "C-unwind" fn guarded(l: State) -> c_int {
 ///
 /// # Safety
 /// As for `lua_call`; this frame owns nothing.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn call_running(l: State, core: &Core, count: c_int, thread: State) {
     // SAFETY: as the caller's.
     unsafe {
@@ -300,7 +300,7 @@ unsafe fn call_running(l: State, core: &Core, count: c_int, thread: State) {
 ///
 /// # Safety
 /// The state is alive.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn is_active(thread: State) -> bool {
     // SAFETY: the record is only written to; all its fields may be zero.
     unsafe {
@@ -313,7 +313,7 @@ unsafe fn is_active(thread: State) -> bool {
 ///
 /// # Safety
 /// Called by Lua; the upvalues are the core and the original `coroutine.resume`.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
@@ -328,7 +328,7 @@ pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
     1
 }
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
     // SAFETY: made by `wrap` with the core, the original `resume` and the coroutine; this frame owns nothing.
     unsafe {
@@ -368,7 +368,7 @@ unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
 ///
 /// # Safety
 /// The state is alive.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn has_died(thread: State) -> bool {
     // SAFETY: as the caller's.
     !matches!(unsafe { ffi::lua_status(thread) }, ffi::LUA_OK | ffi::LUA_YIELD)
@@ -376,12 +376,12 @@ unsafe fn has_died(thread: State) -> bool {
 
 /// The key of the table of coroutines that died of an error which a hook has raised. Lua leaves their hooks off for ever,
 /// so nothing could end what they have still to close; it stays open.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 static DOOMED: u8 = 0;
 
 /// # Safety
 /// Called in a C function whose frame owns nothing.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn doom(l: State, thread: State) {
     // SAFETY: as the caller's; the slots are made sure of.
     unsafe {
@@ -397,7 +397,7 @@ unsafe fn doom(l: State, thread: State) {
 
 /// # Safety
 /// Called in a C function whose frame owns nothing.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn is_doomed(l: State, thread: State) -> bool {
     // SAFETY: as the caller's; the slots are made sure of.
     unsafe {
@@ -415,7 +415,7 @@ unsafe fn is_doomed(l: State, thread: State) -> bool {
 ///
 /// # Safety
 /// Called by Lua; the upvalues are the core and the original.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) unsafe extern "C-unwind" fn close(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
@@ -435,7 +435,7 @@ pub(crate) unsafe extern "C-unwind" fn close(l: State) -> c_int {
 }
 
 /// Closes the coroutine at index 1 and gives its error.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe extern "C-unwind" fn close_wrapped(l: State) -> c_int {
     // SAFETY: called by `resume_wrapped` with a coroutine that has died; this frame owns nothing.
     unsafe {
@@ -450,7 +450,7 @@ unsafe extern "C-unwind" fn close_wrapped(l: State) -> c_int {
 ///
 /// # Safety
 /// Called by Lua; the upvalues are the core and the original.
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
@@ -466,7 +466,7 @@ pub(crate) unsafe extern "C-unwind" fn wrap(l: State) -> c_int {
     1
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 unsafe extern "C-unwind" fn resume_wrapped(l: State) -> c_int {
     // SAFETY: made by `wrap` with the core and the original closure; this frame owns nothing.
     unsafe {
@@ -509,7 +509,7 @@ unsafe extern "C-unwind" fn handle(l: State) -> c_int {
             return 1;
         }
         // A hook has raised it, and hooks are off until somebody catches it.
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         if core.hookless.get() == l && ffi::lua_iscfunction(l, ffi::lua_upvalueindex(2)) == 0 {
             return 1;
         }

@@ -22,7 +22,7 @@ impl Engine for Lua {
     }
 
     fn language(&self) -> String {
-        if cfg!(feature = "luajit") { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
+        if cfg!(luajit) { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
     }
 
     fn lexis(&self) -> Option<Lexis> {

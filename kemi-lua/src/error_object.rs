@@ -9,8 +9,8 @@ use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::slice;
 
+use crate::ffi;
 use kemi_core::{ScriptError, log_guarded};
-use mlua::ffi;
 
 use crate::ending;
 use crate::interpreter::{Core, Kept};

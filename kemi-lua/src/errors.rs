@@ -3,13 +3,13 @@
 use std::ffi::{CStr, c_char, c_int};
 use std::mem::MaybeUninit;
 
+use crate::ffi;
 use kemi_core::{ErrorCode, Frame, Place, ScriptError, Value};
-use mlua::ffi;
 
 use crate::ending;
 use crate::error_object::{self, ErrorObject};
 use crate::interpreter::Core;
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 use crate::libraries::quietly;
 use crate::values::{self, State};
 
@@ -212,7 +212,7 @@ pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int,
 }
 
 /// Writes to the log that a finalizer has failed, with the error at the top of the stack.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) fn log_finalizer(core: &Core, l: State) {
     // SAFETY: the error is at the top.
     let (text, _) = unsafe { describe(core, l, ffi::lua_gettop(l)) };
@@ -220,7 +220,7 @@ pub(crate) fn log_finalizer(core: &Core, l: State) {
 }
 
 /// Writes to the log that a limit has ended a finalizer.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
     quietly(|| {
         tracing::warn!(
@@ -232,7 +232,7 @@ pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
 }
 
 /// Writes to the log that finalizers were left out when the script was ended.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 pub(crate) fn log_left_finalizers(core: &Core, count: usize) {
     quietly(|| {
         tracing::warn!(

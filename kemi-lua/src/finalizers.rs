@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::interpreter::{Core, protected};
 use crate::libraries::push_function;

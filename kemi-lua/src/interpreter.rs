@@ -8,14 +8,14 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::ffi;
 use kemi_core::interrupt::{self, Running};
 use kemi_core::{
     Arg, ByteString, CallbackId, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError, Source, Value,
 };
-use mlua::ffi;
 
 use crate::error_object::ErrorObject;
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 use crate::finalizers::{self, Finalizers};
 use crate::libraries::Missing;
 use crate::memory::{self, Memory};
@@ -40,17 +40,17 @@ pub(crate) struct Core {
     pub(crate) running: Running,
     pub(crate) memory: Memory,
     /// Whether LuaJIT's compiler is on.
-    #[cfg(feature = "luajit")]
+    #[cfg(luajit)]
     pub(crate) compiles: Cell<bool>,
     /// The state that the innermost callback was started on.
     pub(crate) base: Cell<State>,
     /// Whether the hook that ends a callback is set.
     pub(crate) armed: Cell<bool>,
     /// Finalizers that the script has set.
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     pub(crate) finalizers: Finalizers,
     /// The state on which a hook has raised an error that nobody has caught yet: its hooks are off until then.
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     pub(crate) hookless: Cell<State>,
     /// Where on the machine stack the outermost callback began; 0 when none runs.
     bottom: Cell<usize>,
@@ -140,13 +140,13 @@ impl LuaInterpreter {
             current: Cell::new(main),
             running: ending::running(main),
             memory: Memory::new(limits.max_memory, limits.max_depth),
-            #[cfg(feature = "luajit")]
+            #[cfg(luajit)]
             compiles: Cell::new(true),
             base: Cell::new(main),
             armed: Cell::new(false),
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             finalizers: Finalizers::new(),
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             hookless: Cell::new(ptr::null_mut()),
             bottom: Cell::new(0),
             bounds: OnceCell::new(),
@@ -187,7 +187,7 @@ impl LuaInterpreter {
     /// What a file's reading, its syntax or its top level gives.
     pub(crate) fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
         let (core, l) = (&*self.core, self.core.main);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         // SAFETY: nothing runs in the state yet.
         unsafe {
             crate::compiler::set_for_loading(core, l);
@@ -212,7 +212,7 @@ impl LuaInterpreter {
         // SAFETY: only the chunks are above what is pinned, and nothing runs any more.
         unsafe {
             ffi::lua_settop(l, pinned::COUNT);
-            #[cfg(feature = "luajit")]
+            #[cfg(luajit)]
             crate::compiler::set_for_calls(core, l);
         }
         if core.runtime.ending().is_some() { Ok(()) } else { result }
@@ -222,7 +222,7 @@ impl LuaInterpreter {
 impl Drop for LuaInterpreter {
     fn drop(&mut self) {
         // Finalizers may call native functions once more, so the core must still be whole.
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         finalizers::close(&self.core, self.core.main);
         // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
         unsafe {
@@ -311,7 +311,7 @@ impl Core {
         // Within a native function's frame the bottom of the stack is out of sight.
         let outermost = self.bottom.get() == 0;
         // On LuaJIT stacks shrink.
-        let has_room = !cfg!(feature = "luajit") && outermost && top == pinned::COUNT && args.len() <= FEW;
+        let has_room = !cfg!(luajit) && outermost && top == pinned::COUNT && args.len() <= FEW;
         if !has_room {
             let room = c_int::try_from(args.len()).unwrap_or(c_int::MAX).saturating_add(ffi::LUA_MINSTACK);
             // SAFETY: it does not raise.
@@ -379,7 +379,7 @@ impl Core {
             // SAFETY: the error is at this index.
             Err(unsafe { errors::failure(self, l, at, status, frames) })
         };
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         if outermost && self.finalizers.wait() {
             // SAFETY: the state runs still, as far as limits are concerned; this frame owns nothing that is left out.
             unsafe { finalizers::run(self, l) };
@@ -389,7 +389,7 @@ impl Core {
     }
 
     /// Notes that a hook runs on a state, so that its hooks are on.
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     pub(crate) fn hooks_are_on(&self, l: State) {
         if self.hookless.get() == l {
             self.hookless.set(ptr::null_mut());
@@ -400,7 +400,7 @@ impl Core {
     ///
     /// # Errors
     /// What it raises.
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     pub(crate) fn run_function(&self, l: State, function: ffi::lua_CFunction) -> Result<(), ScriptError> {
         // SAFETY: protected; the closure owns nothing.
         let mut reference = ffi::LUA_NOREF;
@@ -453,9 +453,9 @@ impl Core {
 
     /// Returns whether the running state's frames can be read wherever it allocates; compiled code keeps none.
     pub(crate) fn frames_are_readable(&self) -> bool {
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         return !self.compiles.get();
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         true
     }
 
@@ -495,7 +495,7 @@ impl Core {
     pub(crate) unsafe fn push_out(&self, l: State, out: RawOut) {
         // SAFETY: the call that gave the bytes was the last use of the context.
         let bytes = unsafe { out.bytes() };
-        if cfg!(feature = "luajit") {
+        if cfg!(luajit) {
             // LuaJIT collects garbage before it copies, and a finalizer may call a native function.
             let mut copy = self.scratch.take();
             copy.clear();
@@ -650,13 +650,13 @@ pub(crate) fn protected<F: FnMut(State)>(l: State, mut run: F) -> c_int {
         if ffi::lua_checkstack(l, ffi::LUA_MINSTACK) == 0 {
             return ffi::LUA_ERRMEM;
         }
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         let status = {
             ffi::lua_pushcfunction(l, trampoline::<F>);
             ffi::lua_pushlightuserdata(l, closure);
             ffi::lua_pcall(l, 1, 0, 0)
         };
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         let status = ffi::lua_cpcall(l, trampoline::<F>, closure);
         ffi::lua_settop(l, top);
         status

@@ -1,4 +1,5 @@
-//! The Lua engine of KEMI: scripts in Lua 5.4, or in LuaJIT 2.1 with the feature `luajit`.
+//! The Lua engine of KEMI: scripts in Lua 5.4 (feature `lua54`, the default), or in LuaJIT 2.1 with the feature `luajit`
+//! alone. If both features are asked for, it is Lua 5.4: one program has one of them.
 //!
 //! Call [`link`] once in a host; then `cfgengine = "lua"` is valid there. Every instance has an interpreter of its own.
 //!
@@ -16,13 +17,14 @@
 
 mod budget;
 mod chunks;
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 mod compiler;
 mod ending;
 mod engine;
 mod error_object;
 mod errors;
-#[cfg(not(feature = "luajit"))]
+mod ffi;
+#[cfg(not(luajit))]
 mod finalizers;
 mod interpreter;
 mod libraries;

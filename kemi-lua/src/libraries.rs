@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::slice;
 
+use crate::ffi;
 use kemi_core::{ErrorCode, ScriptError, Source};
-use mlua::ffi;
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 use crate::finalizers;
 use crate::interpreter::{Core, Refs, enter_with, protected};
 use crate::trampoline::Bound;
@@ -45,7 +45,7 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
             make_refs(l, core);
             error_object::set_up(l, core);
             prune::prune(l, core, &path);
-            #[cfg(not(feature = "luajit"))]
+            #[cfg(not(luajit))]
             finalizers::set_up(l, core);
             set_function(l, b"print", print, core);
             root(l, core, bounds, missing);
@@ -55,7 +55,7 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
     if status != ffi::LUA_OK {
         return Err(ScriptError::new(ErrorCode::Runtime, "cannot set up a Lua state: out of memory"));
     }
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     // SAFETY: the core outlives the state.
     unsafe {
         ffi::lua_setwarnf(l, Some(warn), ptr::from_ref(core).cast_mut().cast());
@@ -277,7 +277,7 @@ pub(crate) fn quietly(write: impl FnOnce()) {
 }
 
 /// `warn`: a line of the log, which Lua gives in pieces.
-#[cfg_attr(feature = "luajit", expect(dead_code, reason = "LuaJIT has no warnings"))]
+#[cfg_attr(luajit, expect(dead_code, reason = "LuaJIT has no warnings"))]
 unsafe extern "C-unwind" fn warn(core: *mut c_void, piece: *const c_char, more: c_int) {
     // SAFETY: set with the core, which outlives the state; Lua passes a string that ends in NUL.
     let (core, piece) = unsafe { (&*core.cast_const().cast::<Core>(), CStr::from_ptr(piece)) };

@@ -12,8 +12,8 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
+use crate::ffi;
 use kemi_core::{Limit, Place};
-use mlua::ffi;
 
 use crate::ending;
 use crate::interpreter::{Core, protected};
@@ -67,7 +67,7 @@ impl Memory {
     /// Takes the limits; 0 for none.
     pub(crate) fn new(bytes: u64, depth: u32) -> Memory {
         // LuaJIT looks at no hook in compiled code, and its stack is small.
-        let limited = depth != 0 && !cfg!(feature = "luajit");
+        let limited = depth != 0 && !cfg!(luajit);
         let depth = if limited { (depth as usize).saturating_mul(DEEPER) } else { usize::MAX };
         Memory {
             limit: if bytes == 0 { usize::MAX } else { usize::try_from(bytes).unwrap_or(usize::MAX) },
@@ -181,10 +181,10 @@ pub(crate) unsafe fn remove(core: &Core, l: State) {
 /// # Safety
 /// The state is alive.
 unsafe fn held(l: State) -> usize {
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     // SAFETY: it only reads counters.
     let (kilobytes, bytes) = unsafe { (ffi::lua_gc(l, ffi::LUA_GCCOUNT), ffi::lua_gc(l, ffi::LUA_GCCOUNTB)) };
-    #[cfg(feature = "luajit")]
+    #[cfg(luajit)]
     // SAFETY: it only reads counters.
     let (kilobytes, bytes) = unsafe { (ffi::lua_gc(l, ffi::LUA_GCCOUNT, 0), ffi::lua_gc(l, ffi::LUA_GCCOUNTB, 0)) };
     usize::try_from(kilobytes).unwrap_or(0) * 1024 + usize::try_from(bytes).unwrap_or(0)
@@ -280,9 +280,9 @@ pub(crate) fn settle(core: &Core, l: State) {
 unsafe fn collect(l: State) {
     // SAFETY: as the caller's.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         ffi::lua_gc(l, ffi::LUA_GCCOLLECT);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::lua_gc(l, ffi::LUA_GCCOLLECT, 0);
     }
 }

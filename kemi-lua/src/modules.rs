@@ -5,8 +5,8 @@
 use std::ffi::c_int;
 use std::path::PathBuf;
 
+use crate::ffi;
 use kemi_core::{ErrorCode, ScriptError};
-use mlua::ffi;
 
 use crate::error_object::{self, ErrorObject};
 use crate::interpreter::{Core, Kept};

@@ -15,7 +15,7 @@ const MAX_DEPTH: u32 = 200;
 pub(crate) const STRIDE: u32 = 4096;
 
 /// Whether the rules are those of LuaJIT, which has Lua 5.1's.
-const LUAJIT: bool = cfg!(feature = "luajit");
+const LUAJIT: bool = cfg!(luajit);
 
 const ESCAPE: u8 = b'%';
 

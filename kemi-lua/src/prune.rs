@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_int};
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::interpreter::Core;
 use crate::libraries::{push_function, run_own};
@@ -119,7 +119,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
     // SAFETY: as the caller's; this frame owns nothing.
     unsafe {
         let base = ffi::lua_gettop(l);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         {
             // Opened once and then taken away: else a literal such as `1LL` opens it for the script.
             ffi::lua_pushcfunction(l, ffi::luaopen_ffi);
@@ -134,7 +134,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
         ffi::lua_getglobal(l, c"coroutine".as_ptr());
         // 5.4's `wrap` is made anew, of `resume`.
-        let original = if cfg!(feature = "luajit") { c"wrap" } else { c"resume" };
+        let original = if cfg!(luajit) { c"wrap" } else { c"resume" };
         ffi::lua_getfield(l, -1, original.as_ptr());
         ffi::lua_remove(l, -2);
         ffi::lua_pushcclosure(l, ending::wrap, 2);
@@ -143,20 +143,20 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         push_function(l, ending::os_exit, core);
         push_around(l, core, c"debug", c"getinfo", getinfo);
         push_around(l, core, c"_G", c"load", chunks::load);
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         push_around(l, core, c"coroutine", c"close", ending::close);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         {
             ffi::lua_pushnil(l);
             push_function(l, methods, core);
         }
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         ffi::lua_pushnil(l);
         push_function(l, make_with_text, core);
         push_function(l, modules::read, core);
         push_function(l, modules::raise_broken, core);
         run_own(l, CHUNK, base, 0);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         crate::compiler::guard_switch(l, core);
     }
 }
@@ -252,7 +252,7 @@ unsafe extern "C-unwind" fn getinfo(l: State) -> c_int {
 }
 
 /// Gives the table of an object's methods, whatever its metatable says about that.
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 unsafe extern "C-unwind" fn methods(l: State) -> c_int {
     // SAFETY: called by the chunk above with an object that has a metatable; this frame owns nothing.
     unsafe {

@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::interpreter::{Core, pinned, protected};
 use crate::values::{self, State};

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::budget;
 use crate::ending;
@@ -19,7 +19,7 @@ use crate::patterns::{self, Capture, Matcher, Stop};
 use crate::values::State;
 
 /// Whether the rules are those of LuaJIT, which has Lua 5.1's.
-const LUAJIT: bool = cfg!(feature = "luajit");
+const LUAJIT: bool = cfg!(luajit);
 
 /// How much `string.rep` copies between two looks at the budget.
 const CHUNK: usize = 1 << 20;
@@ -35,17 +35,17 @@ pub(crate) unsafe fn replace(l: State, core: &Core) {
         (c"gmatch", gmatch),
         (c"gsub", gsub),
         (c"rep", rep),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"byte", short::byte),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"len", short::len),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"lower", short::lower),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"reverse", short::reverse),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"sub", short::sub),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"upper", short::upper),
     ];
     for &(name, function) in functions {
@@ -355,15 +355,15 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
 /// # Safety
 /// As for [`ending::end`]; called in `string.gsub`.
 unsafe fn bad_replacement(l: State) -> ! {
-    #[cfg(not(feature = "luajit"))]
+    #[cfg(not(luajit))]
     unsafe extern "C-unwind" {
         fn luaL_typeerror(l: State, index: c_int, expected: *const std::ffi::c_char) -> c_int;
     }
     // SAFETY: as the caller's; the texts are static.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         luaL_typeerror(l, 3, c"string/function/table".as_ptr());
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::luaL_argerror(l, 3, c"string/function/table expected".as_ptr());
         after_error(l)
     }
@@ -519,7 +519,7 @@ unsafe extern "C-unwind" fn rep(l: State) -> c_int {
 }
 
 /// Functions that take little time, made anew only so that they take error objects for text.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 mod short {
     use super::{MaybeUninit, State, c_int, ffi, text};
 

@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use mlua::ffi;
+use crate::ffi;
 
 use crate::budget::Steps;
 use crate::ending;
@@ -25,9 +25,9 @@ pub(crate) unsafe fn replace(l: State, core: &Core) {
         (c"insert", insert),
         (c"concat", concat),
         (c"sort", sort),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"remove", remove),
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         (c"move", move_),
     ];
     for &(name, function) in functions {
@@ -40,18 +40,18 @@ pub(crate) unsafe fn replace(l: State, core: &Core) {
 }
 
 /// Which metamethods a value that is no table needs to be taken for one.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const READ: &CStr = c"__index";
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const WRITE: &CStr = c"__newindex";
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const LENGTH: &CStr = c"__len";
 
 /// Checks that an argument is a table or behaves like one.
 ///
 /// # Safety
 /// As for [`ending::end`]; called in a C function.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe fn check(l: State, index: c_int, needed: &[&CStr]) {
     // SAFETY: as the caller's.
     unsafe {
@@ -73,7 +73,7 @@ unsafe fn check(l: State, index: c_int, needed: &[&CStr]) {
     }
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 mod raw {
     use super::{State, c_int, ffi};
 
@@ -95,9 +95,9 @@ mod raw {
 unsafe fn get(l: State, table: c_int, index: i64) {
     // SAFETY: as the caller's.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         ffi::lua_geti(l, table, index);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::lua_rawgeti(l, table, index);
     }
 }
@@ -110,9 +110,9 @@ unsafe fn get(l: State, table: c_int, index: i64) {
 unsafe fn set(l: State, table: c_int, index: i64) {
     // SAFETY: as the caller's.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         ffi::lua_seti(l, table, index);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::lua_rawseti(l, table, index);
     }
 }
@@ -124,12 +124,12 @@ unsafe fn set(l: State, table: c_int, index: i64) {
 unsafe fn length(l: State, write: bool) -> i64 {
     // SAFETY: as the caller's.
     unsafe {
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         {
             check(l, 1, if write { &[READ, WRITE, LENGTH] } else { &[READ, LENGTH] });
             ffi::luaL_len(l, 1)
         }
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         {
             let _ = write;
             raw::length(l, 1)
@@ -148,7 +148,7 @@ unsafe extern "C-unwind" fn insert(l: State) -> c_int {
             3 => {
                 let position = ffi::luaL_checkinteger(l, 2);
                 // LuaJIT takes any position.
-                if cfg!(not(feature = "luajit")) && position.wrapping_sub(1).cast_unsigned() >= end.cast_unsigned() {
+                if cfg!(not(luajit)) && position.wrapping_sub(1).cast_unsigned() >= end.cast_unsigned() {
                     ffi::luaL_argerror(l, 2, c"position out of bounds".as_ptr());
                 }
                 let mut steps = Steps::default();
@@ -169,7 +169,7 @@ unsafe extern "C-unwind" fn insert(l: State) -> c_int {
 }
 
 /// `table.remove`.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe extern "C-unwind" fn remove(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
@@ -194,7 +194,7 @@ unsafe extern "C-unwind" fn remove(l: State) -> c_int {
 }
 
 /// `table.move`.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 unsafe extern "C-unwind" fn move_(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
@@ -267,9 +267,9 @@ unsafe fn invalid_element(l: State, at: i64) {
     // SAFETY: as the caller's.
     unsafe {
         let kind = ffi::luaL_typename(l, -1);
-        #[cfg(not(feature = "luajit"))]
+        #[cfg(not(luajit))]
         ffi::luaL_error(l, c"invalid value (%s) at index %I in table for 'concat'".as_ptr(), kind, at);
-        #[cfg(feature = "luajit")]
+        #[cfg(luajit)]
         ffi::luaL_error(
             l,
             c"invalid value (%s) at index %d in table for 'concat'".as_ptr(),
@@ -288,7 +288,7 @@ unsafe extern "C-unwind" fn sort(l: State) -> c_int {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
         let size = length(l, true);
-        if size > 1 || cfg!(feature = "luajit") {
+        if size > 1 || cfg!(luajit) {
             if size >= c_int::MAX.into() {
                 ffi::luaL_argerror(l, 1, c"array too big".as_ptr());
             }
@@ -312,7 +312,7 @@ struct Sort<'a> {
 }
 
 /// From how many elements on the middle one is not what a range is divided by.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const LARGE: i64 = 100;
 
 impl Sort<'_> {
@@ -329,9 +329,9 @@ impl Sort<'_> {
                 if ffi::lua_type(l, a) == ffi::LUA_TSTRING && ffi::lua_rawlen(l, a) > LONG {
                     crate::budget::look(l, self.core);
                 }
-                #[cfg(not(feature = "luajit"))]
+                #[cfg(not(luajit))]
                 return ffi::lua_compare(l, a, b, ffi::LUA_OPLT) != 0;
-                #[cfg(feature = "luajit")]
+                #[cfg(luajit)]
                 return ffi::lua_lessthan(l, a, b) != 0;
             }
             ffi::lua_pushvalue(l, 2);
@@ -381,7 +381,7 @@ impl Sort<'_> {
 /// From how many bytes on a text takes long to compare.
 const LONG: usize = 1 << 16;
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 impl Sort<'_> {
     /// Sorts a range.
     ///
@@ -481,7 +481,7 @@ impl Sort<'_> {
     }
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 impl Sort<'_> {
     /// Sorts a range.
     ///

@@ -4,8 +4,8 @@ use std::ffi::c_int;
 use std::ptr;
 use std::rc::Rc;
 
+use crate::ffi;
 use kemi_core::{Arg, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Runtime, Shape, Type, Typed, Value};
-use mlua::ffi;
 
 use crate::ending;
 use crate::errors;

@@ -4,8 +4,8 @@ use std::ffi::c_int;
 use std::ptr;
 use std::slice;
 
+use crate::ffi;
 use kemi_core::{Arg, ByteString, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
-use mlua::ffi;
 
 use crate::error_object;
 
@@ -56,13 +56,10 @@ fn foreign(kind: c_int) -> &'static str {
 pub(crate) unsafe fn integer(l: State, index: c_int) -> Option<i64> {
     // SAFETY: neither call raises.
     unsafe {
-        if cfg!(feature = "luajit") {
-            if ffi::lua_type(l, index) == ffi::LUA_TNUMBER { exact(ffi::lua_tonumber(l, index)) } else { None }
-        } else if ffi::lua_isinteger(l, index) != 0 {
-            Some(ffi::lua_tointeger(l, index))
-        } else {
-            None
-        }
+        #[cfg(luajit)]
+        return if ffi::lua_type(l, index) == ffi::LUA_TNUMBER { exact(ffi::lua_tonumber(l, index)) } else { None };
+        #[cfg(not(luajit))]
+        return (ffi::lua_isinteger(l, index) != 0).then(|| ffi::lua_tointeger(l, index));
     }
 }
 
@@ -73,8 +70,7 @@ pub(crate) unsafe fn integer(l: State, index: c_int) -> Option<i64> {
 pub(crate) unsafe fn float(l: State, index: c_int) -> Option<f64> {
     // SAFETY: neither call raises.
     unsafe {
-        let float =
-            ffi::lua_type(l, index) == ffi::LUA_TNUMBER && (cfg!(feature = "luajit") || integer(l, index).is_none());
+        let float = ffi::lua_type(l, index) == ffi::LUA_TNUMBER && (cfg!(luajit) || integer(l, index).is_none());
         float.then(|| ffi::lua_tonumber(l, index))
     }
 }
@@ -84,7 +80,7 @@ pub(crate) unsafe fn float(l: State, index: c_int) -> Option<f64> {
 unsafe fn number<'a>(l: State, index: c_int, wanted: Option<Type>) -> Arg<'a> {
     // SAFETY: neither call raises.
     unsafe {
-        if !cfg!(feature = "luajit") {
+        if !cfg!(luajit) {
             return match integer(l, index) {
                 Some(i) => Arg::Int(i),
                 None => Arg::Float(ffi::lua_tonumber(l, index)),

@@ -147,7 +147,7 @@ fn getinfo_gives_no_c_function_but_those_it_gets() {
     assert_eq!(eval(body).to_string(), r#"[{}, "function", true, true, true, "getinfo"]"#.replace("{}", "[]"));
 }
 
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 #[test]
 fn constructs_of_lua_54_do_not_swallow_it_either() {
     let places = [
@@ -167,7 +167,7 @@ fn constructs_of_lua_54_do_not_swallow_it_either() {
     }
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 #[test]
 fn compiled_code_does_not_swallow_it_either() {
     let places = [

@@ -6,6 +6,9 @@ use std::ffi::{CString, c_int};
 use std::time::{Duration, Instant};
 
 use kemi_core::{Arg, ErrorCode, Limits, Value};
+#[cfg(luajit)]
+use kemi_luajit_sys as ffi;
+#[cfg(not(luajit))]
 use mlua::ffi;
 use proptest::prelude::*;
 
@@ -53,7 +56,7 @@ const FUNCTIONS: &[(Ends, &str)] = &[
 ];
 
 /// Those of Lua 5.4 alone.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const MORE: &[(Ends, &str)] = &[
     (
         Soon,
@@ -64,7 +67,7 @@ const MORE: &[(Ends, &str)] = &[
 ];
 
 /// Those of LuaJIT alone.
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 const MORE: &[(Ends, &str)] = &[
     (
         Soon,
@@ -137,7 +140,7 @@ const RUNAWAYS: &[(&str, &str)] = &[
 ];
 
 /// Those that need what only Lua 5.4 has.
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 const RUNAWAYS_54: &[(&str, &str)] = &[
     ("gmatch from a place", "for x in string.gmatch(a, '.-.-.-.-b', 2) do end"),
     ("move", "table.move({}, 1, 1e15, 2)"),
@@ -155,7 +158,7 @@ const RUNAWAYS_54: &[(&str, &str)] = &[
         "local t = {} for i = 1, 60000 do t[i] = '::a' .. i .. '::' end load(table.concat(t))",
     ),
 ];
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 const RUNAWAYS_54: &[(&str, &str)] = &[];
 
 const SET_UP: &str = "

@@ -78,7 +78,7 @@ fn check(limits: Limits, code: ErrorCode, name: &str, body: &str) {
         let error = script.call(&[]).expect_err(name);
         assert!(start.elapsed() < Duration::from_secs(10), "{name} took {:?}", start.elapsed());
         assert_eq!(error.code, code, "{name}: {error:#}");
-        if limits != ONLY_MEMORY || cfg!(not(feature = "luajit")) {
+        if limits != ONLY_MEMORY || cfg!(not(luajit)) {
             let place = error.place.clone().unwrap_or_else(|| panic!("{name}: no place"));
             let file = if name == "loaded chunk" { "[string \"while true do end\"]" } else { "test.lua" };
             assert_eq!(place.file, file, "{name}");
@@ -270,7 +270,7 @@ fn endless_recursion_is_a_stack_overflow_within_the_limits_too() {
 }
 
 #[test]
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 fn recursion_is_a_stack_overflow_between_64_times_its_limit_and_twice_that() {
     let limits = Limits { max_depth: 10, ..Limits::NONE };
     let wide = "local a, b, c, d, e, g, h, i = n, n, n, n, n, n, n, n";
@@ -291,7 +291,7 @@ fn recursion_is_a_stack_overflow_between_64_times_its_limit_and_twice_that() {
 
 /// Setting the hook on so many calls takes about as long as the watchdog waits from one signal to the next.
 #[test]
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 fn a_loop_at_the_bottom_of_a_deep_recursion_ends() {
     let body = "local function deep(n) if n > 0 then return 1 + deep(n - 1) end while true do end end deep(190000)";
     for _ in 0..5 {
@@ -361,7 +361,7 @@ fn resuming_what_runs_already_is_an_ordinary_error() {
     assert_eq!(script.value(&[]), text("fine"));
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 #[test]
 fn a_script_cannot_switch_the_compiler_on_while_its_time_is_limited() {
     check(TIME, ErrorCode::TimeLimit, "jit.on", "jit.on() jit.on(true, true) while true do end");

@@ -3,7 +3,7 @@
 mod endings;
 mod errors;
 mod files;
-#[cfg(not(feature = "luajit"))]
+#[cfg(not(luajit))]
 mod finalizers;
 mod host;
 mod libraries;

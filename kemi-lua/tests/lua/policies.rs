@@ -36,12 +36,12 @@ fn strict_coerces_nothing() {
     for call in ["KSR.t.int('200')", "KSR.t.int(nil)", "KSR.t.int(2.5)", "KSR.t.owned(42)", "KSR.t.invert(nil)"] {
         assert_eq!(error(call).code, ErrorCode::BadArgument, "{call}");
     }
-    if cfg!(not(feature = "luajit")) {
+    if cfg!(not(luajit)) {
         assert_eq!(error("KSR.t.int(2.0)").code, ErrorCode::BadArgument);
     }
 }
 
-#[cfg(feature = "luajit")]
+#[cfg(luajit)]
 #[test]
 fn on_luajit_a_whole_double_is_an_integer() {
     use crate::host::eval;

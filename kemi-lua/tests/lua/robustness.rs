@@ -99,7 +99,7 @@ fn many_callback_arguments_fit() {
 
 #[test]
 fn finalizers_may_call_natives_when_the_instance_is_dropped() {
-    if cfg!(feature = "luajit") {
+    if cfg!(luajit) {
         return;
     }
     let mut script = load(
@@ -144,7 +144,7 @@ fn print_and_warn_go_to_the_log() {
     });
     let lines = log.0.lock().expect("no panic").clone();
     assert_eq!(lines.first().map(String::as_str), Some("script INFO test.lua:2: a\t1\tnil\ttrue"));
-    if cfg!(not(feature = "luajit")) {
+    if cfg!(not(luajit)) {
         assert_eq!(lines.get(1).map(String::as_str), Some("script WARN bc"));
     }
     assert_eq!(lines.last().map(String::as_str), Some("script INFO test.lua:3: "));

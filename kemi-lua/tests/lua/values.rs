@@ -18,7 +18,7 @@ fn scalars_cross_both_ways_unchanged() {
         text("grüß"),
         Value::from(&b"a\0b\xff\xfe"[..]),
     ];
-    if cfg!(not(feature = "luajit")) {
+    if cfg!(not(luajit)) {
         scalars.extend([Value::Int(i64::MIN), Value::Int(i64::MAX), Value::Int((1 << 53) + 1), Value::Float(2.0)]);
     }
     for value in scalars {
