@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Lexis, Runtime, ScriptError, Source};
+use kemi_core::{Coercions, Engine, Interpreter, Reference, Runtime, ScriptError, Source};
 
 use crate::interpreter::LuaInterpreter;
+use crate::references;
 
 /// Lua, as `cfgengine = "lua"` chooses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,9 +26,9 @@ impl Engine for Lua {
         if cfg!(luajit) { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
     }
 
-    fn lexis(&self) -> Option<Lexis> {
-        let comments = &[("--[[", "]]"), ("--[=[", "]=]")];
-        Some(Lexis { line_comment: "--", comments, long_strings: &[("[[", "]]"), ("[=[", "]=]")], quotes: b"\"'" })
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        let text = source.read()?;
+        Ok(references::references(&String::from_utf8_lossy(&text), root))
     }
 
     fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {

@@ -32,6 +32,7 @@ mod memory;
 mod modules;
 mod patterns;
 mod prune;
+mod references;
 mod repair;
 mod reserved;
 mod strings;
