@@ -39,6 +39,7 @@ mod strings;
 mod tables;
 mod trampoline;
 mod values;
+mod waiting;
 
 pub use engine::Lua;
 

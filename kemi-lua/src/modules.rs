@@ -68,14 +68,30 @@ fn read_file(core: &Core, path: &[u8]) -> Result<Vec<u8>, (String, bool)> {
     }
 }
 
+/// Raises text as an error, with the place of the caller.
+///
+/// # Safety
+/// As for [`ending::end`]; called in a C function.
+pub(crate) unsafe fn raise_text(l: State, core: &Core, text: String) -> ! {
+    let text = [errors::caller(l).unwrap_or_default(), text].concat();
+    let (pointer, length) = keep(core, text.into_bytes());
+    // SAFETY: as the caller's; the text stays where it is until it is released.
+    unsafe {
+        ffi::luaL_checkstack(l, 1, std::ptr::null());
+        ffi::lua_pushlstring(l, pointer.cast(), length);
+        core.release();
+        ffi::lua_error(l)
+    }
+}
+
 #[cfg(unix)]
-fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+pub(crate) fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     Some(std::ffi::OsStr::from_bytes(bytes).into())
 }
 
 #[cfg(not(unix))]
-fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+pub(crate) fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     std::str::from_utf8(bytes).ok().map(PathBuf::from)
 }
 

@@ -7,7 +7,7 @@ use crate::ffi;
 use crate::interpreter::Core;
 use crate::libraries::{push_function, run_own};
 use crate::values::{State, push_bytes};
-use crate::{chunks, ending, error_object, modules, strings, tables};
+use crate::{chunks, ending, error_object, modules, strings, tables, waiting};
 
 /// Replaces and removes. It gets: the script folders for `package.path`, `traceback`,
 /// `guard` (wraps a C function so that an exit
@@ -126,6 +126,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
             ffi::lua_call(l, 0, 0);
         }
         replace_slow(l, core);
+        waiting::replace(l, core);
         hide_metatable_of_files(l);
         push_bytes(l, path);
         push_around(l, core, c"debug", c"traceback", error_object::traceback);

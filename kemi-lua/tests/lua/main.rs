@@ -14,3 +14,4 @@ mod robustness;
 mod root;
 mod unknown_names;
 mod values;
+mod waiting;
