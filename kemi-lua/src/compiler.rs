@@ -3,11 +3,10 @@
 use std::ffi::c_int;
 
 use crate::ffi;
-use kemi_core::Limits;
+use kemi_core::{Limits, log_guarded};
 
 use crate::ending;
 use crate::interpreter::Core;
-use crate::libraries::quietly;
 use crate::values::State;
 
 const MODE_ENGINE: c_int = 0;
@@ -65,6 +64,12 @@ pub(crate) unsafe fn guard_switch(l: State, core: &Core) {
         ffi::lua_getfield(l, -2, c"on".as_ptr());
         ffi::lua_pushcclosure(l, switch_on, 2);
         ffi::lua_setfield(l, -2, c"on".as_ptr());
+        for name in [c"off", c"flush"] {
+            ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
+            ffi::lua_getfield(l, -2, name.as_ptr());
+            ffi::lua_pushcclosure(l, switch_off, 2);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
         ffi::lua_settop(l, -2);
     }
 }
@@ -85,9 +90,26 @@ unsafe extern "C-unwind" fn switch_on(l: State) -> c_int {
     0
 }
 
+/// `jit.off` and `jit.flush`: undisturbed by interrupts, since they change the dispatch table.
+unsafe extern "C-unwind" fn switch_off(l: State) -> c_int {
+    // SAFETY: made by `guard_switch` with the core and the original; this frame owns nothing.
+    unsafe {
+        let core = ending::core(l);
+        ffi::luaL_checkstack(l, 1, std::ptr::null());
+        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
+        ffi::lua_insert(l, 1);
+        let mut status = ffi::LUA_OK;
+        ending::undisturbed(core, || status = ffi::lua_pcall(l, ffi::lua_gettop(l) - 1, 0, 0));
+        if status != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+    }
+    0
+}
+
 fn warn(core: &Core, l: State) {
     let place = crate::errors::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
-    quietly(|| {
+    log_guarded(|| {
         tracing::warn!(
             target: "script",
             engine = core.runtime.engine(),

@@ -8,7 +8,7 @@ use std::ffi::c_int;
 
 use crate::ffi;
 use kemi_core::Control;
-use kemi_core::interrupt::Running;
+use kemi_core::interrupt::{self, Running};
 
 #[cfg(not(luajit))]
 use crate::finalizers;
@@ -18,6 +18,9 @@ use crate::values::State;
 
 /// How many instructions pass from one count to the next, when they are limited.
 const STEP: u64 = 100;
+
+/// How many instructions pass from one look at the clock to the next where nothing interrupts a thread.
+const UNINTERRUPTED_STEP: u64 = 10_000;
 
 /// The key of the [`Core`] in Lua's registry, for hooks.
 static CORE: u8 = 0;
@@ -87,7 +90,7 @@ fn watch_all(core: &Core, l: State) {
     let mut thread = l;
     loop {
         // SAFETY: the thread runs or waits in `resume`, so it is alive.
-        unsafe { ffi::lua_sethook(thread, Some(look), ffi::LUA_MASKCOUNT, 1) };
+        unsafe { set_hook(core, thread, Some(look), ffi::LUA_MASKCOUNT, 1) };
         // On LuaJIT all coroutines share one hook.
         if cfg!(luajit) || thread == core.base.get() {
             return;
@@ -100,6 +103,28 @@ fn watch_all(core: &Core, l: State) {
             return;
         }
     }
+}
+
+/// Sets the hook of a state, and keeps interrupts from doing so in the middle of that: on LuaJIT they would leave its
+/// dispatch table in a state that later ones do not mend.
+///
+/// # Safety
+/// The state is alive.
+unsafe fn set_hook(core: &Core, l: State, hook: Option<Hook>, mask: c_int, count: c_int) {
+    undisturbed(core, || {
+        // SAFETY: as the caller's.
+        unsafe { ffi::lua_sethook(l, hook, mask, count) };
+    });
+}
+
+type Hook = unsafe extern "C-unwind" fn(State, *mut ffi::lua_Debug);
+
+/// Runs something that an interrupt must not come between. One that comes meanwhile is lost; the watchdog sends more.
+pub(crate) fn undisturbed(core: &Core, run: impl FnOnce()) {
+    let running = core.running.get();
+    core.running.set(std::ptr::null_mut());
+    run();
+    core.running.set(running);
 }
 
 /// Describes which of a core's states runs, for interrupts.
@@ -138,14 +163,17 @@ pub(crate) fn disarm(core: &Core, l: State) {
 /// # Safety
 /// The state is alive.
 pub(crate) unsafe fn rest(core: &Core, l: State) {
-    let limit = core.runtime.registry().limits().max_instructions;
+    let limits = core.runtime.registry().limits();
+    let step = match limits.max_instructions {
+        0 if interrupt::INTERRUPTS_THREADS || (limits.max_time_ms == 0 && limits.max_load_time_ms == 0) => None,
+        0 => Some(UNINTERRUPTED_STEP),
+        limit => Some(limit.min(STEP)),
+    };
     // SAFETY: as the caller's.
     unsafe {
-        if limit == 0 {
-            ffi::lua_sethook(l, None, 0, 0);
-        } else {
-            let step = c_int::try_from(limit.min(STEP)).unwrap_or(c_int::MAX);
-            ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT, step);
+        match step.map(|step| c_int::try_from(step).unwrap_or(c_int::MAX)) {
+            None => set_hook(core, l, None, 0, 0),
+            Some(step) => set_hook(core, l, Some(look), ffi::LUA_MASKCOUNT, step),
         }
     }
 }
@@ -174,7 +202,7 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
             {
                 // Where a script goes on after it, hooks are on again.
                 core.hookless.set(l);
-                ffi::lua_sethook(l, Some(look), ffi::LUA_MASKCOUNT, 1);
+                set_hook(core, l, Some(look), ffi::LUA_MASKCOUNT, 1);
             }
             // As Lua itself says it, much later.
             ffi::luaL_error(l, c"stack overflow".as_ptr());
@@ -536,7 +564,7 @@ pub(crate) unsafe extern "C-unwind" fn os_exit(l: State) -> c_int {
 
 fn warn_exit(core: &Core, l: State) {
     let place = crate::errors::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
-    crate::libraries::quietly(|| {
+    kemi_core::log_guarded(|| {
         tracing::warn!(
             target: "script",
             engine = core.runtime.engine(),

@@ -4,13 +4,11 @@ use std::ffi::{CStr, c_char, c_int};
 use std::mem::MaybeUninit;
 
 use crate::ffi;
-use kemi_core::{ErrorCode, Frame, Place, ScriptError, Value};
+use kemi_core::{ConversionBudget, ErrorCode, Frame, Place, ScriptError, Value};
 
 use crate::ending;
 use crate::error_object::{self, ErrorObject};
 use crate::interpreter::Core;
-#[cfg(not(luajit))]
-use crate::libraries::quietly;
 use crate::values::{self, State};
 
 /// The source of the chunk that prunes the libraries, with the mark of a name that is no file.
@@ -216,13 +214,15 @@ pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int,
 pub(crate) fn log_finalizer(core: &Core, l: State) {
     // SAFETY: the error is at the top.
     let (text, _) = unsafe { describe(core, l, ffi::lua_gettop(l)) };
-    quietly(|| tracing::warn!(target: "script", engine = core.runtime.engine(), "error in __gc: {text}"));
+    kemi_core::log_guarded(
+        || tracing::warn!(target: "script", engine = core.runtime.engine(), "error in __gc: {text}"),
+    );
 }
 
 /// Writes to the log that a limit has ended a finalizer.
 #[cfg(not(luajit))]
 pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
-    quietly(|| {
+    kemi_core::log_guarded(|| {
         tracing::warn!(
             target: "script",
             engine = core.runtime.engine(),
@@ -234,7 +234,7 @@ pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
 /// Writes to the log that finalizers were left out when the script was ended.
 #[cfg(not(luajit))]
 pub(crate) fn log_left_finalizers(core: &Core, count: usize) {
-    quietly(|| {
+    kemi_core::log_guarded(|| {
         tracing::warn!(
             target: "script",
             engine = core.runtime.engine(),
@@ -329,7 +329,7 @@ unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
         if let Some(text) = own_text(core, l, index) {
             return (text, true);
         }
-        let shown = match values::read(l, index, None) {
+        let shown = match values::read(l, index, None, &mut ConversionBudget::new()) {
             Ok(value @ (Value::Array(_) | Value::Map(_))) => format!("a table: {value}"),
             Ok(value) => value.to_string(),
             Err(_) => {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::ffi;
 use kemi_core::interrupt::{self, Running};
 use kemi_core::{
-    Arg, ByteString, CallbackId, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError, Source, Value,
+    Arg, ByteString, CallbackId, ConversionBudget, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError,
+    Source, Value,
 };
 
 use crate::error_object::ErrorObject;
@@ -370,7 +371,7 @@ impl Core {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
             // SAFETY: the result is at this index.
-            unsafe { values::read(l, at, None) }.map_err(|mut error| {
+            unsafe { values::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             })

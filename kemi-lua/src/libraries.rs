@@ -1,12 +1,11 @@
 //! What a fresh state is filled with: Lua's libraries, the registry's exports, the way out to the log.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::slice;
 
 use crate::ffi;
-use kemi_core::{ErrorCode, ScriptError, Source};
+use kemi_core::{ErrorCode, ScriptError, Source, log_guarded};
 
 #[cfg(not(luajit))]
 use crate::finalizers;
@@ -200,7 +199,9 @@ unsafe fn set_fallback(l: State, missing: Option<&Missing>) {
     let Some(missing) = missing else { return };
     // SAFETY: as the caller's.
     unsafe {
-        ffi::lua_createtable(l, 0, 2);
+        ffi::lua_createtable(l, 1, 2);
+        ffi::lua_pushlightuserdata(l, ptr::from_ref(missing).cast_mut().cast());
+        ffi::lua_rawseti(l, -2, FALLBACK);
         push_bytes(l, b"__index");
         ffi::lua_pushlightuserdata(l, ptr::from_ref(missing).cast_mut().cast());
         ffi::lua_pushcclosure(l, unknown, 1);
@@ -212,6 +213,27 @@ unsafe fn set_fallback(l: State, missing: Option<&Missing>) {
         ffi::lua_setmetatable(l, -2);
     }
 }
+
+/// Tells whether a value is a table of the root object, as it is when a function of one was called with `:`. It neither
+/// raises nor allocates.
+///
+/// # Safety
+/// The index is valid and not relative to the top.
+pub(crate) unsafe fn is_of_root(l: State, index: c_int) -> bool {
+    // SAFETY: as the caller's; the slots are made sure of.
+    unsafe {
+        if ffi::lua_checkstack(l, 2) == 0 || ffi::lua_getmetatable(l, index) == 0 {
+            return false;
+        }
+        ffi::lua_rawgeti(l, -1, FALLBACK);
+        let is = ffi::lua_type(l, -1) == ffi::LUA_TLIGHTUSERDATA;
+        ffi::lua_settop(l, -3);
+        is
+    }
+}
+
+/// The key of a light userdata in the metatables of the root's tables, which scripts cannot get at.
+const FALLBACK: ffi::lua_Integer = 1;
 
 /// The fallback: notes the name and gives nil.
 unsafe extern "C-unwind" fn unknown(l: State) -> c_int {
@@ -258,7 +280,7 @@ unsafe extern "C-unwind" fn print(l: State) -> c_int {
 }
 
 fn log(core: &Core, l: State, text: &[u8]) {
-    quietly(|| {
+    log_guarded(|| {
         if !tracing::enabled!(target: "script", tracing::Level::INFO) {
             return;
         }
@@ -268,12 +290,6 @@ fn log(core: &Core, l: State, text: &[u8]) {
             None => tracing::info!(target: "script", engine, "{text}"),
         }
     });
-}
-
-/// Writes to the log; a panic of a log subscriber must not pass through Lua.
-pub(crate) fn quietly(write: impl FnOnce()) {
-    // There is nowhere left to report it.
-    let _ = catch_unwind(AssertUnwindSafe(write));
 }
 
 /// `warn`: a line of the log, which Lua gives in pieces.
@@ -287,7 +303,7 @@ unsafe extern "C-unwind" fn warn(core: *mut c_void, piece: *const c_char, more: 
         // Words that begin with @ control the interpreter's own warning system, which this one replaces.
         if !text.starts_with(b"@") {
             let engine = core.runtime.engine();
-            quietly(|| tracing::warn!(target: "script", engine, "{}", String::from_utf8_lossy(&text)));
+            log_guarded(|| tracing::warn!(target: "script", engine, "{}", String::from_utf8_lossy(&text)));
         }
     }
 }

@@ -5,11 +5,15 @@ use std::ptr;
 use std::rc::Rc;
 
 use crate::ffi;
-use kemi_core::{Arg, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Runtime, Shape, Type, Typed, Value};
+use kemi_core::{
+    Arg, ConversionBudget, ErrorCode, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Runtime, ScriptError,
+    Shape, Type, Typed, Value,
+};
 
 use crate::ending;
 use crate::errors;
 use crate::interpreter::{Core, Kept};
+use crate::libraries;
 use crate::values::{self, State};
 
 /// What the upvalue of an export's closure points to; lives as long as the Lua state.
@@ -377,9 +381,13 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
     unsafe {
         let count = ffi::lua_gettop(l);
         let mut tables: Vec<Value> = Vec::new();
-        for index in 1..=count {
+        let mut budget = ConversionBudget::new();
+        for (index, position) in (1..=count).zip(0..) {
             if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
-                match values::read(l, index, None) {
+                if index == 1 && libraries::is_of_root(l, index) {
+                    return core.runtime.settle(export, called_as_method(core, export), core);
+                }
+                match values::read(l, index, wanted(export, position), &mut budget) {
                     Ok(value) => tables.push(value),
                     Err(mut error) => {
                         error.message = format!("argument {index}: {}", error.message);
@@ -407,6 +415,12 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
         }
         core.runtime.invoke(export, args, core)
     }
+}
+
+#[cold]
+fn called_as_method(core: &Core, export: &Export) -> Box<Fault> {
+    let name = core.runtime.registry().script_name(export.def());
+    ScriptError::new(ErrorCode::BadArgument, format!("called with ':'; write {name}(…)")).into()
 }
 
 fn wanted(export: &Export, position: usize) -> Option<Type> {

@@ -5,15 +5,12 @@ use std::ptr;
 use std::slice;
 
 use crate::ffi;
-use kemi_core::{Arg, ByteString, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
+use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
 
 use crate::error_object;
 
 /// A Lua state; a coroutine has its own.
 pub(crate) type State = *mut ffi::lua_State;
-
-/// The most elements of one value with all that it contains.
-const MAX_ELEMENTS: usize = 1_000_000;
 
 /// The type of LuaJIT's boxed 64-bit numbers and the like.
 const LUA_TCDATA: c_int = 10;
@@ -130,15 +127,19 @@ pub(crate) unsafe fn string<'a>(l: State, index: c_int) -> &'a [u8] {
 /// # Safety
 /// The index is valid and not relative to the top.
 #[inline]
-pub(crate) unsafe fn read(l: State, index: c_int, wanted: Option<Type>) -> Result<Value, ScriptError> {
+pub(crate) unsafe fn read(
+    l: State,
+    index: c_int,
+    wanted: Option<Type>,
+    budget: &mut ConversionBudget,
+) -> Result<Value, ScriptError> {
     // What most callbacks return.
     // SAFETY: it does not raise.
     if unsafe { ffi::lua_type(l, index) } == ffi::LUA_TNIL {
         return Ok(Value::Nil);
     }
-    let mut room = MAX_ELEMENTS;
     // SAFETY: as the caller's.
-    unsafe { convert(l, index, wanted, MAX_VALUE_DEPTH, &mut room) }
+    unsafe { convert(l, index, wanted, budget) }
 }
 
 /// # Safety
@@ -147,62 +148,86 @@ unsafe fn convert(
     l: State,
     index: c_int,
     wanted: Option<Type>,
-    depth: usize,
-    room: &mut usize,
+    budget: &mut ConversionBudget,
 ) -> Result<Value, ScriptError> {
     // SAFETY: as the caller's.
-    let scalar = unsafe { scalar(l, index, wanted) };
-    match scalar {
+    match unsafe { scalar(l, index, wanted) } {
         Some(Arg::Foreign(kind)) => Err(refuse(format!("a {kind} cannot leave Lua"))),
+        Some(Arg::Str(text)) => {
+            budget.bytes(text.len())?;
+            Ok(Value::Str(text.into()))
+        }
         Some(arg) => arg.to_value().ok_or_else(|| refuse("the value cannot leave Lua".to_owned())),
-        None if depth == 0 => Err(refuse(format!("tables nest deeper than {MAX_VALUE_DEPTH}, or one contains itself"))),
-        // SAFETY: as the caller's; it is a table.
-        None => unsafe { table(l, index, depth - 1, room) },
+        None => {
+            budget.enter()?;
+            // SAFETY: as the caller's; it is a table.
+            let value = unsafe { table(l, index, wanted.map(inner), budget) };
+            budget.leave();
+            value
+        }
     }
 }
 
 /// # Safety
 /// As [`read`]; the value is a table.
-unsafe fn table(l: State, index: c_int, depth: usize, room: &mut usize) -> Result<Value, ScriptError> {
+unsafe fn table(
+    l: State,
+    index: c_int,
+    wanted: Option<Type>,
+    budget: &mut ConversionBudget,
+) -> Result<Value, ScriptError> {
     // SAFETY: three slots are made sure of; a key that `lua_next` gave is valid for it again, and is not converted.
     unsafe {
         if ffi::lua_checkstack(l, 3) == 0 {
             return Err(refuse("no room on Lua's stack".to_owned()));
         }
         let top = ffi::lua_gettop(l);
-        let length = i64::try_from(ffi::lua_rawlen(l, index)).unwrap_or(i64::MAX);
-        let mut list = true;
-        let mut count = 0;
+        let (mut count, mut greatest, mut list) = (0, 0, true);
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, index) != 0 {
             count += 1;
-            list = list && integer(l, -2).is_some_and(|i| (1..=length).contains(&i));
-            ffi::lua_settop(l, top + 1);
+            let element = budget.element();
+            match integer(l, -2) {
+                Some(key) if key >= 1 => greatest = i64::max(greatest, key),
+                _ => list = false,
+            }
+            ffi::lua_settop(l, if element.is_ok() { top + 1 } else { top });
+            element?;
         }
-        *room = room.checked_sub(usize::try_from(count).unwrap_or(usize::MAX)).ok_or_else(|| {
-            refuse(format!("a table with all that it contains has more than {MAX_ELEMENTS} elements"))
-        })?;
-        let value = if list && count == length {
-            (1..=length)
-                .map(|i| {
-                    ffi::lua_rawgeti(l, index, i);
-                    let item = convert(l, top + 1, None, depth, room);
-                    ffi::lua_settop(l, top);
-                    item
-                })
-                .collect::<Result<Vec<Value>, _>>()
-                .map(Value::Array)
-        } else {
-            map(l, index, depth, room).map(Value::Map)
+        let value = match wanted {
+            Some(Type::Map(_)) if count == 0 => Ok(Value::Map(Map::new())),
+            // What a host's list has as nil is missing in the table.
+            Some(Type::Array(_)) if list && greatest <= 2 * count + HOLES => array(l, index, greatest, budget),
+            _ if list && greatest == count => array(l, index, count, budget),
+            _ => map(l, index, budget).map(Value::Map),
         };
         ffi::lua_settop(l, top);
         value
     }
 }
 
+/// How many elements of a list may be missing, beside as many as there are.
+const HOLES: i64 = 16;
+
 /// # Safety
 /// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
-unsafe fn map(l: State, index: c_int, depth: usize, room: &mut usize) -> Result<Map, ScriptError> {
+unsafe fn array(l: State, index: c_int, length: i64, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
+    // SAFETY: as in `table`.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        let item = |i| {
+            ffi::lua_rawgeti(l, index, i);
+            let item = convert(l, top + 1, None, budget);
+            ffi::lua_settop(l, top);
+            item
+        };
+        (1..=length).map(item).collect::<Result<Vec<Value>, _>>().map(Value::Array)
+    }
+}
+
+/// # Safety
+/// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
+unsafe fn map(l: State, index: c_int, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
     let mut map = Map::new();
     // SAFETY: as in `table`.
     unsafe {
@@ -210,13 +235,17 @@ unsafe fn map(l: State, index: c_int, depth: usize, room: &mut usize) -> Result<
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, index) != 0 {
             let key = match ffi::lua_type(l, top + 1) {
-                ffi::LUA_TSTRING => ByteString::from(string(l, top + 1)),
+                ffi::LUA_TSTRING => {
+                    let key = string(l, top + 1);
+                    budget.bytes(key.len())?;
+                    ByteString::from(key)
+                }
                 kind => match integer(l, top + 1) {
                     Some(i) => ByteString::from(i.to_string()),
                     None => return Err(refuse(format!("a table has a key that is a {}", key_kind(kind)))),
                 },
             };
-            let item = convert(l, top + 2, None, depth, room)?;
+            let item = convert(l, top + 2, None, budget)?;
             if let Some(key) = map.insert(key.clone(), item).map(|_| key) {
                 return Err(refuse(format!("a table has the key {key:?} both as text and as an integer")));
             }

@@ -126,8 +126,7 @@ fn a_native_error_can_be_used_like_its_text() {
         ("KSR.t.any({e})[1]", "test.lua:1: KSR.t.fail: failed because of x"),
         ("tostring(e == f('x'))", "true"),
         ("tostring(e == f('y'))", "false"),
-        ("tostring(e < 'zzz') .. tostring(e <= 'a')", "truefalse"),
-        ("debug.traceback(e):match('^[^\n]*')", "test.lua:1: KSR.t.fail: failed because of x"),
+        ("debug.traceback(e):match('^%C*')", "test.lua:1: KSR.t.fail: failed because of x"),
         ("tostring(e.nothing)", "nil"),
         ("tostring(pcall(function() return e .. {} end))", "false"),
         ("tostring(pcall(function() e.x = 1 end))", "false"),
@@ -142,6 +141,7 @@ fn a_native_error_can_be_used_like_its_text() {
     }
     if cfg!(not(luajit)) {
         for (expression, expected) in [
+            ("tostring(e < 'zzz') .. tostring(e <= 'a')", "truefalse"),
             ("string.sub(e, 1, 4)", "test"),
             ("string.upper(e):sub(-1)", "X"),
             ("string.lower(e):sub(1, 4)", "test"),

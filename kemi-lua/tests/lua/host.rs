@@ -99,6 +99,22 @@ fn keys(_cx: &mut Host, map: BTreeMap<ByteString, i64>) -> Vec<String> {
 }
 
 #[kemi_export(module = "t")]
+fn gaps(_cx: &mut Host) -> Vec<Option<i64>> {
+    vec![Some(1), None, Some(3)]
+}
+
+/// Counts what is there.
+#[kemi_export(module = "t")]
+fn known(_cx: &mut Host, numbers: Vec<Option<i64>>) -> i64 {
+    i64::try_from(numbers.iter().flatten().count()).unwrap_or(i64::MAX)
+}
+
+#[kemi_export(module = "t")]
+fn no_keys(_cx: &mut Host) -> BTreeMap<ByteString, i64> {
+    BTreeMap::new()
+}
+
+#[kemi_export(module = "t")]
 fn arity(_cx: &mut Host, rest: Rest<'_>) -> i64 {
     i64::try_from(rest.len()).unwrap_or(i64::MAX)
 }

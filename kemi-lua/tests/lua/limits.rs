@@ -344,6 +344,30 @@ fn a_signal_that_is_not_ours_disturbs_nothing() {
     });
 }
 
+/// Hooks are set and taken away at every instant: none may be left in a state that no later signal mends.
+#[test]
+fn a_signal_ends_a_call_whenever_it_comes() {
+    let bodies = [
+        "while true do end",
+        "while true do pcall(error) end",
+        "while true do KSR.t.run('short') end",
+        "while true do pcall(coroutine.wrap(function() error() end)) end",
+        "while true do string.find('aaaaaaaa', '.-.-b') end",
+        "while true do if jit then jit.off() jit.flush() end end",
+    ];
+    let limits = Limits { max_time_ms: 2, ..Limits::NONE };
+    for body in bodies {
+        let source = format!("function short() end function main() {body} end");
+        let mut script = try_load_limited(limits, &source).expect("it loads");
+        for _ in 0..60 {
+            let start = Instant::now();
+            let ended = script.call(&[]).map_err(|error| error.code);
+            assert_eq!(ended, Err(ErrorCode::TimeLimit), "{body}");
+            assert!(start.elapsed() < Duration::from_secs(10), "{body} took {:?}", start.elapsed());
+        }
+    }
+}
+
 #[test]
 fn resuming_what_runs_already_is_an_ordinary_error() {
     let body = "local co = coroutine

@@ -117,6 +117,39 @@ fn endless_and_huge_tables_end_in_an_error() {
 }
 
 #[test]
+fn what_is_shared_counts_each_time_and_all_arguments_count_together() {
+    let bomb = "local t = {1} for _ = 1, 40 do t = {t, t} end";
+    for body in [
+        format!("{bomb} KSR.t.any(t)"),
+        format!("{bomb} return t"),
+        "local t = {} for i = 1, 400000 do t[i] = 1 end KSR.t.arity(t, t, t)".to_owned(),
+        "local s = ('x'):rep(1000000) local t = {} for i = 1, 70 do t[i] = s end KSR.t.any(t)".to_owned(),
+        "local s = ('x'):rep(1000000) local t = {} for i = 1, 70 do t[s .. i] = 1 end return t".to_owned(),
+    ] {
+        assert_eq!(error(&body).code, ErrorCode::ValueNotConvertible, "{body}");
+    }
+    assert_eq!(eval("local t = {} for i = 1, 400000 do t[i] = 1 end return KSR.t.arity(t, t)"), Value::Int(2));
+}
+
+#[test]
+fn what_the_host_gives_a_script_can_give_back() {
+    assert_eq!(eval("return KSR.t.known(KSR.t.gaps())"), Value::Int(2));
+    assert_eq!(eval("return #KSR.t.keys(KSR.t.no_keys())"), Value::Int(0));
+    assert_eq!(eval("return KSR.t.known({[5] = 1})"), Value::Int(1));
+    assert_eq!(error("KSR.t.known({[1000000] = 1})").code, ErrorCode::BadArgument);
+    assert_eq!(error("KSR.t.known({1, x = 2})").code, ErrorCode::BadArgument);
+}
+
+#[test]
+fn a_function_called_with_a_colon_says_so() {
+    for body in ["KSR.t:note('x')", "KSR:at_root()", "local t = KSR.t t:int(5)", "KSR.t:any()"] {
+        let error = error(body);
+        assert_eq!(error.code, ErrorCode::BadArgument, "{body}: {error}");
+        assert!(error.message.contains("called with ':'; write KSR."), "{body}: {error}");
+    }
+}
+
+#[test]
 fn both_paths_are_taken() {
     let mut script = load(
         "function main()
