@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_native_functions_error_survives_as_the_source_with_its_type() {
-        let error = script_error(DiskFull { free: 3 }.into_fault());
+        let error = script_error(DiskFull { free: 3 }.into());
         assert_eq!((error.code, error.message.as_str()), (ErrorCode::NativeError, "disk full: 3 bytes free"));
         let kept = |error: &ScriptError| {
             std::error::Error::source(error).and_then(|source| source.downcast_ref()) == Some(&DiskFull { free: 3 })
@@ -419,6 +419,9 @@ mod tests {
         assert!(kept(&error) && kept(&error.clone()));
         let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(DiskFull { free: 3 });
         assert!(kept(&script_error(boxed.into_fault())));
+        // What is only known to be displayed keeps its text.
+        let text = script_error(DiskFull { free: 3 }.into_fault());
+        assert_eq!((&text.message, text.source.is_none()), (&error.message, true));
     }
 
     #[test]
@@ -446,7 +449,7 @@ mod tests {
     #[test]
     fn what_a_script_wrapped_is_the_source_before_what_a_function_returned() {
         let mut wrapped = ScriptError::new(ErrorCode::Runtime, "while saving: disk full: 3 bytes free");
-        wrapped.cause = Some(Box::new(script_error(DiskFull { free: 3 }.into_fault())));
+        wrapped.cause = Some(Box::new(script_error(DiskFull { free: 3 }.into())));
         let chain: Vec<String> = std::iter::successors(std::error::Error::source(&wrapped), |error| error.source())
             .map(ToString::to_string)
             .collect();

@@ -13,6 +13,12 @@
 
 extern crate self as kemi_core;
 
+// A panic of a native function ends its call, not the host: with `panic = "abort"` nothing could keep that promise.
+const _: () = assert!(
+    cfg!(panic = "unwind"),
+    "KEMI needs `panic = \"unwind\"`: a panic of a native function becomes an error of the script that called it"
+);
+
 mod callback;
 mod checks;
 mod compiled;
