@@ -176,7 +176,8 @@ impl Stage {
         let mut table = Callbacks::new();
         let mut ids = BTreeMap::new();
         let called = steps.iter().map(|step| step.callback.as_str());
-        let names: BTreeSet<&str> = called.chain(scenario.required.iter().map(String::as_str)).collect();
+        let declared = scenario.required.iter().chain(scenario.declares.keys()).map(String::as_str);
+        let names: BTreeSet<&str> = called.chain(declared).collect();
         for name in names {
             let params = scenario.declared(name, steps);
             let params = PARAMS.get(..params).ok_or_else(|| format!("{name} has too many arguments"))?;
