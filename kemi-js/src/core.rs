@@ -358,11 +358,13 @@ impl Core {
         run: impl FnOnce(&mut Context) -> JsResult<JsValue>,
     ) -> Result<Value, ScriptError> {
         let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
-        if self.runtime.memory_room().is_some_and(|room| room < self.collection_step()) {
-            heap::collect_again(&self.runtime);
+        if let Some(room) = self.runtime.memory_room() {
+            if room < self.collection_step() {
+                heap::collect_again(&self.runtime);
+            }
+            heap::run_script();
+            self.plan_collection();
         }
-        heap::run_script();
-        self.plan_collection();
         let result = run(context);
         self.jobs.run(self, context);
         let result = self.finish(result, context);
@@ -527,13 +529,9 @@ impl Core {
             checked.map_err(|stop| self.stopped(stop, name))?;
         }
         let compiled = stack::on_large(nesting::stack_for(code.len()), || {
-            let stop = Cell::new(None);
-            let watched = nesting::Watched::new(code, &stop, Some(&self.runtime));
-            let source = boa_engine::Source::from_reader(watched, Some(Path::new(name)));
+            // By a reader that Boa has a parser for already: another one would be compiled with this crate, without optimisation.
+            let source = boa_engine::Source::from_bytes(code).with_path(Path::new(name));
             let script = Script::parse(source, None, context);
-            if let Some(stop) = stop.get() {
-                return Err(self.stopped(stop, name));
-            }
             // Some mistakes, such as two `let` of one name, are found only here.
             let script = script.and_then(|script| script.codeblock(context).map(|_| script));
             script.map_err(|error| fault::syntax_error(&error, name, shown))

@@ -451,19 +451,18 @@ fn joined(call: &mut Call, context: &mut Context) -> JsResult<Cost> {
     Ok(Cost { bytes, steps: length })
 }
 
-fn keys(call: &mut Call, context: &mut Context) -> JsResult<Cost> {
-    Ok(own_length(&call.arg(0), context)?.saturating_mul(ELEMENT + SHORT_STRING).into())
+fn keys(call: &mut Call, _: &mut Context) -> JsResult<Cost> {
+    Ok(own_length(&call.arg(0)).saturating_mul(ELEMENT + SHORT_STRING).into())
 }
 
-fn entries(call: &mut Call, context: &mut Context) -> JsResult<Cost> {
-    Ok(own_length(&call.arg(0), context)?.saturating_mul(ENTRY).into())
+fn entries(call: &mut Call, _: &mut Context) -> JsResult<Cost> {
+    Ok(own_length(&call.arg(0)).saturating_mul(ENTRY).into())
 }
 
 /// Returns how many keys a string or an array has.
-fn own_length(of: &JsValue, context: &mut Context) -> JsResult<u64> {
+fn own_length(of: &JsValue) -> u64 {
     match of.as_string() {
-        Some(text) => Ok(text.len() as u64),
-        None if of.is_object() => Ok(elements(of, context)?.1),
-        None => Ok(0),
+        Some(text) => text.len() as u64,
+        None => of.as_object().map_or(0, |object| object.borrow().properties().index_property_keys().len() as u64),
     }
 }

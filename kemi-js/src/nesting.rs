@@ -25,11 +25,17 @@ use crate::stack;
 /// How much stack the parser may use.
 const PARSER: usize = 48 << 20;
 
-/// How much stack one level of a tree takes at most, in the compiler or the parser.
-const LEVEL: usize = if cfg!(debug_assertions) { 24 << 10 } else { 8 << 10 };
+/// How much stack one character takes at most, in the parser. A bracket goes through some forty functions.
+const CHARACTER: usize = if cfg!(debug_assertions) { 192 << 10 } else { 8 << 10 };
+
+/// How much stack one level of a tree takes at most, in the compiler.
+const LEVEL: usize = if cfg!(debug_assertions) { 48 << 10 } else { 8 << 10 };
 
 /// How much stack one level takes at most in what goes through a tree or frees it.
 const WALK: usize = 1 << 10;
+
+/// How long a text is short.
+const SHORT: usize = if cfg!(debug_assertions) { 1 << 10 } else { 8 << 10 };
 
 /// How deep a tree may be.
 const DEPTH: usize = 20_000;
@@ -111,19 +117,19 @@ pub(crate) enum Goal {
     Parameters,
 }
 
-/// Returns how much stack it takes to compile so long a text, if it is no deeper than it may be.
+/// Returns how much stack it takes to read and compile so long a text, if it is short or was found not too deep.
 pub(crate) fn stack_for(bytes: usize) -> usize {
-    bytes.clamp(1 << 10, DEPTH).saturating_mul(LEVEL)
+    if is_short(bytes) { bytes.max(64).saturating_mul(CHARACTER) } else { (2 * PARSER).max(DEPTH * LEVEL) }
 }
 
 /// Tells whether so long a text cannot be too deep to be compiled on a stack made for it.
 pub(crate) fn is_short(bytes: usize) -> bool {
-    bytes <= DEPTH
+    bytes <= SHORT
 }
 
 /// Returns how deep a text may be to be compiled on the present stack.
 pub(crate) fn depth_here() -> usize {
-    stack::remaining().map_or(DEPTH, |left| left / 2 / LEVEL)
+    stack::remaining().map_or(DEPTH, |left| left / 2 / CHARACTER)
 }
 
 /// How deep a text may be to be compiled on a stack made for it.
@@ -131,7 +137,7 @@ pub(crate) const DEPTH_THERE: usize = DEPTH;
 
 /// Tells whether so long a text can be compiled on what is left of the stack, whatever it says.
 pub(crate) fn is_harmless(bytes: usize) -> bool {
-    stack::remaining().is_none_or(|left| bytes.saturating_mul(LEVEL) <= left / 2)
+    stack::remaining().is_none_or(|left| bytes.saturating_mul(CHARACTER) <= left / 2)
 }
 
 /// Reads a text only to see how deep it is. A text that has other faults is left to who reads it in earnest.

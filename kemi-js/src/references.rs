@@ -1,6 +1,5 @@
 //! What a script names of the root object, and where it would replace it, as Boa's own parser sees it.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use boa_engine::ast::Spanned;
@@ -50,13 +49,8 @@ pub(crate) fn read(code: &str, name: &str, root: &str) -> Result<Found, ScriptEr
         nesting::check(code, nesting::Goal::Script, nesting::DEPTH_THERE, None).map_err(|stop| stop.error(name))?;
     }
     let walked = stack::on_large(nesting::stack_for(code.len()), || {
-        let stop = Cell::new(None);
         let mut interner = Interner::default();
-        let source = boa_engine::Source::from_reader(nesting::Watched::new(code, &stop, None), None);
-        let parsed = Parser::new(source).parse_eval(false, &mut interner);
-        if let Some(stop) = stop.get() {
-            return Err(stop.error(name));
-        }
+        let parsed = Parser::new(boa_engine::Source::from_bytes(code)).parse_eval(false, &mut interner);
         let (script, _) = parsed.map_err(|error| fault::unparsed(&error.to_string(), name, code))?;
         let mut walk = Walk { interner: &interner, root, functions: 0, found: &mut found };
         let _ = script.visit_with(&mut walk);
