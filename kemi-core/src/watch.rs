@@ -244,8 +244,8 @@ impl Watch {
         self.call.store(0, Ordering::Release);
     }
 
-    /// Lets the clock stand while something runs on the call's thread, in steps of the watchdog's looks.
-    pub(crate) fn while_stopped<R>(&self, run: impl FnOnce() -> R) -> R {
+    /// Lets the clock stand, or go again, while something runs on the call's thread, in steps of the watchdog's looks.
+    pub(crate) fn while_stopped<R>(&self, stopped: bool, run: impl FnOnce() -> R) -> R {
         struct Back<'a>(&'a AtomicBool, bool);
         impl Drop for Back<'_> {
             fn drop(&mut self) {
@@ -253,7 +253,7 @@ impl Watch {
             }
         }
         let _back = Back(&self.stopped, self.stopped.load(Ordering::Relaxed));
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.store(stopped, Ordering::Relaxed);
         run()
     }
 
@@ -699,9 +699,9 @@ mod tests {
         let watch = idle();
         watch.begin(10);
         assert_eq!(watch.look(100), Look::InTime);
-        watch.while_stopped(|| {
+        watch.while_stopped(true, || {
             assert_eq!([watch.look(105), watch.look(5000)], [Look::InTime; 2]);
-            watch.while_stopped(|| assert_eq!(watch.look(6000), Look::InTime));
+            watch.while_stopped(true, || assert_eq!(watch.look(6000), Look::InTime));
             assert_eq!(watch.look(7000), Look::InTime, "the outer one goes on");
         });
         assert_eq!([watch.look(7009), watch.look(7010)], [Look::InTime, Look::Late]);
@@ -709,7 +709,7 @@ mod tests {
         watch.end();
 
         watch.begin(10);
-        watch.while_stopped(|| {
+        watch.while_stopped(true, || {
             assert_eq!(watch.look(8000), Look::InTime);
             watch.exceed_memory();
             assert_eq!((watch.look(8001), watch.reason()), (Look::Late, Limit::Memory));

@@ -290,7 +290,14 @@ impl Runtime {
     /// A call that is over its time or memory stays so. Calls that the running one is nested in by way of another
     /// instance have clocks of their own, which go on.
     pub fn while_clock_stops<R>(&self, run: impl FnOnce() -> R) -> R {
-        self.watch.while_stopped(run)
+        self.watch.while_stopped(true, run)
+    }
+
+    /// Lets the clock go on while something runs that stands within what [stops it](Self::while_clock_stops).
+    ///
+    /// For engines whose lock is taken again by the end of a scope: the scope stops the clock, and what runs in it counts.
+    pub fn while_clock_goes<R>(&self, run: impl FnOnce() -> R) -> R {
+        self.watch.while_stopped(false, run)
     }
 
     fn limit_memory(&self) {
