@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kemi_core::{
-    Arg, CallbackId, Control, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source, Value, nearest,
+    Arg, CallbackId, Control, ConversionBudget, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source, Value, nearest,
 };
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
@@ -327,7 +327,7 @@ impl Inner {
             _ if self.runtime.ending().is_some() => Ok(Value::Nil),
             // What most callbacks return.
             Ok(result) if result.is_none() => Ok(Value::Nil),
-            Ok(result) => value::value(&result, 0).map_err(|mut error| {
+            Ok(result) => value::value(&result, &mut ConversionBudget::new()).map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             }),

@@ -1,8 +1,9 @@
 //! Values both ways between Python and the host.
 
+use std::collections::btree_map::Entry;
 use std::ffi::c_int;
 
-use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
+use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -42,13 +43,14 @@ pub(crate) fn with_args<R>(
     objects: &[Borrowed<'_, '_, PyAny>],
     run: impl FnOnce(&[Arg<'_>]) -> R,
 ) -> Result<R, ScriptError> {
+    let mut budget = ConversionBudget::new();
     if objects.len() > FEW {
-        let held = objects.iter().enumerate().map(|(i, o)| read(i, *o)).collect::<Result<Vec<_>, _>>()?;
+        let held = objects.iter().enumerate().map(|(i, o)| read(i, *o, &mut budget)).collect::<Result<Vec<_>, _>>()?;
         return Ok(run(&held.iter().map(Held::arg).collect::<Vec<_>>()));
     }
     let mut held = [const { Held::Arg(Arg::Nil) }; FEW];
     for (i, (slot, object)) in held.iter_mut().zip(objects).enumerate() {
-        *slot = read(i, *object)?;
+        *slot = read(i, *object, &mut budget)?;
     }
     let mut args = [Arg::Nil; FEW];
     for (slot, held) in args.iter_mut().zip(&held) {
@@ -57,8 +59,12 @@ pub(crate) fn with_args<R>(
     Ok(run(args.get(..objects.len()).unwrap_or(&args)))
 }
 
-fn read<'a, 'py>(index: usize, object: Borrowed<'a, 'py, PyAny>) -> Result<Held<'a, 'py>, ScriptError> {
-    hold(object, 0).map_err(|mut error| {
+fn read<'a, 'py>(
+    index: usize,
+    object: Borrowed<'a, 'py, PyAny>,
+    budget: &mut ConversionBudget,
+) -> Result<Held<'a, 'py>, ScriptError> {
+    hold(object, budget).map_err(|mut error| {
         error.message = format!("argument {}: {}", index + 1, error.message);
         error
     })
@@ -67,22 +73,27 @@ fn read<'a, 'py>(index: usize, object: Borrowed<'a, 'py, PyAny>) -> Result<Held<
 /// Copies a Python value.
 ///
 /// # Errors
-/// [`ErrorCode::ValueNotConvertible`] with what has no counterpart.
-pub(crate) fn value(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, ScriptError> {
-    match hold(object.as_borrowed(), depth)? {
+/// [`ErrorCode::ValueNotConvertible`] with what has no counterpart or is too much.
+pub(crate) fn value(object: &Bound<'_, PyAny>, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
+    match hold(object.as_borrowed(), budget)? {
         Held::Arg(arg) => {
+            if let Arg::Str(text) = arg {
+                budget.bytes(text.len())?;
+            }
             arg.to_value().ok_or_else(|| not_convertible(format!("{} has no counterpart", article(arg.type_name()))))
         }
-        Held::Bytes(bytes) => Ok(bytes.as_bytes().into()),
+        Held::Bytes(bytes) => {
+            budget.bytes(bytes.as_bytes().len())?;
+            Ok(bytes.as_bytes().into())
+        }
         Held::Value(value) => Ok(value),
     }
 }
 
-fn hold<'a, 'py>(object: Borrowed<'a, 'py, PyAny>, depth: usize) -> Result<Held<'a, 'py>, ScriptError> {
-    if depth > MAX_VALUE_DEPTH {
-        let message = format!("a list or dictionary is nested deeper than {MAX_VALUE_DEPTH}, or contains itself");
-        return Err(not_convertible(message));
-    }
+fn hold<'a, 'py>(
+    object: Borrowed<'a, 'py, PyAny>,
+    budget: &mut ConversionBudget,
+) -> Result<Held<'a, 'py>, ScriptError> {
     Ok(Held::Arg(if object.is_none() {
         Arg::Nil
     } else if let Ok(truth) = object.cast::<PyBool>() {
@@ -96,31 +107,58 @@ fn hold<'a, 'py>(object: Borrowed<'a, 'py, PyAny>, depth: usize) -> Result<Held<
     } else if object.is_instance_of::<PyBytes>() {
         bytes(object).map_or(Arg::Foreign("bytes"), Arg::Str)
     } else if let Ok(array) = object.cast::<PyByteArray>() {
+        budget.bytes(array.len())?;
         return Ok(Held::Value(array.to_vec().as_slice().into()));
     } else if let Ok(list) = object.cast::<PyList>() {
-        let items = list.iter().map(|item| value(&item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
-        return Ok(Held::Value(Value::Array(items)));
+        return array(list.iter(), budget);
     } else if let Ok(tuple) = object.cast::<PyTuple>() {
-        let items = tuple.iter().map(|item| value(&item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
-        return Ok(Held::Value(Value::Array(items)));
+        return array(tuple.iter(), budget);
     } else if let Ok(dict) = object.cast::<PyDict>() {
-        return map(&dict, depth).map(|map| Held::Value(Value::Map(map)));
+        budget.enter()?;
+        let map = map(&dict, budget)?;
+        budget.leave();
+        return Ok(Held::Value(Value::Map(map)));
     } else {
         Arg::Foreign(foreign(object))
     }))
 }
 
-fn map(dict: &Bound<'_, PyDict>, depth: usize) -> Result<Map, ScriptError> {
+fn array<'a, 'py>(
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+    budget: &mut ConversionBudget,
+) -> Result<Held<'a, 'py>, ScriptError> {
+    budget.enter()?;
+    let item = |item: Bound<'_, PyAny>| {
+        budget.element()?;
+        value(&item, budget)
+    };
+    let items = items.map(item).collect::<Result<Vec<_>, _>>()?;
+    budget.leave();
+    Ok(Held::Value(Value::Array(items)))
+}
+
+fn map(dict: &Bound<'_, PyDict>, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
     let mut map = Map::new();
     for (key, item) in dict.iter() {
-        let key = match value(&key, depth + 1)? {
+        budget.element()?;
+        let key: ByteString = match value(&key, budget)? {
             Value::Str(key) => key,
             other => {
                 let message = format!("a dictionary has {} as a key; only strings can be", article(other.type_name()));
                 return Err(not_convertible(message));
             }
         };
-        map.insert(key, value(&item, depth + 1)?);
+        let item = value(&item, budget)?;
+        match map.entry(key) {
+            Entry::Vacant(entry) => drop(entry.insert(item)),
+            // As `str` and as `bytes`.
+            Entry::Occupied(entry) => {
+                return Err(not_convertible(format!(
+                    "a dictionary has the key {:?} both as str and as bytes",
+                    entry.key()
+                )));
+            }
+        }
     }
     Ok(map)
 }

@@ -143,3 +143,12 @@ def main():
     let expected = vec![Value::Int(1), Value::Int(3), no.clone(), no.clone(), no.clone(), no.clone(), no.clone(), no];
     assert_eq!(host.call(&instance).0.unwrap(), Outcome::Value(Value::Array(expected)));
 }
+
+#[test]
+fn a_key_that_stands_as_text_and_as_bytes_is_refused() {
+    for value in ["{'a': 1, b'a': 2}", "[{b'a': 1, 'a': 1}]"] {
+        let error = eval(value).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ValueNotConvertible, "{error:#}");
+        assert!(error.message.contains("both as str and as bytes"), "{error}");
+    }
+}
