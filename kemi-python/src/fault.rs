@@ -2,7 +2,7 @@
 
 use std::ffi::c_ulong;
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, Runtime, ScriptError};
+use kemi_core::{ErrorCode, Fault, Frame, Place, ScriptError};
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PySyntaxError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,6 +15,9 @@ use crate::prelude::{FILE, Prelude};
 const CARRIED: &str = "_kemi_error";
 const CARRIED_NAME: &std::ffi::CStr = c"kemi.error";
 
+/// How many causes of an exception are looked at.
+const MAX_CAUSES: usize = 32;
+
 /// The most frames of a traceback that are kept.
 const MAX_FRAMES: usize = 64;
 
@@ -22,11 +25,14 @@ const MAX_FRAMES: usize = 64;
 const MARK: &str = "__kemi__";
 
 /// Raises what a native call ended in.
-pub(crate) fn raise(py: Python<'_>, runtime: &Runtime, fault: Fault) {
+pub(crate) fn raise(py: Python<'_>, fault: Fault) {
     match fault {
         Fault::Exit | Fault::Drop => ending::raise(py),
         Fault::Error(error) => {
-            let text = runtime.stash(error.clone());
+            let text = match &error.export {
+                Some(export) => format!("{export}: {}", error.message),
+                None => error.message.clone(),
+            };
             match exception(py, "Error", &text, error) {
                 Ok(exception) => PyErr::from_value(exception).restore(py),
                 Err(error) => error.restore(py),
@@ -66,7 +72,9 @@ pub(crate) fn explain(py: Python<'_>, raised: &PyErr) -> ScriptError {
         }
         let overflow = raised.is_instance_of::<PyRecursionError>(py);
         let code = if overflow { ErrorCode::StackOverflow } else { ErrorCode::Runtime };
-        ScriptError::new(code, describe(value))
+        let mut error = ScriptError::new(code, describe(value));
+        error.cause = wrapped(py, value).map(Box::new);
+        error
     });
     traced(py, error, raised)
 }
@@ -79,6 +87,21 @@ pub(crate) fn traced(py: Python<'_>, mut error: ScriptError, raised: &PyErr) -> 
     }
     error.traceback.extend(trace.frames);
     error
+}
+
+/// Finds the native error that the script has made another exception of, by `raise ... from ...`.
+fn wrapped(py: Python<'_>, value: &Bound<'_, PyAny>) -> Option<ScriptError> {
+    let mut cause = value.getattr("__cause__").ok()?;
+    for _ in 0..MAX_CAUSES {
+        if cause.is_none() {
+            return None;
+        }
+        if let Some(error) = carried(py, &cause) {
+            return Some(error);
+        }
+        cause = cause.getattr("__cause__").ok()?;
+    }
+    None
 }
 
 fn carried(py: Python<'_>, value: &Bound<'_, PyAny>) -> Option<ScriptError> {

@@ -116,7 +116,7 @@ impl Call<'_, '_> {
 
     #[cold]
     fn raise(&self, fault: Fault) -> *mut PyObject {
-        fault::raise(self.py, &self.inner.runtime, fault);
+        fault::raise(self.py, fault);
         ptr::null_mut()
     }
 }

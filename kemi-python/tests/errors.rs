@@ -191,3 +191,41 @@ fn a_missing_callback_is_named_with_the_nearest() {
 fn a_native_function_knows_where_it_was_called_from() {
     check("assert KSR.tm.place() == 'test.py:3', KSR.tm.place()\nassert (lambda: KSR.tm.place())() == 'test.py:4'");
 }
+
+#[test]
+fn a_native_error_that_the_script_wraps_is_the_cause_and_the_scripts_words_stay() {
+    let rows = [
+        ("raise ValueError(f'while saving: {e}') from e", true),
+        ("raise ValueError('while saving: it failed') from RuntimeError('x')", false),
+        (
+            "try:\n            raise KeyError('between') from e\n        except KeyError as k:\n            raise ValueError('while saving: twice') from k",
+            true,
+        ),
+        // Not said to be the cause.
+        ("raise ValueError(f'while saving: {e}')", false),
+    ];
+    for (raise, caused) in rows {
+        let text = format!(
+            "import KSR\ndef main():\n    try:\n        KSR.bad.fail('disk full')\n    except KSR.Error as e:\n        {raise}\n"
+        );
+        let error = run_main(&text).0.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Runtime, "{raise}: {error:#}");
+        assert!(error.message.starts_with("ValueError: while saving"), "{raise}: {error:#}");
+        let cause = error.cause.as_ref().map(|cause| (cause.code, cause.message.as_str()));
+        assert_eq!(cause, caused.then_some((ErrorCode::NativeError, "disk full")), "{raise}");
+    }
+}
+
+#[test]
+fn a_native_error_that_was_swallowed_is_not_taken_for_a_later_one() {
+    let text = "import KSR\ndef main():\n    try:\n        KSR.bad.fail('disk full')\n    except KSR.Error:\n        pass\n    raise RuntimeError('KSR.bad.fail: disk full')\n";
+    let error = run_main(text).0.unwrap_err();
+    assert_eq!(
+        (error.code, error.cause.is_none(), error.export.is_none()),
+        (ErrorCode::Runtime, true, true),
+        "{error:#}"
+    );
+    let text = "import KSR\ndef main():\n    kept = []\n    for why in ('a', 'b'):\n        try:\n            KSR.bad.fail(why)\n        except KSR.Error as e:\n            kept.append(e)\n    raise kept[0]\n";
+    let error = run_main(text).0.unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), (ErrorCode::NativeError, "a"), "{error:#}");
+}
