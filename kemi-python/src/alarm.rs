@@ -2,32 +2,41 @@
 //!
 //! The watchdog must not wait for Python's lock: it calls with a lock of its own held, which a worker that holds
 //! Python's takes when its instance goes. It only asks; a thread of this crate takes Python's lock and sets the
-//! exception `Ended` on the worker's thread. Making the exception, on that thread, is what ends the call.
+//! exception `Ended` on the worker's thread. Making the exception, on that thread, is what ends the call. Code in C sees no
+//! exceptions from outside; for that the watchdog itself sends a [signal](crate::signal).
 
 use std::ffi::c_ulong;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kemi_core::Place;
+use kemi_core::{Place, log_guarded};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ending::NoCollections;
 use crate::fault;
 use crate::prelude::Prelude;
+use crate::signal::{self, ThreadNumbers};
 
 /// How long a call may go on after an exception was set on its thread before the next one is.
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// Says in [`Alarm::sent`] that an exception was set on the worker's thread.
+const EXCEPTION: u8 = 1;
+
+/// Says in [`Alarm::sent`] that signals were sent to it.
+const SIGNAL: u8 = 2;
 
 /// What one instance shares with the threads that end its calls.
 ///
 /// The worker changes `call` and `suspended` with Python's lock held, and under the same lock the helper reads them:
 /// what is set is set for the call that runs.
 pub(crate) struct Alarm {
-    /// Python's number of the worker's thread.
-    thread: c_ulong,
+    /// The worker's thread.
+    thread: ThreadNumbers,
     /// The number of the outermost call into the script that runs; 0 while none does.
     call: AtomicU64,
     /// The number of the last one.
@@ -40,8 +49,8 @@ pub(crate) struct Alarm {
     asked: AtomicU64,
     /// Whether memory was refused to the call.
     refused: AtomicBool,
-    /// Whether an exception was set on the worker's thread.
-    set: AtomicBool,
+    /// By which ways the call was told to end: [`EXCEPTION`], [`SIGNAL`].
+    sent: AtomicU8,
     place: Mutex<Option<Place>>,
 }
 
@@ -49,15 +58,14 @@ impl Alarm {
     /// Creates the alarm for instances of the calling thread, which is attached to Python.
     pub(crate) fn new() -> Arc<Alarm> {
         Arc::new(Alarm {
-            // SAFETY: may be called at any time.
-            thread: unsafe { ffi::PyThread_get_thread_ident() },
+            thread: ThreadNumbers::own(),
             call: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             suspended: AtomicBool::new(false),
             named: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             refused: AtomicBool::new(false),
-            set: AtomicBool::new(false),
+            sent: AtomicU8::new(0),
             place: Mutex::new(None),
         })
     }
@@ -79,7 +87,16 @@ impl Alarm {
         if self.refused.load(Ordering::Relaxed) {
             self.refused.store(false, Ordering::Relaxed);
         }
-        self.set.load(Ordering::Relaxed) && self.set.swap(false, Ordering::Relaxed)
+        self.sent.load(Ordering::Relaxed) != 0 && self.forget_sent()
+    }
+
+    #[cold]
+    fn forget_sent(&self) -> bool {
+        let sent = self.sent.swap(0, Ordering::Relaxed);
+        if sent & SIGNAL != 0 {
+            signal::leave(self.thread);
+        }
+        sent & EXCEPTION != 0
     }
 
     /// Keeps exceptions from being set, or allows them again; returns what was the case before.
@@ -91,7 +108,7 @@ impl Alarm {
 
     /// Returns whether an exception was set for the call that runs.
     pub(crate) fn was_set(&self) -> bool {
-        self.set.load(Ordering::Relaxed)
+        self.sent.load(Ordering::Relaxed) & EXCEPTION != 0
     }
 
     /// Returns whether memory was refused to the call that runs.
@@ -112,6 +129,9 @@ impl Alarm {
         // is over, since it looked at the clock after the number was there.
         if call != 0 && self.named.swap(call, Ordering::AcqRel) == call {
             self.ask(call);
+            self.sent.fetch_or(SIGNAL, Ordering::AcqRel);
+            let alarm = self.clone();
+            signal::kick(self.thread, Box::new(move || alarm.call.load(Ordering::Acquire) == call));
         }
     }
 
@@ -129,7 +149,7 @@ impl Alarm {
             && let Some(helper) = helper()
         {
             // The helper's thread never ends, so there is somebody to receive it.
-            let _ = helper.send(Request { alarm: self.clone(), call });
+            let _ = helper.send(Request { alarm: self.clone(), call, since: Instant::now() });
         }
     }
 }
@@ -146,11 +166,13 @@ fn helper() -> Option<&'static Sender<Request>> {
         match thread::Builder::new().name("kemi python".to_owned()).spawn(move || serve(&requests)) {
             Ok(_) => Some(sender),
             Err(error) => {
-                tracing::error!(
-                    target: "kemi",
-                    engine = "python",
-                    "no thread to end scripts with, time and memory limits do not hold in pure Python: {error}"
-                );
+                log_guarded(|| {
+                    tracing::error!(
+                        target: "kemi",
+                        engine = "python",
+                        "no thread to end scripts with, time and memory limits do not hold in pure Python: {error}"
+                    );
+                });
                 None
             }
         }
@@ -162,11 +184,18 @@ fn helper() -> Option<&'static Sender<Request>> {
 struct Request {
     alarm: Arc<Alarm>,
     call: u64,
+    since: Instant,
 }
 
 impl Request {
     fn is_over(&self) -> bool {
         self.alarm.call.load(Ordering::Acquire) != self.call
+    }
+
+    /// Returns whether the signal has had its time, which comes first if there is one: a second end in the middle of the
+    /// first one's clean-up would leave that undone.
+    fn is_due(&self) -> bool {
+        self.alarm.was_refused() || self.since.elapsed() >= AGAIN
     }
 
     /// Sets the exception on the worker's thread, unless the call is over or suspended.
@@ -175,17 +204,17 @@ impl Request {
             return;
         }
         let Ok(class) = Prelude::get(py).and_then(|prelude| prelude.item(py, "Ended")) else { return };
-        if !self.alarm.set.load(Ordering::Relaxed) {
-            let place = fault::place_on(py, self.alarm.thread);
+        if !self.alarm.was_set() {
+            let place = fault::place_on(py, self.alarm.thread.python as c_ulong);
             // Looking for the place may have let the worker run.
             if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
                 return;
             }
             *self.alarm.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
-            self.alarm.set.store(true, Ordering::Relaxed);
+            self.alarm.sent.fetch_or(EXCEPTION, Ordering::Relaxed);
         }
         // SAFETY: this thread is attached; the class is one of exceptions, and Python takes its own reference.
-        unsafe { ffi::PyThreadState_SetAsyncExc(self.alarm.thread as _, class.as_ptr()) };
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.alarm.thread.python as _, class.as_ptr()) };
     }
 }
 
@@ -204,8 +233,11 @@ fn serve(requests: &Receiver<Request>) {
         }
         open.extend(requests.try_iter());
         open.retain(|request| !request.is_over());
-        if !open.is_empty() {
-            Python::attach(|py| open.iter().for_each(|request| request.fulfil(py)));
+        if open.iter().any(Request::is_due) {
+            Python::attach(|py| {
+                let _alone = NoCollections::begin(py);
+                open.iter().filter(|request| request.is_due()).for_each(|request| request.fulfil(py));
+            });
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
+use kemi_core::log_guarded;
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::intern;
@@ -65,6 +67,21 @@ pub(crate) fn strike(py: Python<'_>) {
     }
 }
 
+/// Raises the end of the innermost call on this thread if that is over a limit; for whatever has woken up code in C.
+///
+/// # Errors
+/// `SystemExit`, for Python to carry out of that code.
+pub(crate) fn interrupted(py: Python<'_>) -> PyResult<()> {
+    if current(|inner| inner.runtime.poll(inner)).unwrap_or(false) {
+        if armed() && releases_lock(py) {
+            return Ok(());
+        }
+        arm(py);
+        return Err(PySystemExit::new_err(()));
+    }
+    Ok(())
+}
+
 fn arm(py: Python<'_>) {
     // Without a call of ours around it nobody would take the trace function off again.
     if CALLS.get() > 0 && MODE.replace(Mode::End) != Mode::End {
@@ -100,7 +117,9 @@ pub(crate) struct Guard<'a, 'py> {
     outermost: bool,
     mode: Mode,
     pending: Option<PyErr>,
-    memory: Option<Counting>,
+    /// Where no limit holds.
+    alone: Option<NoCollections<'py>>,
+    memory: Option<Counting<'a>>,
 }
 
 impl<'a, 'py> Guard<'a, 'py> {
@@ -134,15 +153,27 @@ impl<'a, 'py> Guard<'a, 'py> {
         if let Some(inner) = inner {
             held.1 = inner.alarm.suspend(false);
         }
-        let memory = (!same || outermost).then(|| match inner {
-            Some(inner) => Counting::begin(inner.runtime.registry().limits().max_memory, Some(&inner.alarm)),
-            None => Counting::begin(0, None),
-        });
-        let counts = inner.is_some_and(|inner| inner.runtime.registry().limits().max_instructions != 0);
+        let limits = inner.map(|inner| inner.runtime.registry().limits());
+        let most = limits.map_or(0, |limits| limits.max_memory);
+        let memory = match inner {
+            Some(inner) if outermost => Some(Counting::of(&inner.holding, most, &inner.alarm)),
+            _ if same => None,
+            Some(inner) => Some(Counting::within(&inner.holding, most, &inner.alarm)),
+            None => Some(Counting::unlimited()),
+        };
+        let counts = limits.is_some_and(|limits| limits.max_instructions != 0);
         let mode = MODE.get();
         change(py, if counts { Mode::Count } else { Mode::Off });
         CALLS.set(CALLS.get() + 1);
-        Guard { py, inner, around, held, outermost, mode, pending, memory }
+        if let Some(inner) = inner
+            && outermost
+            && inner.holding.is_tight(most)
+        {
+            // Whatever comes of it, the call begins.
+            inner.holding.relieve(most, || drop(Prelude::get(py).and_then(|prelude| prelude.call(py, "collect", ()))));
+        }
+        let alone = inner.is_none().then(|| NoCollections::begin(py));
+        Guard { py, inner, around, held, outermost, mode, pending, alone, memory }
     }
 }
 
@@ -150,6 +181,7 @@ impl Drop for Guard<'_, '_> {
     fn drop(&mut self) {
         CALLS.set(CALLS.get() - 1);
         self.memory.take();
+        self.alone.take();
         let late = match self.inner {
             Some(inner) => {
                 inner.alarm.suspend(self.held.1);
@@ -178,13 +210,41 @@ impl Drop for Guard<'_, '_> {
     }
 }
 
+/// Keeps Python from collecting garbage until it goes: a collection runs finalizers of any script, which have a clock in
+/// calls only.
+pub(crate) struct NoCollections<'py> {
+    _py: Python<'py>,
+    before: bool,
+}
+
+impl<'py> NoCollections<'py> {
+    pub(crate) fn begin(py: Python<'py>) -> NoCollections<'py> {
+        #[cfg(Py_3_10)]
+        // SAFETY: the thread is attached.
+        let before = unsafe { ffi::PyGC_Disable() } != 0;
+        #[cfg(not(Py_3_10))]
+        let before = false;
+        NoCollections { _py: py, before }
+    }
+}
+
+impl Drop for NoCollections<'_> {
+    fn drop(&mut self) {
+        #[cfg(Py_3_10)]
+        if self.before {
+            // SAFETY: the thread is attached.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
+
 /// Takes back asyncio's mark that a loop runs on this thread: a loop whose clean-up was cut short leaves it behind, and no
 /// other one could run on the thread.
 fn forget_running_loop(py: Python<'_>) {
     if let Some(asyncio) = loaded(intern!(py, "_asyncio"))
         && let Err(error) = asyncio.call_method1(intern!(py, "_set_running_loop"), (py.None(),))
     {
-        tracing::warn!(target: "kemi", "asyncio's running loop cannot be reset: {error}");
+        log_guarded(|| tracing::warn!(target: "kemi", "asyncio's running loop cannot be reset: {error}"));
     }
 }
 
@@ -194,7 +254,7 @@ fn release_import_lock(py: Python<'_>) {
     let Some(imp) = loaded(intern!(py, "_imp")) else { return };
     // It is an error for a thread that does not hold it, which is nearly always the case. No call runs on this one.
     while imp.call_method0(intern!(py, "release_lock")).is_ok() {
-        tracing::debug!(target: "kemi", "a call that was ended had left the import lock behind");
+        log_guarded(|| tracing::debug!(target: "kemi", "a call that was ended had left the import lock behind"));
     }
 }
 
@@ -251,16 +311,32 @@ unsafe extern "C" fn trace(
     event: c_int,
     arg: *mut ffi::PyObject,
 ) -> c_int {
+    // A panic must not reach Python's frames.
+    // SAFETY: Python calls the trace function on an attached thread, with a frame that is alive.
+    let goes_on = catch_unwind(AssertUnwindSafe(|| unsafe { may_go_on(frame, event, arg) }));
+    if goes_on.unwrap_or(false) {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { ffi::PyErr_SetNone(ffi::PyExc_SystemExit) };
+    -1
+}
+
+/// Returns whether a frame that Python traces may go on.
+///
+/// # Safety
+/// The thread is attached, and the frame is alive; the argument is Python's.
+unsafe fn may_go_on(frame: *mut ffi::PyFrameObject, event: c_int, arg: *mut ffi::PyObject) -> bool {
     // A frame that an exception leaves is on its way out already.
     let unwinding = event == ffi::PyTrace_EXCEPTION || (event == ffi::PyTrace_RETURN && arg.is_null());
     if unwinding {
-        return 0;
+        return true;
     }
-    let goes_on = match MODE.get() {
+    match MODE.get() {
         Mode::Off => true,
         Mode::Count => {
             if event == ffi::PyTrace_CALL {
-                // SAFETY: Python calls the trace function on an attached thread, with a frame that is alive.
+                // SAFETY: as the caller's.
                 unsafe { count_in(frame) };
             }
             let ended = event == ffi::PyTrace_OPCODE && current(|inner| inner.runtime.spend(1, inner)).unwrap_or(false);
@@ -270,15 +346,9 @@ unsafe extern "C" fn trace(
             }
             !ended
         }
-        // SAFETY: as above.
+        // SAFETY: as the caller's.
         Mode::End => unsafe { spared(frame) },
-    };
-    if goes_on {
-        return 0;
     }
-    // SAFETY: as above.
-    unsafe { ffi::PyErr_SetNone(ffi::PyExc_SystemExit) };
-    -1
 }
 
 /// Makes Python call the trace function for every instruction of a frame: a line that jumps to itself begins only once.
@@ -291,6 +361,17 @@ unsafe fn count_in(frame: *mut ffi::PyFrameObject) {
         if ffi::PyObject_SetAttrString(frame.cast(), c"f_trace_opcodes".as_ptr(), ffi::Py_True()) != 0 {
             ffi::PyErr_Clear();
         }
+    }
+}
+
+/// Returns whether the code in C that was woken up in a call that is being ended may go on since it may release a lock.
+fn releases_lock(_py: Python<'_>) -> bool {
+    // What waits there itself is not let wait for long.
+    LEFT.set(LEFT.get().saturating_sub(SPARED / 10));
+    // SAFETY: the thread is attached; the result is a borrowed frame or null.
+    unsafe {
+        let frame = ffi::PyEval_GetFrame();
+        !frame.is_null() && spared(frame)
     }
 }
 

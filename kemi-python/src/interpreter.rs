@@ -8,18 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kemi_core::{
-    Arg, CallbackId, Control, ConversionBudget, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source, Value, nearest,
+    Arg, CallbackId, Control, ConversionBudget, ErrorCode, Interpreter, Limit, Place, Runtime, ScriptError, Source,
+    Value, log_guarded, nearest,
 };
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
+use pyo3::types::{PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 
 use crate::alarm::{self, Alarm};
+use crate::attach::attach;
 use crate::bind::{self, Link};
-use crate::ending::Guard;
+use crate::ending::{Guard, NoCollections};
+use crate::engine::text_of;
+use crate::memory::Holding;
 use crate::prelude::Prelude;
-use crate::{fault, memory, value};
+use crate::{fault, memory, signal, unending, value};
 
 /// Up to how many arguments, the message included, are passed without a tuple.
 const FEW: usize = 8;
@@ -46,6 +50,7 @@ pub(crate) struct Inner {
     handles: RefCell<Vec<Option<Py<PyAny>>>>,
     /// Whether the script ended its own top level.
     ended: Cell<bool>,
+    pub(crate) holding: Holding,
 }
 
 impl Loaded {
@@ -55,6 +60,7 @@ impl Loaded {
     /// What Python raised, such as being out of memory.
     pub(crate) fn new(py: Python<'_>, runtime: Rc<Runtime>, sources: &[Source]) -> PyResult<Loaded> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let _alone = NoCollections::begin(py);
         let link = Link::new();
         let registry = runtime.registry();
         let tree = bind::tree(py, registry, &link)?;
@@ -76,6 +82,8 @@ impl Loaded {
         let limits = runtime.registry().limits();
         if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0 {
             alarm::start();
+            signal::prepare(py);
+            unending::install(py)?;
         }
         if limits.max_memory != 0 {
             memory::install(py);
@@ -94,6 +102,7 @@ impl Loaded {
             message,
             handles: RefCell::new(Vec::new()),
             ended: Cell::new(false),
+            holding: Holding::default(),
         });
         inner.link.set(&inner);
         Ok(Loaded(ManuallyDrop::new(inner)))
@@ -103,31 +112,35 @@ impl Loaded {
     ///
     /// # Errors
     /// What the script raised.
-    pub(crate) fn start(&self, py: Python<'_>, sources: &[(&Source, Vec<u8>)]) -> Result<(), ScriptError> {
-        for (source, bytes) in sources {
-            self.0.top_level(py, |inner, py| inner.run(py, source, bytes))?;
+    pub(crate) fn start(&self, py: Python<'_>, sources: &[Source]) -> Result<(), ScriptError> {
+        for source in sources {
+            let text = text_of(py, source)?;
+            self.0.top_level(py, |inner, py| inner.run(py, &source.name(), text))?;
             if self.0.ended.get() {
                 break;
             }
         }
         let globals = self.0.globals.bind(py);
         match globals.get_item("mod_init") {
-            Ok(Some(function)) if is_function(&function) => self.0.start_object(py, &function),
-            _ => Ok(()),
+            Ok(Some(function)) if is_function(&function) => self.0.start_object(py, &function)?,
+            _ => {}
         }
+        self.0.holding.is_loaded();
+        Ok(())
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
         self.0.link.cut();
-        Python::attach(|py| {
-            let closed = {
-                let _guard = Guard::own(py);
-                self.0.space.bind(py).call_method0("close")
-            };
-            if let Err(error) = closed {
-                tracing::warn!(target: "kemi", engine = self.0.runtime.engine(), "unloading a script: {error}");
+        let runtime = self.0.runtime.clone();
+        attach(&runtime, |py| {
+            let object = Rc::get_mut(&mut self.0).and_then(|inner| inner.object.take());
+            {
+                // What is freed here may have finalizers, which have the time that a call has.
+                let _guard = Guard::call(py, &self.0);
+                drop(object);
+                self.0.close(py);
             }
             // SAFETY: dropped once, here, where the thread is attached; nothing uses it afterwards.
             unsafe { ManuallyDrop::drop(&mut self.0) };
@@ -136,14 +149,40 @@ impl Drop for Loaded {
 }
 
 impl Inner {
-    fn run<'py>(&self, py: Python<'py>, source: &Source, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        let name = source.name();
-        let source = match source {
-            // Only a file can say in its first lines how it is encoded.
-            Source::Text { text, .. } => PyString::new(py, text).into_any(),
-            Source::File(_) | Source::Snapshot { .. } => PyBytes::new(py, bytes).into_any(),
+    fn run<'py>(&self, py: Python<'py>, name: &str, text: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.space.bind(py).call_method1("run", (stem(name), name, text))
+    }
+
+    /// Empties the instance's modules, so that what they hold is freed now and not by a later collection.
+    ///
+    /// All is done in native code: once the time is over no line of Python runs any more, which is what makes the
+    /// finalizers of everything that is left end at once.
+    fn close(&self, py: Python<'_>) {
+        drop(self.handles.take());
+        let scopes = {
+            let _guard = Guard::own(py);
+            self.space.bind(py).call_method0("retire").and_then(|scopes| scopes.extract::<Vec<Bound<'_, PyDict>>>())
         };
-        self.space.bind(py).call_method1("run", (stem(&name), name, source))
+        let scopes = scopes.unwrap_or_else(|error| {
+            log_guarded(|| {
+                tracing::warn!(target: "kemi", engine = self.runtime.engine(), "unloading a script: {error}");
+            });
+            Vec::new()
+        });
+        for scope in scopes {
+            for name in scope.keys().iter().rev() {
+                if name.extract::<&str>().is_ok_and(|name| name != "__builtins__") {
+                    // It fails for want of memory only, and then for all that follows.
+                    let _ = scope.set_item(name, py.None());
+                }
+            }
+            scope.clear();
+        }
+        // What is left in cycles would be collected in another script's call, and have that one's time.
+        let finalizes = self.space.bind(py).getattr("finalizes").and_then(|flag| flag.is_truthy());
+        if finalizes.unwrap_or(false) {
+            let _ = Prelude::get(py).and_then(|prelude| prelude.call(py, "collect", ()));
+        }
     }
 
     /// Runs a part of loading, where `exit()` ends the loading well and `sys.exit("reason")` makes it fail.
@@ -279,12 +318,14 @@ impl Inner {
 
     /// Compares all that was bound with what there is, and puts it back.
     fn repair_tree(&self) -> Vec<String> {
-        Python::attach(|py| {
+        attach(&self.runtime, |py| {
             let _guard = Guard::own(py);
             self.keep_root(py);
             let replaced = self.space.bind(py).call_method0("repair").and_then(|names| names.extract());
             replaced.unwrap_or_else(|error| {
-                tracing::warn!(target: "kemi", engine = self.runtime.engine(), "comparing the root object: {error}");
+                log_guarded(|| {
+                    tracing::warn!(target: "kemi", engine = self.runtime.engine(), "comparing the root object: {error}");
+                });
                 Vec::new()
             })
         })
@@ -333,7 +374,9 @@ impl Inner {
             }),
             Err(raised) if raised.is_instance_of::<PySystemExit>(py) => {
                 if let Some(Some(reason)) = exit_code(py, &raised) {
-                    tracing::warn!(target: "script", engine = self.runtime.engine(), "the script exited: {reason}");
+                    log_guarded(|| {
+                        tracing::warn!(target: "script", engine = self.runtime.engine(), "the script exited: {reason}");
+                    });
                 }
                 self.runtime.end(Control::Exit);
                 Ok(Value::Nil)
@@ -345,15 +388,34 @@ impl Inner {
 
 impl Interpreter for Inner {
     fn resolve(&self, name: &str) -> bool {
-        Python::attach(|py| {
-            let _guard = Guard::own(py);
+        attach(&self.runtime, |py| {
+            // A property may stand behind the name.
+            let _guard = Guard::call(py, self);
             self.find(py, name).is_some()
         })
     }
 
+    fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
+        attach(&self.runtime, |py| {
+            let _guard = Guard::call(py, self);
+            let Some(function) = self.find(py, name) else { return Ok(()) };
+            let message = usize::from(self.object.get().is_some());
+            let refused = Prelude::get(py)
+                .and_then(|prelude| prelude.call(py, "refused", (&function, arguments + message)))
+                .and_then(|refused| refused.extract::<Option<(String, Option<String>, u32)>>());
+            match refused {
+                Ok(Some((parameters, file, line))) => {
+                    Err(refusal(name, &parameters, arguments, message != 0, file, line))
+                }
+                // Whatever cannot be looked into is called as it is.
+                Ok(None) | Err(_) => Ok(()),
+            }
+        })
+    }
+
     fn functions(&self) -> Vec<String> {
-        Python::attach(|py| {
-            let _guard = Guard::own(py);
+        attach(&self.runtime, |py| {
+            let _guard = Guard::call(py, self);
             let names = match self.object.get() {
                 Some(object) => object.bind(py).dir().map(|names| names.into_any()),
                 None => Ok(self.globals.bind(py).keys().into_any()),
@@ -367,7 +429,7 @@ impl Interpreter for Inner {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        Python::attach(|py| {
+        attach(&self.runtime, |py| {
             let _guard = Guard::call(py, self);
             let function = self.handle(py, callback)?;
             let result = self.invoke(py, &function, args);
@@ -378,11 +440,11 @@ impl Interpreter for Inner {
     }
 
     fn place(&self) -> Option<Place> {
-        Python::attach(fault::place)
+        attach(&self.runtime, fault::place)
     }
 
     fn definition(&self, callback: CallbackId) -> Option<Place> {
-        Python::attach(|py| {
+        attach(&self.runtime, |py| {
             let _guard = Guard::own(py);
             place_of(self.handles.borrow().get(callback.index())?.as_ref()?.bind(py))
         })
@@ -401,6 +463,10 @@ impl Interpreter for Inner {
 impl Interpreter for Loaded {
     fn resolve(&self, name: &str) -> bool {
         self.0.resolve(name)
+    }
+
+    fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
+        self.0.accepts(name, arguments)
     }
 
     fn functions(&self) -> Vec<String> {
@@ -434,6 +500,29 @@ fn is_function(object: &Bound<'_, PyAny>) -> bool {
     object.is_callable() && !object.is_instance_of::<PyType>()
 }
 
+/// Words why a function cannot be called with the host's arguments.
+fn refusal(
+    name: &str,
+    parameters: &str,
+    arguments: usize,
+    message: bool,
+    file: Option<String>,
+    line: u32,
+) -> ScriptError {
+    let plural = if arguments == 1 { "" } else { "s" };
+    let passed = if message {
+        format!("the message and {arguments} argument{plural}")
+    } else {
+        format!("{arguments} argument{plural}")
+    };
+    let text = format!("the host calls '{name}' with {passed}, and it is defined as {name}{parameters}");
+    let error = ScriptError::new(ErrorCode::ArgumentCount, text);
+    match file {
+        Some(file) => error.at(file, line),
+        None => error,
+    }
+}
+
 fn place_of(function: &Bound<'_, PyAny>) -> Option<Place> {
     let code = function.getattr("__code__").ok()?;
     let file = code.getattr("co_filename").ok()?.extract().ok()?;
@@ -462,10 +551,11 @@ fn log<'py>(py: Python<'py>, engine: &'static str) -> PyResult<Bound<'py, PyCFun
             let text = args.get_item(0)?;
             let text = text.cast::<PyString>().map_err(PyErr::from)?.to_string_lossy().into_owned();
             let text = text.strip_suffix('\n').unwrap_or(&text);
-            match fault::place(args.py()) {
+            let place = fault::place(args.py());
+            log_guarded(|| match place {
                 Some(place) => tracing::info!(target: "script", engine, %place, "{text}"),
                 None => tracing::info!(target: "script", engine, "{text}"),
-            }
+            });
             Ok(())
         },
     )

@@ -17,7 +17,9 @@ mod interpreter;
 mod memory;
 mod prelude;
 mod reserved;
+mod signal;
 mod trampoline;
+mod unending;
 mod value;
 
 pub use attach::{attached, detached};

@@ -1,4 +1,4 @@
-//! The memory that a call may add: Python's large blocks and the arenas of its small ones are counted per thread.
+//! The memory that an instance may hold: Python's large blocks and the arenas of its small ones are counted per thread.
 //!
 //! Python takes small objects from arenas, so hooks of the arenas and of the raw blocks see all of them and cost small
 //! objects nothing.
@@ -7,8 +7,10 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use kemi_core::log_guarded;
 use pyo3::ffi::{self, PyMemAllocatorDomain, PyMemAllocatorEx, PyObjectArenaAllocator};
 use pyo3::prelude::*;
 
@@ -30,31 +32,144 @@ thread_local! {
         const { Account { used: Cell::new(0), limit: Cell::new(i64::MAX), alarm: Cell::new(ptr::null()) } };
 }
 
+/// What was freed by others than the instances that it was counted for.
+///
+/// Garbage is collected by whichever thread comes to it, and arenas are given back by whoever frees the last block.
+static FREED_ELSEWHERE: AtomicI64 = AtomicI64::new(0);
+
+/// From how many bytes on a thread tells what it has freed outside of all calls.
+const WORTH_TELLING: i64 = 1 << 20;
+
+/// What one instance holds, as far as its calls and its loading have made its thread hold more.
+#[derive(Default)]
+pub(crate) struct Holding {
+    held: Cell<i64>,
+    /// What it held when it was loaded: less than that it seldom gives up.
+    loaded: Cell<i64>,
+    /// What it held after garbage was collected last.
+    collected: Cell<i64>,
+}
+
+impl Holding {
+    /// Notes that the script is loaded.
+    pub(crate) fn is_loaded(&self) {
+        self.loaded.set(self.held.get());
+    }
+
+    /// Returns how much more it may hold; 0 for `most` is no limit.
+    #[inline]
+    fn room(&self, most: u64) -> i64 {
+        if most == 0 {
+            return i64::MAX;
+        }
+        i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(self.held.get()).max(0)
+    }
+
+    /// Returns whether it is worth while to find out what of it is gone by now.
+    #[inline]
+    pub(crate) fn is_tight(&self, most: u64) -> bool {
+        self.room(most) < self.held.get()
+    }
+
+    /// Takes off what others have freed, and runs `collect` if garbage may be among the rest.
+    ///
+    /// For the beginning of an outermost call.
+    #[cold]
+    pub(crate) fn relieve(&self, most: u64, collect: impl FnOnce()) {
+        let spare = self.held.get().saturating_sub(self.loaded.get()).max(0);
+        let mut taken = 0;
+        let _ = FREED_ELSEWHERE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |freed| {
+            taken = freed.min(spare).max(0);
+            Some(freed - taken)
+        });
+        self.held.set(self.held.get() - taken);
+        ACCOUNT.with(|account| account.limit.set(self.room(most)));
+        // Not again before it has grown by a part of what it may hold.
+        let step = i64::try_from(most / 16).unwrap_or(i64::MAX);
+        self.collected.set(self.collected.get().min(self.held.get()));
+        if self.is_tight(most) && self.held.get() >= self.collected.get().saturating_add(step) {
+            collect();
+            let freed = ACCOUNT.with(|account| account.used.get());
+            self.collected.set(self.held.get().saturating_add(freed));
+        }
+    }
+
+    /// Ends an outermost call, by which the thread has grown.
+    #[inline]
+    fn grow(&self, by: i64) {
+        if by != 0 {
+            self.change(by);
+        }
+    }
+
+    #[cold]
+    fn change(&self, by: i64) {
+        let held = self.held.get().saturating_add(by);
+        let least = self.loaded.get().min(self.held.get());
+        if held < least {
+            FREED_ELSEWHERE.fetch_add(least - held, Ordering::Relaxed);
+        }
+        self.held.set(held.max(least));
+    }
+}
+
 /// Surrounds a call into a script with an account of its own.
-pub(crate) struct Counting {
+pub(crate) struct Counting<'a> {
+    /// Whose account it is; without one, what it comes to counts for the call around.
+    holding: Option<&'a Holding>,
     used: i64,
     limit: i64,
     alarm: *const Alarm,
 }
 
-impl Counting {
-    /// Begins to count; a limit of 0 is none.
+impl<'a> Counting<'a> {
+    /// Begins an outermost call of an instance; a limit of 0 is none.
     ///
     /// The caller keeps the `Arc` until the result is dropped.
-    pub(crate) fn begin(limit: u64, alarm: Option<&Arc<Alarm>>) -> Counting {
-        let limit = if limit == 0 || alarm.is_none() { i64::MAX } else { i64::try_from(limit).unwrap_or(i64::MAX) };
+    #[inline]
+    pub(crate) fn of(holding: &'a Holding, most: u64, alarm: &Arc<Alarm>) -> Counting<'a> {
+        let limit = holding.room(most);
+        let mut counting = Counting::begin(Some(holding), limit, Arc::as_ptr(alarm));
+        if counting.used < 0 && counting.alarm.is_null() {
+            FREED_ELSEWHERE.fetch_add(counting.used.saturating_neg(), Ordering::Relaxed);
+            counting.used = 0;
+        }
+        counting
+    }
+
+    /// Begins a call within another of the same instance that something else stands between.
+    pub(crate) fn within(holding: &'a Holding, most: u64, alarm: &Arc<Alarm>) -> Counting<'a> {
+        Counting::begin(None, holding.room(most), Arc::as_ptr(alarm))
+    }
+
+    /// Begins something that has no limit.
+    pub(crate) fn unlimited() -> Counting<'a> {
+        Counting::begin(None, i64::MAX, ptr::null())
+    }
+
+    #[inline]
+    fn begin(holding: Option<&'a Holding>, limit: i64, alarm: *const Alarm) -> Counting<'a> {
         ACCOUNT.with(|account| Counting {
+            holding,
             used: account.used.replace(0),
             limit: account.limit.replace(limit),
-            alarm: account.alarm.replace(alarm.map_or(ptr::null(), Arc::as_ptr)),
+            alarm: account.alarm.replace(alarm),
         })
     }
 }
 
-impl Drop for Counting {
+impl Drop for Counting<'_> {
+    #[inline]
     fn drop(&mut self) {
         ACCOUNT.with(|account| {
-            account.used.set(self.used.saturating_add(account.used.get()));
+            let used = account.used.get();
+            account.used.set(match self.holding {
+                Some(holding) => {
+                    holding.grow(used);
+                    self.used
+                }
+                None => self.used.saturating_add(used),
+            });
             account.limit.set(self.limit);
             account.alarm.set(self.alarm);
         });
@@ -89,7 +204,14 @@ fn exceed(account: &Account, growth: usize, wanted: i64) -> bool {
 }
 
 fn count(change: i64) {
-    ACCOUNT.with(|account| account.used.set(account.used.get().saturating_add(change)));
+    ACCOUNT.with(|account| {
+        let used = account.used.get().saturating_add(change);
+        if used < -WORTH_TELLING && account.alarm.get().is_null() {
+            FREED_ELSEWHERE.fetch_add(used.saturating_neg(), Ordering::Relaxed);
+            return account.used.set(0);
+        }
+        account.used.set(used);
+    });
 }
 
 /// Python's own allocators, which the hooks pass on to.
@@ -111,7 +233,9 @@ pub(crate) fn install(py: Python<'_>) {
     INSTALLED.get_or_init(|| match obstacle(py) {
         None => set(),
         Some(why) => {
-            tracing::warn!(target: "kemi", engine = "python", "max_memory has no effect on Python scripts: {why}");
+            log_guarded(|| {
+                tracing::warn!(target: "kemi", engine = "python", "max_memory has no effect on Python scripts: {why}");
+            });
         }
     });
 }

@@ -1,14 +1,23 @@
 """The Python side of the engine: what scripts find in place of a few builtins, and how they import."""
 
+import _signal
+import _thread
+import ast
 import builtins
+import faulthandler
+import functools
+import gc
 import importlib.machinery
 import importlib.util
 import os
+import signal
 import sys
 import types
 import weakref
 
 gettrace, settrace = sys.gettrace, sys.settrace
+collect = gc.collect
+set_signal, set_wakeup_fd = _signal.signal, _signal.set_wakeup_fd
 
 
 class Error(RuntimeError):
@@ -128,11 +137,17 @@ class Space:
         self.package = f"kemi{serial}"
         self.root_name, self.root = root_name, root
         self.absent = set()
+        # Whether a class of the script has a __del__.
+        self.finalizes = False
         self.message = Message(root_name)
-        self.builtins = dict(vars(builtins))
+        # What `import builtins` gives the scripts of this instance; what they put there stays with them.
+        self.builtins_module = types.ModuleType("builtins")
+        self.builtins = self.builtins_module.__dict__
+        self.builtins.update(vars(builtins))
         self.builtins.update(
             __kemi__=self.package,
             __import__=self.import_module,
+            __build_class__=self.build_class,
             print=printer(log),
             exit=leave,
             quit=leave,
@@ -156,14 +171,24 @@ class Space:
         self.globals["__file__"] = name
         exec(compiled(source, name), self.globals)
 
+    def build_class(self, function, name, /, *bases, **named):
+        """The builtin behind `class`; it notes what has finalizers."""
+        made = builtins.__build_class__(function, name, *bases, **named)
+        if type(made) is type and "__del__" in made.__dict__:
+            self.finalizes = True
+        return made
+
     def import_module(self, name, globals=None, locals=None, fromlist=(), level=0):
         """The __import__ of the instance's scripts: the root and the script's folder come first."""
         if level == 0:
             top, _, rest = name.partition(".")
             if top == self.root_name:
                 return self.import_root(rest, fromlist or ())
+            if name == "builtins":
+                return self.builtins_module
             own = f"{self.package}.{top}"
-            if top not in self.absent:
+            # While the script is ended its package is there no more.
+            if top not in self.absent and self.package in sys.modules:
                 if own in sys.modules or self.find_spec(own, sys.modules[self.package].__path__):
                     module = builtins.__import__(f"{self.package}.{name}", globals, locals, fromlist, 0)
                     return module if fromlist else sys.modules[own]
@@ -208,20 +233,16 @@ class Space:
                 replaced.append(f"{self.root_name} in module {name.removeprefix(prefix)}")
         return replaced
 
-    def close(self):
-        """Empties the instance's modules, so that what they hold is freed now and not by a later collection."""
+    def retire(self):
+        """Takes the instance's modules out of Python's list; returns their scopes, to be emptied."""
         spaces.pop(self.package, None)
         prefix = self.package + "."
         names = [name for name in sys.modules if name == self.package or name.startswith(prefix)]
         modules = [sys.modules.pop(name) for name in names]
-        for scope in [self.globals, *(vars(module) for module in modules if module is not None)]:
-            for name in reversed(list(scope)):
-                if name != "__builtins__":
-                    scope[name] = None
-            scope.clear()
+        scopes = [self.globals, *(vars(module) for module in modules if module is not None), self.builtins]
         self.root = None
-        self.tree.clear()
-        self.builtins.clear()
+        self.tree = []
+        return scopes
 
 
 def printer(log):
@@ -261,16 +282,48 @@ def idle():
         pass
 
 
-def refuse(module, name, server=os.getpid()):
-    """Replaces a function that would end the server; forked children keep it."""
-    original = getattr(module, name)
+def refuse(module, name, why, error=RuntimeError, refuses=lambda *args, **named: True, server=os.getpid()):
+    """Replaces a function that would harm the server; forked children keep it."""
+    original = getattr(module, name, None)
+    if original is None:
+        return
 
+    @functools.wraps(original)
     def refused(*args, **named):
-        if os.getpid() == server:
-            raise RuntimeError(f"{module.__name__}.{name} would end the whole server and is refused; use exit()")
+        if os.getpid() == server and refuses(*args, **named):
+            raise error(f"{module.__name__.lstrip('_')}.{name} {why}")
         return original(*args, **named)
 
     setattr(module, name, refused)
+
+
+def hits_server(pid, number=None, *rest):
+    """Tells whether a signal would reach the server itself."""
+    if number == 0 or not isinstance(pid, int):
+        return False
+    return pid in (0, -1, os.getpid(), -os.getpgrp())
+
+
+def hits_group(group, number=None, *rest):
+    return number != 0 and group in (0, os.getpgrp())
+
+
+def keep_own_signal(module):
+    """Keeps the signals that interrupt scripts from being blocked."""
+    original = module.pthread_sigmask
+
+    @functools.wraps(original)
+    def pthread_sigmask(how, mask, /):
+        return original(how, [number for number in mask if number < signal.SIGRTMIN or how == signal.SIG_UNBLOCK])
+
+    module.pthread_sigmask = pthread_sigmask
+
+
+def system(command):
+    """The os.system that can be interrupted: the one of the C library cannot."""
+    sys.audit("os.system", command)
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", os.fsdecode(command)], os.environ)
+    return os.waitpid(pid, 0)[1]
 
 
 def cap_recursion():
@@ -285,9 +338,216 @@ def cap_recursion():
     sys.setrecursionlimit = setrecursionlimit
 
 
+def cap_digits(most=100_000):
+    """Keeps the conversion of digits, which nothing can interrupt, short."""
+    original = sys.set_int_max_str_digits
+
+    def set_int_max_str_digits(maxdigits):
+        if maxdigits == 0 or maxdigits > most:
+            raise ValueError(f"the limit may not exceed {most} digits: nothing can end the conversion of more in time")
+        original(maxdigits)
+
+    sys.set_int_max_str_digits = set_int_max_str_digits
+
+
+def underlying(function):
+    """Follows a callable to the function with code behind it; returns it with what it is given besides.
+
+    That is how many positional arguments, and the names of others.
+    """
+    given, named = 0, set()
+    for _ in range(100):
+        if type(function) is types.FunctionType:
+            return function, given, named
+        if type(function) is types.MethodType:
+            given += 1
+            function = function.__func__
+        elif isinstance(function, functools.partial):
+            given += len(function.args)
+            named |= set(function.keywords)
+            function = function.func
+        else:
+            call = getattr(type(function), "__call__", None)
+            if type(call) is not types.FunctionType:
+                break
+            given += 1
+            function = call
+    return None
+
+
+def refused(function, count):
+    """Tells why a callable cannot be called with so many positional arguments: its parameters, file and line."""
+    found = underlying(function)
+    if found is None:
+        return None
+    function, given, named = found
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    optional = positional[len(positional) - len(function.__defaults__ or ()) :]
+    takes_more, takes_names = code.co_flags & 4, code.co_flags & 8
+    filled = positional[: given + count]
+    missing = [name for name in positional[given + count :] if name not in named and name not in optional]
+    missing += [name for name in keywords if name not in named and name not in (function.__kwdefaults__ or {})]
+    only_positional = positional[: code.co_posonlyargcount]
+    doubled = [name for name in filled if name in named and name not in only_positional]
+    too_many = given + count > len(positional) and not takes_more
+    unknown = [name for name in named if name not in (*positional, *keywords)] and not takes_names
+    if not (missing or doubled or too_many or unknown):
+        return None
+    return parameters(function, positional, keywords, optional), code.co_filename, code.co_firstlineno
+
+
+def parameters(function, positional, keywords, optional):
+    """Words the parameters of a function as its definition does."""
+    code = function.__code__
+    texts = [name + "=..." if name in optional else name for name in positional]
+    if 0 < code.co_posonlyargcount <= len(texts):
+        texts.insert(code.co_posonlyargcount, "/")
+    rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount :]
+    if code.co_flags & 4:
+        texts.append("*" + rest[0])
+    elif keywords:
+        texts.append("*")
+    texts += [name + "=..." if name in (function.__kwdefaults__ or {}) else name for name in keywords]
+    if code.co_flags & 8:
+        texts.append("**" + rest[1 if code.co_flags & 4 else 0])
+    return f"({', '.join(texts)})"
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def references(source, name, root):
+    """Lists the paths that begin with the root: names, line, whether it is called, the texts among its arguments."""
+    tree = compile(source, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    shadows = any(binds(node, root) for node in ast.walk(tree))
+    found = []
+    # With each node whether the name stands for something else there, and whether an unknown name is dealt with.
+    pending = [(tree, False, False)]
+    while pending:
+        node, hidden, tested = pending.pop()
+        if shadows and isinstance(node, FUNCTIONS):
+            hidden = shadowed(node, root, hidden)
+        if isinstance(node, ast.Try) and any(catches(handler.type) for handler in node.handlers):
+            pending += [(child, hidden, True) for child in node.body]
+            pending += [(child, hidden, tested) for child in (*node.handlers, *node.orelse, *node.finalbody)]
+            continue
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == root:
+            above = node.module.split(".")[1:]
+            found += [(above + [alias.name], node.lineno, False, []) for alias in node.names if alias.name != "*"]
+            continue
+        if hidden:
+            pending += [(child, hidden, tested) for child in ast.iter_child_nodes(node)]
+            continue
+        if isinstance(node, ast.Call):
+            path, base = chain(node.func, root)
+            if path:
+                found.append((path, base.lineno, True, texts(node.args)))
+                if tested:
+                    found.append((path, base.lineno, False, []))
+                pending += [(child, hidden, tested) for child in (*node.args, *node.keywords)]
+                continue
+            asked = asks(node, root)
+            if asked:
+                found.append(asked)
+        elif isinstance(node, ast.Attribute):
+            path, base = chain(node, root)
+            if path:
+                found.append((path, base.lineno, False, []))
+                continue
+        pending += [(child, hidden, tested) for child in ast.iter_child_nodes(node)]
+    return found
+
+
+def chain(node, root):
+    """Returns the names of `root.a.b`, and the node of `root`."""
+    path = []
+    while isinstance(node, ast.Attribute):
+        path.append(node.attr)
+        node = node.value
+    if path and isinstance(node, ast.Name) and node.id == root:
+        return path[::-1], node
+    return None, None
+
+
+def texts(args):
+    found = []
+    for position, arg in enumerate(args):
+        if isinstance(arg, ast.Starred):
+            break
+        if isinstance(arg, ast.Constant) and isinstance(arg.value, str):
+            found.append((position, arg.value.encode("utf-8", "replace").decode()))
+    return found
+
+
+def asks(node, root):
+    """Returns what `hasattr(root.a, "b")` asks for."""
+    if not (isinstance(node.func, ast.Name) and node.func.id in ("hasattr", "getattr") and len(node.args) > 1):
+        return None
+    path, base = chain(node.args[0], root)
+    if path is None and isinstance(node.args[0], ast.Name) and node.args[0].id == root:
+        path, base = [], node.args[0]
+    named = dict(texts(node.args)).get(1)
+    return (path + [named], base.lineno, False, []) if path is not None and named else None
+
+
+def catches(handler):
+    names = handler.elts if isinstance(handler, ast.Tuple) else [handler]
+    return any(isinstance(name, ast.Name) and name.id == "AttributeError" for name in names)
+
+
+def binds(node, root):
+    """Tells whether a node gives the root's name another meaning."""
+    if isinstance(node, ast.Name):
+        return node.id == root and not isinstance(node.ctx, ast.Load)
+    if isinstance(node, ast.arg):
+        return node.arg == root
+    if isinstance(node, (*FUNCTIONS[:2], ast.ClassDef, ast.ExceptHandler)):
+        return node.name == root
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return any(alias.asname == root and alias.name != root for alias in node.names)
+    return False
+
+
+def shadowed(function, root, hidden):
+    """Tells whether the root's name is a local one in a function."""
+    body = function.body if isinstance(function.body, list) else [function.body]
+    pending = [function.args, *body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Global) and root in node.names:
+            return False
+        if binds(node, root):
+            return True
+        if not isinstance(node, FUNCTIONS):
+            pending += ast.iter_child_nodes(node)
+    return hidden
+
+
 for module in {os, sys.modules[os.name] if os.name in sys.modules else os}:
     for name in ("_exit", "abort"):
-        refuse(module, name)
+        refuse(module, name, "would end the whole server and is refused; use exit()")
+    for name in ("execv", "execve"):
+        refuse(module, name, "would replace the whole server and is refused; use subprocess")
+    if hasattr(os, "kill"):
+        refuse(module, "kill", "would reach the server itself and is refused; use exit()", refuses=hits_server)
+        refuse(module, "killpg", "would reach the server itself and is refused; use exit()", refuses=hits_group)
+    if hasattr(os, "posix_spawn"):
+        module.system = system
+for module in (_signal, signal):
+    for name in ("alarm", "setitimer", "raise_signal", "pthread_kill", "siginterrupt"):
+        refuse(module, name, "concerns the whole server and is refused")
+    if hasattr(module, "pthread_sigmask"):
+        keep_own_signal(module)
+    # What those who try it expect on any thread but the main one.
+    for name in ("signal", "set_wakeup_fd"):
+        refuse(module, name, "concerns the whole server and is refused", error=ValueError)
+for name in ("dump_traceback_later", "register"):
+    refuse(faulthandler, name, "concerns the whole server and is refused")
+refuse(_thread, "interrupt_main", "concerns the whole server and is refused")
 if sys.version_info < (3, 12):
     cap_recursion()
+if hasattr(sys, "set_int_max_str_digits"):
+    cap_digits()
 sys.meta_path.insert(0, Finder)

@@ -257,7 +257,8 @@ logger = logging.getLogger('kemi limits')
 logger.propagate = False
 logger.addHandler(handler)
 ";
-    let host = in_time(50);
+    // Long enough for a thread to be started while other tests run.
+    let host = in_time(300);
     let script = format!(
         "import KSR\n{prelude}\ndef main():\n    logger.error('x')\ndef event(a, b):\n    got = []\n    def other():\n        got.append(handler.lock.acquire(timeout=5))\n    t = threading.Thread(target=other)\n    t.start()\n    t.join()\n    return got[0]\n"
     );

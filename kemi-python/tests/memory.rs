@@ -63,14 +63,74 @@ fn endless_allocation_ends_and_the_memory_comes_back() {
 }
 
 #[test]
-fn each_call_may_add_the_limit_again() {
+fn what_calls_leave_behind_counts_and_what_is_freed_does_not() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = host(Limits { max_memory: 16 * MIB, ..Limits::NONE });
-    let text = "kept = []\ndef main():\n    kept.append(bytes(10_000_000))\n    return len(kept)\ndef event(a, b):\n    s = bytes(12_000_000)\n    s = None\n    s = bytes(12_000_000)\n    return len(s)\n";
+    let text = "kept = []
+def main():
+    kept.append(bytes(20_000))
+    return len(kept)
+def event(a, b):
+    if a:
+        kept.clear()
+    s = bytes(12_000_000)
+    s = None
+    s = bytes(12_000_000)
+    return len(s)
+";
     let instance = host.load(text).unwrap();
-    for n in 1..=5i64 {
-        assert_eq!(host.call(&instance).0.unwrap(), Outcome::Value(n.into()));
+    // What one call takes and gives back may be taken by each.
+    for _ in 0..100 {
         assert_eq!(host.event(&instance, &[0.into(), 0.into()]).unwrap(), Outcome::Value(12_000_000.into()));
+    }
+    let mut calls = 0;
+    let error = loop {
+        match host.call(&instance).0 {
+            Ok(_) => calls += 1,
+            Err(error) => break error,
+        }
+        assert!(calls < 2 * 16 * MIB / 20_000, "{calls} calls that leave 20 kB each");
+    };
+    assert_eq!(error.code, ErrorCode::MemoryLimit, "{error:#}");
+    assert!(calls > 16 * MIB / 20_000 / 2, "{calls}");
+    // An instance of its own is not concerned.
+    let other = host.load(text).unwrap();
+    assert_eq!(host.event(&other, &[0.into(), 0.into()]).unwrap(), Outcome::Value(12_000_000.into()));
+}
+
+#[test]
+fn a_script_that_frees_what_it_has_kept_goes_on_for_ever() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = host(Limits { max_memory: 16 * MIB, ..Limits::NONE });
+    let rows = [
+        // A list that is emptied.
+        "kept = []\ndef main():\n    kept.append(bytes(1_000_000))\n    if len(kept) > 10: kept.clear()\n    return 1\n",
+        // Garbage that only a collection finds, of large blocks and of small ones.
+        "def main():\n    a = [bytes(1_000_000)]\n    a.append(a)\n    return 1\n",
+        "def main():\n    a = [(i, str(i)) for i in range(3000)]\n    a.append(a)\n    return 1\n",
+    ];
+    for text in rows {
+        let instance = host.load(text).unwrap();
+        for n in 0..300 {
+            let result = host.call(&instance).0;
+            assert_eq!(result.unwrap_or_else(|e| panic!("{text}: call {n}: {e:#}")), Outcome::Value(1.into()));
+        }
+    }
+}
+
+#[test]
+fn what_another_instance_has_collected_does_not_count() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = host(Limits { max_memory: 16 * MIB, ..Limits::NONE });
+    // Two instances in turn, whose garbage is collected by either.
+    let text = "import gc\nkept = []\ndef main():\n    a = [bytes(500_000)]\n    a.append(a)\n    return 1\ndef event(a, b):\n    return gc.collect() * 0\n";
+    let (first, second) = (host.load(text).unwrap(), host.load(text).unwrap());
+    for n in 0..300 {
+        let result = host.call(&first).0;
+        assert_eq!(result.unwrap_or_else(|e| panic!("call {n}: {e:#}")), Outcome::Value(1.into()));
+        if n % 5 == 0 {
+            host.event(&second, &[0.into(), 0.into()]).unwrap();
+        }
     }
 }
 
