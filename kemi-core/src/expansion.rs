@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::marker::PhantomData;
 
-use crate::convert::{FromArg, IntoRet, Mismatch, Rest};
+use crate::convert::{FromArg, Mismatch, Rest};
 use crate::error::{Fault, ScriptError};
 use crate::export::{Call, Param, RawArg, Ret};
 use crate::runtime::Script;
@@ -204,34 +204,21 @@ impl<R> TakesText for &ResultProbe<R> {}
 pub struct Keeping;
 
 impl Keeping {
-    /// Converts the result.
-    ///
-    /// # Errors
-    /// The fault to raise in the script.
+    /// Converts the error, if it is one.
     #[inline]
-    pub fn into_raw<T: IntoRet, E>(self, result: Result<T, E>) -> Result<T::Raw, Box<Fault>>
-    where
-        Result<T, E>: IntoRet,
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        match result {
-            Ok(value) => value.into_raw(),
-            Err(error) => Err(ScriptError::native(error.into()).into()),
-        }
+    pub fn keep<T, E: Into<Box<dyn Error + Send + Sync>>>(self, result: Result<T, E>) -> Result<T, Box<Fault>> {
+        result.map_err(|error| ScriptError::native(error.into()).into())
     }
 }
 
-/// Converts an error by [`IntoFault`](crate::IntoFault).
+/// Leaves the error to [`IntoFault`](crate::IntoFault).
 #[derive(Debug)]
 pub struct Plain;
 
 impl Plain {
-    /// Converts the result.
-    ///
-    /// # Errors
-    /// The fault to raise in the script.
+    /// Returns the result as it is.
     #[inline]
-    pub fn into_raw<R: IntoRet>(self, result: R) -> Result<R::Raw, Box<Fault>> {
-        result.into_raw()
+    pub fn keep<R>(self, result: R) -> R {
+        result
     }
 }

@@ -58,7 +58,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     let owner = options.context.as_ref().map_or_else(|| argument_context.clone(), |ty| quote!(#ty));
     let params = signature.params.iter().map(|param| {
         let (name, ty) = (&param.name, with_lifetimes(&param.ty, "'static"));
-        let from = quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'static>>);
+        let from = quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>);
         quote!(#core::Param {
             name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: #from::VARIADIC
         })
@@ -76,7 +76,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
         };)
     });
     let result = result_type(signature);
-    let returns = quote_spanned!(place(&result)=> <#result as #core::IntoRet>::RETURNS);
+    let returns = quote_spanned!(result.span()=> <#result as #core::IntoRet>::RETURNS);
     let thunk = thunk(&core, function, signature, &argument_context);
     let typed = typed(&core, function, signature, &argument_context, &result);
 
@@ -118,7 +118,8 @@ fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: 
     let leading = leading_arguments(core, signature);
     let args = signature.params.iter().enumerate().map(|(i, param)| {
         let ty = with_lifetimes(&param.ty, "'_");
-        quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'_>>::take(__call, #i)?)
+        let call = Ident::new("__call", Span::call_site());
+        quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>::take(#call, #i)?)
     });
     let result = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
     quote! {
@@ -152,33 +153,32 @@ fn typed(
         .iter()
         .map(|param| {
             let ty = with_lifetimes(&param.ty, "'static");
-            quote_spanned!(place(&param.ty)=> <#ty as #core::__private::Parameter<'static>>::Raw)
+            quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>::Raw)
         })
         .collect();
     let args = signature.params.iter().zip(&names).enumerate().map(|(i, (param, name))| {
         let ty = with_lifetimes(&param.ty, "'_");
-        quote_spanned! {place(&param.ty)=>
+        quote_spanned! {param.ty.span()=>
             <#ty as #core::__private::Parameter<'_>>::from_raw(&#name)
                 .map_err(|__mismatch| #core::__private::bad_argument(&__KEMI_EXPORT, #i, __mismatch))?
         }
     });
     let call = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
+    let raw_result = quote_spanned!(result.span()=> <#result as #core::IntoRet>::Raw);
     let new = format_ident!("new{}", names.len());
+    // A function with a signature would repeat every error about a type that stands in it.
     quote! {{
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
-        fn __kemi_typed(
-            __cx: &mut #context,
-            #(#names: #raws),*
-        ) -> <<#result as #core::IntoRet>::Raw as #core::RawRet>::Wire {
+        let __typed = |__cx: &mut #context, #(#names),*| {
             #core::RawRet::wire(#core::__private::caught(&__KEMI_EXPORT, || {
                 #call
             }))
-        }
+        };
         if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
             // SAFETY: a panic is caught, and what the exported function returns borrows from its own parameters or is
             // static.
             ::core::option::Option::Some(unsafe {
-                #core::Typed::#new::<#context, #(#raws,)* <#result as #core::IntoRet>::Raw>(__kemi_typed)
+                #core::Typed::#new::<#context, #(#raws,)* #raw_result>(__typed)
             })
         } else {
             #none
@@ -188,12 +188,12 @@ fn typed(
 
 /// Calls the function and converts what it returns; an error that can be kept is kept.
 fn converted(core: &TokenStream, signature: &Signature, call: &TokenStream) -> TokenStream {
-    let span = signature.returns.as_ref().map_or_else(Span::call_site, place);
+    let span = signature.returns.as_ref().map_or_else(Span::call_site, Spanned::span);
     quote_spanned! {span=> {
         #[allow(unused_imports)]
         use #core::__private::{KeepsError as _, TakesText as _};
         let __result = #call;
-        (&#core::__private::result(&__result)).way().into_raw(__result)
+        <_ as #core::IntoRet>::into_raw((&#core::__private::result(&__result)).way().keep(__result))
     }}
 }
 
