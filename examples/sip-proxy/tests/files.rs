@@ -71,8 +71,10 @@ fn folder(path: &Path) {
     fs::create_dir(path).expect("the folder can be written");
 }
 
+type Make = fn(&Path);
+
 /// What may stand where a file should.
-const OTHERS: [(&str, fn(&Path)); 3] = [("a pipe", fifo), ("a folder", folder), ("a device", device)];
+const OTHERS: [(&str, Make); 3] = [("a pipe", fifo), ("a folder", folder), ("a device", device)];
 
 fn device(path: &Path) {
     let _ = fs::remove_file(path);

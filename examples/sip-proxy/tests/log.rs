@@ -382,3 +382,19 @@ fn lines_of_a_slow_end_are_written_before_it() {
     assert!(proxy.wait());
     assert!(log.contains(&marker) && log.contains("drained in "), "{log}");
 }
+
+#[test]
+fn a_flood_of_messages_does_not_fill_the_log() {
+    let proxy = Proxy::start(&[]);
+    let phone = Phone::new(&proxy);
+    for _ in 0..200 {
+        // The proxy resolves no names, and says so.
+        phone.invite("sip:callee@nowhere.invalid");
+    }
+    for _ in 0..200 {
+        let reply = phone.receive();
+        assert!(reply.status() >= Some(100), "{}", reply.text);
+    }
+    let lines = proxy.log().lines().filter(|line| line.contains("a branch was not sent")).count();
+    assert!((1..=40).contains(&lines), "{lines} lines for 200 requests");
+}

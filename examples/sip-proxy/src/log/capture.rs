@@ -11,7 +11,7 @@ use rustix::io::{Errno, ioctl_fionread, read};
 use tracing::Level;
 
 use super::queue::{Form, Queue};
-use super::stamp;
+use super::{leave_aborts_to_others, stamp};
 
 /// How long the end of a line is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -60,7 +60,10 @@ impl Source {
     fn start(name: &'static str, level: Level, pipe: PipeReader, queue: &Arc<Queue>) -> io::Result<Arc<Source>> {
         let source = Arc::new(Source { name, level, pipe, held: AtomicUsize::new(0) });
         let (reading, queue) = (source.clone(), queue.clone());
-        Builder::new().name(name.to_owned()).spawn(move || reading.run(&queue))?;
+        Builder::new().name(name.to_owned()).spawn(move || {
+            leave_aborts_to_others();
+            reading.run(&queue);
+        })?;
         Ok(source)
     }
 

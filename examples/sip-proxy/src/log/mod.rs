@@ -4,6 +4,7 @@
 mod capture;
 mod escape;
 mod queue;
+mod throttle;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -21,6 +22,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use capture::Capture;
 use queue::{Form, Queue};
+use throttle::Throttled;
 
 /// How long the end of the process waits for lines that are not written yet.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -48,7 +50,10 @@ impl Log {
         // The standard error itself will lead into the log.
         let out = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
         let writer = queue.clone();
-        Builder::new().name("log".to_owned()).spawn(move || writer.write_to(&out))?;
+        Builder::new().name("log".to_owned()).spawn(move || {
+            leave_aborts_to_others();
+            writer.write_to(&out);
+        })?;
         Ok(Log { queue: QUEUE.get_or_init(|| queue).clone() })
     }
 
@@ -56,9 +61,10 @@ impl Log {
     pub(crate) fn open(&self, level: Level) {
         let coloured = is_coloured();
         let writer = LineWriter { queue: self.queue.clone(), form: if coloured { Form::Coloured } else { Form::Line } };
-        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(coloured);
+        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(coloured).log_internal_errors(false);
+        let subscriber = subscriber.map_event_format(|format| Throttled::new(format, self.queue.clone()));
         // A host that has a subscriber of its own keeps it.
-        let _ = subscriber.log_internal_errors(false).with_writer(writer).try_init();
+        let _ = subscriber.with_writer(writer).try_init();
         std::panic::set_hook(Box::new(report_panic));
     }
 
@@ -133,7 +139,7 @@ fn wait_for_last_words() {
     let busy = || QUEUE.get().is_some_and(|queue| queue.is_busy()) || CAPTURE.get().is_some_and(Capture::is_busy);
     // Twice in turn, since a line is in neither for the moment in which it passes from one to the other.
     let mut quiet = 0;
-    for _ in 0..100 {
+    for _ in 0..400 {
         quiet = if busy() { 0 } else { quiet + 1 };
         if quiet == 3 {
             break;
@@ -142,6 +148,17 @@ fn wait_for_last_words() {
     }
     // The signal may come from outside, as from systemd's watchdog, and nothing but this ends the process then.
     let _ = signal_hook::low_level::emulate_default_handler(SIGABRT);
+}
+
+/// Has another thread take a SIGABRT that comes from outside: this one is needed for the last words.
+fn leave_aborts_to_others() {
+    // SAFETY: a set of this function's own, which is filled before it is read; the call concerns this thread alone.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, SIGABRT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
 }
 
 /// Makes a line of each event.
