@@ -15,6 +15,8 @@ pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
     match role {
         // `KSR.Error` is what scripts catch.
         NameRole::Member => (name == "Error").then_some("the exception that native functions raise"),
+        // A function of the script's own may have such a name, and one that the script lacks is not found there.
+        NameRole::Callback => None,
         _ if is(BUILTINS) => Some("a built-in name"),
         // Whoever imports it would get the root object, or the other way round.
         NameRole::Root if is(MODULES) => Some("a module of the standard library"),
@@ -432,10 +434,7 @@ mod tests {
             let keywords = list(c"set(__import__('keyword').kwlist)");
             assert_eq!(keywords, KEYWORDS.iter().map(|&word| word.to_owned()).collect());
             for name in list(c"{name for name in dir(__import__('builtins')) if name != '_'}") {
-                assert!(
-                    meaning(&name, NameRole::Root).is_some() && meaning(&name, NameRole::Callback).is_some(),
-                    "{name}"
-                );
+                assert!(meaning(&name, NameRole::Root).is_some(), "{name}");
             }
             for name in list(c"{name for name in __import__('sys').stdlib_module_names if name[0] != '_'}") {
                 assert!(meaning(&name, NameRole::Root).is_some(), "{name}");

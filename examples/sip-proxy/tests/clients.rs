@@ -59,7 +59,7 @@ fn clients_that_do_not_write_or_read_block_no_reload_and_no_status() {
 fn status_and_health_are_answered_while_all_workers_are_stuck() {
     let folder = folder();
     let config = folder.path.join("proxy.cfg");
-    std::fs::write(&config, "kemi.stuck_ms=300\nloadmodule \"kemix.so\"\nloadmodule \"sl.so\"\n")
+    std::fs::write(&config, "kemi.stuck_ms=300\nkemi.max_time_ms=0\nloadmodule \"kemix.so\"\nloadmodule \"sl.so\"\n")
         .expect("it can be written");
     let proxy = folder.start(&["-f", &text(&config), "--http", "0"]);
     proxy.expect_page("/health", 200);

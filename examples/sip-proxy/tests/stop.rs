@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use support::folder::{Folder, options, text};
 use support::{Phone, Proxy};
 
-/// Scripts whose route never ends for the user `stuck`, and that nothing interrupts.
+/// Scripts whose route never ends for the user `stuck`.
 const STUCK: &[(&str, &str, &str, &str)] = &[
     ("lua", "app_lua", "lua", "io.popen('sleep 600'):read('a')"),
     ("lua", "app_lua", "lua", "os.execute('sleep 600')"),
@@ -30,7 +30,8 @@ fn folder(engine: &'static str, module: &'static str, ending: &'static str, code
              \x20   KSR.sl.sl_send_reply(200, 'alive')\n"
         ),
     });
-    let config = "exit_timeout=EXIT_TIMEOUT\nloadmodule \"kemix.so\"\nloadmodule \"sl.so\"\n";
+    // Without a limit, since most of this ends with the call otherwise.
+    let config = "kemi.max_time_ms=0\nexit_timeout=EXIT_TIMEOUT\nloadmodule \"kemix.so\"\nloadmodule \"sl.so\"\n";
     std::fs::write(folder.path.join("proxy.cfg"), config).expect("the folder can be written");
     folder
 }

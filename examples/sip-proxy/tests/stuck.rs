@@ -93,7 +93,9 @@ fn the_others_serve_the_callers_of_a_stuck_worker(language: &Language) {
 
 #[test]
 fn what_no_clock_can_end_is_reported_with_its_place() {
-    for language in [&LUA, &PYTHON] {
+    // In Lua nothing is left that takes so long.
+    {
+        let language = &PYTHON;
         let folder = language.folder();
         let proxy = start(&folder, 300);
         let caller = Phone::new(&proxy);

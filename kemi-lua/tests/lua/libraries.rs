@@ -153,10 +153,6 @@ const RUNAWAYS_54: &[(&str, &str)] = &[
         "table.concat(setmetatable({}, {__len = function() return 1 << 60 end, __index = rawlen_}), '')",
     ),
     ("a C function as reader", "load(coroutine.wrap(function() while true do coroutine.yield(' ') end end))"),
-    (
-        "compiling of many labels",
-        "local t = {} for i = 1, 60000 do t[i] = '::a' .. i .. '::' end load(table.concat(t))",
-    ),
 ];
 #[cfg(luajit)]
 const RUNAWAYS_54: &[(&str, &str)] = &[];

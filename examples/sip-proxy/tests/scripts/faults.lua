@@ -11,7 +11,7 @@ local faults = {
 	throw = function() error("boom") end,
 	throw_table = function() error({ code = 7 }) end,
 	throw_nothing = function() error() end,
-	unknown_function = function() KSR.sl["sl_sned_reply"](200, "OK") end,
+	unknown_function = function() KSR.sl["sl_sned" .. "_reply"](200, "OK") end,
 	unknown_module = function() KSR.nosuch.func(1) end,
 	disabled_module = function() KSR.textops.search("x") end,
 	wrong_type = function() KSR.sl.sl_send_reply({}, "OK") end,
