@@ -36,7 +36,8 @@ const NAMES: &[(i32, &str)] = &[
 /// The system refuses.
 pub(crate) fn catch() -> io::Result<Signals> {
     #[cfg(target_os = "linux")]
-    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    // The last one is left to an engine that interrupts its scripts by a signal.
+    let real_time = libc::SIGRTMIN()..libc::SIGRTMAX();
     #[cfg(not(target_os = "linux"))]
     let real_time = std::iter::empty();
     Signals::new(NAMES.iter().map(|&(signal, _)| signal).chain([SIGHUP]).chain(real_time))

@@ -189,7 +189,12 @@ const JS: Language = Language {
             "did you mean 'ksr_failure_manage'?",
             "function ksr_request_route() {\n  KSR.tm.t_on_failure('ksr_failure_mange');\n}\nfunction ksr_failure_manage() { }\n",
         ),
-        ("root-replaced", Some(3), "replaces KSR.sl", "'use strict';\nfunction ksr_request_route() { }\nKSR.sl = null;\n"),
+        (
+            "root-replaced",
+            Some(3),
+            "replaces KSR.sl",
+            "'use strict';\nfunction ksr_request_route() { }\nKSR.sl = null;\n",
+        ),
     ],
 };
 

@@ -56,9 +56,12 @@ impl<F> Throttled<F> {
 /// output sees all of it.
 fn is_limited(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO
-        && metadata
-            .module_path()
-            .is_some_and(|module| module.starts_with("sip_modules") && !module.ends_with("::modules::core::log"))
+        && metadata.module_path().is_some_and(|module| {
+            // What an operator asks for is no flood.
+            module.starts_with("sip_modules")
+                && !module.starts_with("sip_modules::rpc")
+                && !module.ends_with("::modules::core::log")
+        })
 }
 
 impl<S, N, F> FormatEvent<S, N> for Throttled<F>

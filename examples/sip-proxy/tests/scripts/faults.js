@@ -12,7 +12,7 @@ var faults = {
     throw: function () { throw new Error("boom"); },
     throw_table: function () { throw { code: 7 }; },
     throw_nothing: function () { throw undefined; },
-    unknown_function: function () { KSR.sl["sl_sned" + "_reply"](200, "OK"); },
+    unknown_function: function () { const sl = KSR.sl; sl.sl_sned_reply(200, "OK"); },
     unknown_module: function () { KSR.nosuch.func(1); },
     disabled_module: function () { KSR.textops.search("x"); },
     wrong_type: function () { KSR.sl.sl_send_reply({}, "OK"); },
