@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use crate::callback::CallbackId;
 use crate::error::{Place, ScriptError};
-use crate::lexis::Lexis;
 use crate::policy::Coercions;
 use crate::references::Reference;
 use crate::runtime::Runtime;
@@ -41,12 +40,6 @@ pub trait Engine: Send + Sync + fmt::Debug {
     ///
     /// A [`Registry`](crate::Registry) with such a name is refused.
     fn reserved(&self, _name: &str, _role: NameRole) -> Option<&'static str> {
-        None
-    }
-
-    /// Returns how the language writes comments and strings, so that the functions a script names can be checked before
-    /// it runs; `None` leaves that out.
-    fn lexis(&self) -> Option<Lexis> {
         None
     }
 
@@ -89,10 +82,6 @@ impl Engine for &'static dyn Engine {
 
     fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
         (**self).reserved(name, role)
-    }
-
-    fn lexis(&self) -> Option<Lexis> {
-        (**self).lexis()
     }
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {

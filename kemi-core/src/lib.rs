@@ -32,7 +32,6 @@ mod export;
 mod insight;
 mod instance;
 pub mod interrupt;
-mod lexis;
 mod limits;
 mod log;
 mod memory;
@@ -63,7 +62,6 @@ pub use export::{
 };
 pub use insight::Insight;
 pub use instance::Instance;
-pub use lexis::Lexis;
 pub use limits::{Limit, Limits};
 pub use log::log_guarded;
 pub use memory::{CountingAllocator, held_bytes};

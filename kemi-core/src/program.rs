@@ -13,7 +13,6 @@ use serde::Serialize;
 use crate::engine::Engine;
 use crate::error::{ErrorCode, ScriptError};
 use crate::instance::Instance;
-use crate::lexis;
 use crate::log::log_guarded;
 use crate::references::check_references;
 use crate::registry::Registry;
@@ -301,10 +300,7 @@ fn check<C: 'static>(
         files.iter().map(|file| file.snapshot_within(time)).collect::<Result<_, _>>().map_err(stamp)?;
     let instance = Instance::load(engine, registry, &sources)?;
     for source in &*sources {
-        let references = instance.while_loading(|| match engine.lexis() {
-            Some(syntax) => Ok(lexis::references(registry, &syntax, &source.read()?)),
-            None => engine.references(source, registry.root()),
-        });
+        let references = instance.while_loading(|| engine.references(source, registry.root()));
         let mut found = check_references(registry, &source.name(), &references.map_err(stamp)?);
         for warning in &found.warnings {
             log_guarded(|| tracing::warn!(target: "kemi", "{warning}"));

@@ -80,7 +80,6 @@ pub struct Runtime {
     generic_calls: Cell<u64>,
     /// Whether a call has left something in one of the fields that the next one must not find.
     left: Cell<bool>,
-    raised: RefCell<Option<ScriptError>>,
     unknown: RefCell<Option<(String, Option<String>)>>,
     warned: RefCell<HashSet<u32>>,
     gates: RefCell<Vec<u64>>,
@@ -138,7 +137,6 @@ impl Runtime {
             depth: Cell::new(0),
             generic_calls: Cell::new(0),
             left: Cell::new(false),
-            raised: RefCell::new(None),
             unknown: RefCell::new(None),
             warned: RefCell::new(HashSet::new()),
             gates: RefCell::new(Vec::new()),
@@ -355,22 +353,6 @@ impl Runtime {
         Some(error)
     }
 
-    /// Keeps an error's fields while only its text travels through the script.
-    ///
-    /// Call it just before raising; [`recover`](Self::recover) gives the error back when the same text comes out.
-    pub fn stash(&self, error: ScriptError) -> String {
-        let text = error_text(&error);
-        *self.raised.borrow_mut() = Some(error);
-        self.left.set(true);
-        text
-    }
-
-    /// Returns the stashed error if `text`, what the language reports at the end, contains what was raised for it.
-    #[must_use]
-    pub fn recover(&self, text: &str) -> Option<ScriptError> {
-        self.raised.borrow_mut().take_if(|error| text.contains(&error_text(error)))
-    }
-
     /// Notes that a script looked up a name that does not exist; see [`explain_missing`](Self::explain_missing).
     pub fn note_unknown(&self, module: &str, function: Option<&str>) {
         *self.unknown.borrow_mut() = Some((module.to_owned(), function.map(str::to_owned)));
@@ -403,7 +385,6 @@ impl Runtime {
     fn forget(&self) {
         self.exhausted.set(None);
         self.exhausted_at.take();
-        self.raised.take();
         self.unknown.take();
     }
 
@@ -428,13 +409,5 @@ impl fmt::Debug for Runtime {
             .field("callback", &self.callback.get())
             .field("depth", &self.depth.get())
             .finish_non_exhaustive()
-    }
-}
-
-/// The text of an error as scripts see it: without the place, which languages add in their own way.
-fn error_text(error: &ScriptError) -> String {
-    match &error.export {
-        Some(export) => format!("{export}: {}", error.message),
-        None => error.message.clone(),
     }
 }
