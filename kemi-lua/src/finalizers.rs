@@ -26,7 +26,7 @@ pub(crate) struct Finalizers {
     waiting: Cell<usize>,
     /// Whether one runs.
     running: Cell<bool>,
-    /// Whether the state is being closed, and nothing of the script is to run any more.
+    /// Whether nothing of the script is to run: not yet, while the state is set up, or not any more.
     closed: Cell<bool>,
     /// The numbers of the guards that are left when the state is closed.
     left: RefCell<Vec<u64>>,
@@ -70,9 +70,14 @@ impl Finalizers {
             count: Cell::new(0),
             waiting: Cell::new(0),
             running: Cell::new(false),
-            closed: Cell::new(false),
+            closed: Cell::new(true),
             left: RefCell::new(Vec::new()),
         }
+    }
+
+    /// Lets the script have finalizers, once the state is set up.
+    pub(crate) fn open(&self) {
+        self.closed.set(false);
     }
 
     /// Tells whether finalizers wait to be run, and may be.
@@ -410,6 +415,9 @@ unsafe extern "C-unwind" fn run_all(l: State) -> c_int {
 /// Runs all finalizers, as the last call of a state; from then on nothing of the script runs any more.
 pub(crate) fn close(core: &Core, l: State) {
     let finalizers = &core.finalizers;
+    if finalizers.closed.get() {
+        return;
+    }
     // SAFETY: protected; the closure owns nothing.
     let any = protected(l, |l| unsafe {
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, finalizers.refs.get().guards.into());

@@ -167,6 +167,8 @@ impl LuaInterpreter {
         let own = interpreter.core.global_functions();
         interpreter.core.own.borrow_mut().extend(own);
         interpreter.core.pin()?;
+        #[cfg(not(luajit))]
+        interpreter.core.finalizers.open();
         // SAFETY: nothing runs in the state yet.
         unsafe {
             memory::install(&interpreter.core, main);

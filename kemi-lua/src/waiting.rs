@@ -61,14 +61,15 @@ function io.popen(command, mode)
 end
 
 function methods.close(file)
-    local how, command = ended[file], pending[file]
+    local how, command
+    if file ~= nil then how, command = ended[file], pending[file] end
     if command and io_type(file) == "file" then
         flush(file)
         seek(file, "set")
         how = { run(command, file) }
     end
-    ended[file], pending[file] = nil, nil
     if not how then return close(file) end
+    ended[file], pending[file] = nil, nil
     close(file)
     if jit then return true end
     return result(how[1], how[2])
