@@ -8,7 +8,7 @@ use support::folder::{reason, send_options};
 use support::{Phone, Proxy};
 
 const NAMES: &[&str] =
-    &["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PIPE", "XCPU", "XFSZ", "PWR", "STKFLT", "34", "64"];
+    &["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PIPE", "XCPU", "XFSZ", "PWR", "STKFLT", "34", "63"];
 
 fn expect_answer(proxy: &Proxy) {
     let phone = Phone::new(proxy);
