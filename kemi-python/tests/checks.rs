@@ -134,7 +134,8 @@ fn references_have_their_lines_and_texts() {
 
 #[test]
 fn a_source_of_any_depth_is_parsed_or_refused() {
-    let rows: [(&str, fn(usize) -> String); 8] = [
+    type Make = fn(usize) -> String;
+    let rows: [(&str, Make); 8] = [
         ("parentheses", |n| format!("x = {}1{}", "(".repeat(n), ")".repeat(n))),
         ("lists", |n| format!("x = {}1{}", "[".repeat(n), "]".repeat(n))),
         ("minus", |n| format!("x = {}1", "-".repeat(n))),
