@@ -402,6 +402,7 @@ mod tests {
 
     impl std::error::Error for DiskFull {}
 
+    #[allow(clippy::boxed_local, reason = "faults come in boxes")]
     fn script_error(fault: Box<Fault>) -> ScriptError {
         match *fault {
             Fault::Error(error) => error,

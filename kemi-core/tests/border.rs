@@ -16,6 +16,9 @@ struct Cx {
     seen: Vec<String>,
 }
 
+/// What a look-up of the script's function runs.
+type Getter = fn(&Runtime, &dyn Interpreter) -> String;
+
 /// What a native function does to reach the interpreter: only the host's own handles are left to it.
 type Attempt = Box<dyn Fn(&Rc<Instance<Cx>>) -> Option<String>>;
 
@@ -24,7 +27,7 @@ thread_local! {
     static INSTANCE: RefCell<Option<Rc<Instance<Cx>>>> = const { RefCell::new(None) };
     static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
     /// What the script's function runs when it is only looked up, as a getter would.
-    static GETTER: Cell<Option<fn(&Runtime, &dyn Interpreter) -> String>> = const { Cell::new(None) };
+    static GETTER: Cell<Option<Getter>> = const { Cell::new(None) };
     static GOT: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -156,7 +159,7 @@ fn registry() -> (Registry<Cx>, CallbackId) {
 }
 
 /// Runs `outer` with an attempt; returns what the getter and `outer` gave, and what the attempt saw.
-fn attempt(getter: Option<fn(&Runtime, &dyn Interpreter) -> String>, attempt: Attempt) -> (Vec<String>, Vec<String>) {
+fn attempt(getter: Option<Getter>, attempt: Attempt) -> (Vec<String>, Vec<String>) {
     let (registry, run) = registry();
     let instance = Rc::new(Instance::load(&Getters::default(), &registry, &[]).unwrap());
     INSTANCE.set(Some(instance.clone()));
@@ -181,7 +184,7 @@ fn a_look_up_from_within_a_typed_function_finds_the_slot_empty() {
         }),
     ];
     for look_up in look_ups {
-        let getter: fn(&Runtime, &dyn Interpreter) -> String = |runtime, interpreter| {
+        let getter: Getter = |runtime, interpreter| {
             format!("{} {}", invoke(runtime, interpreter, "push"), invoke(runtime, interpreter, "free"))
         };
         let (got, _) = attempt(Some(getter), look_up);
@@ -218,7 +221,7 @@ fn a_runtime_that_an_engine_keeps_lends_no_context_that_a_function_has() {
 
 #[test]
 fn an_export_of_another_registry_is_refused() {
-    let getter: fn(&Runtime, &dyn Interpreter) -> String = |runtime, interpreter| {
+    let getter: Getter = |runtime, interpreter| {
         let (other, _) = registry();
         let other: &RegistryData = &other;
         said(runtime.invoke(other.find("border", "free").unwrap(), &[], interpreter))

@@ -81,16 +81,25 @@ macro_rules! refused {
     )*};
 }
 
+const fn other_context() -> Thunk {
+    // SAFETY: no bytes are returned.
+    unsafe { Thunk::new(generic::<Other>) }
+}
+
+const fn no_context() -> Thunk {
+    // SAFETY: no bytes are returned.
+    unsafe { Thunk::new(generic::<NoContext>) }
+}
+
 refused! {
-    // SAFETY (of all `Thunk::new` here): no bytes are returned.
     a_generic_entry_of_another_context_is_refused {
-        thunk: unsafe { Thunk::new(generic::<Other>) }
+        thunk: other_context()
     } => "but its generic entry takes 'registry_checks::Other'";
     a_generic_entry_that_takes_the_context_is_refused_where_none_is_needed {
         needs_context: false
     } => "says that it needs no context, but its generic entry takes one";
     an_entry_without_the_context_is_refused_where_it_is_needed {
-        thunk: unsafe { Thunk::new(generic::<NoContext>) }
+        thunk: no_context()
     } => "says that it needs the context, but its generic entry takes none";
     a_typed_entry_of_another_context_is_refused {
         typed: plain::<Other>()
@@ -99,7 +108,7 @@ refused! {
         typed: plain::<NoContext>()
     } => "says that it needs the context, but its typed entry takes none";
     a_typed_entry_that_takes_the_context_is_refused_where_none_is_needed {
-        needs_context: false, thunk: unsafe { Thunk::new(generic::<NoContext>) }, typed: plain::<Cx>()
+        needs_context: false, thunk: no_context(), typed: plain::<Cx>()
     } => "says that it needs no context, but its typed entry takes one";
     a_typed_entry_with_more_parameters_than_described_is_refused {
         typed: with_int::<Cx>(), returns: INT
@@ -137,7 +146,7 @@ fn a_description_that_its_entries_agree_with_is_taken() {
     static WITHOUT: ExportDef = ExportDef {
         needs_context: false,
         // SAFETY: no bytes are returned.
-        thunk: unsafe { Thunk::new(generic::<NoContext>) },
+        thunk: no_context(),
         typed: plain::<NoContext>(),
         ..sound::<Cx>("g", line!())
     };

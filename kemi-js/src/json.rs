@@ -57,7 +57,7 @@ impl Reader<'_> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             self.values += 1;
-            if self.values % VALUES == 0 && self.core.runtime().over().is_some() {
+            if self.values.is_multiple_of(VALUES) && self.core.runtime().over().is_some() {
                 return Err(ending());
             }
             // A value begins here.
@@ -347,7 +347,7 @@ impl Writer<'_> {
     /// Reads a value and asks it, and the function that may replace it, what to write.
     fn prepared(&mut self, key: JsString, holder: &JsObject, context: &mut Context) -> JsResult<Prepared> {
         self.values += 1;
-        if self.values % VALUES == 0 && self.core.runtime().over().is_some() {
+        if self.values.is_multiple_of(VALUES) && self.core.runtime().over().is_some() {
             return Err(ending());
         }
         let mut value = holder.get(key.clone(), context)?;

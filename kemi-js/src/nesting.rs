@@ -98,7 +98,7 @@ impl Read for Watched<'_> {
             return Err(self.refuse(Stop::Deep(self.line)));
         }
         self.read = self.read.wrapping_add(1);
-        if self.read % BYTES == 0 && self.runtime.is_some_and(|runtime| runtime.over().is_some()) {
+        if self.read.is_multiple_of(BYTES) && self.runtime.is_some_and(|runtime| runtime.over().is_some()) {
             return Err(self.refuse(Stop::Over));
         }
         let (Some((&first, rest)), Some(slot)) = (self.bytes.split_first(), buffer.first_mut()) else { return Ok(0) };

@@ -130,13 +130,11 @@ fn a_source_that_nests_too_deep_is_refused_and_never_ends_the_process() {
 fn a_source_that_nests_as_people_write_is_taken() {
     on_small_stack(|| {
         for (name, source) in deep_sources(150) {
-            if !["regular expressions", "in", "with", "labels"].iter().any(|odd| name.contains(odd)) {
-                if let Err(error) = try_load(&[Source::text("t.js", source)], Policy::Strict) {
-                    assert!(
-                        error.code != ErrorCode::StackOverflow && !error.message.contains("deep"),
-                        "{name}: {error}"
-                    );
-                }
+            if ["regular expressions", "in", "with", "labels"].iter().any(|odd| name.contains(odd)) {
+                continue;
+            }
+            if let Err(error) = try_load(&[Source::text("t.js", source)], Policy::Strict) {
+                assert!(error.code != ErrorCode::StackOverflow && !error.message.contains("deep"), "{name}: {error}");
             }
         }
         let table: String = (0..5_000).map(|i| format!("[{i},'text {i}',{{a:{i}}}],")).collect();

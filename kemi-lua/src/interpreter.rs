@@ -405,8 +405,8 @@ impl Core {
     /// What it raises.
     #[cfg(not(luajit))]
     pub(crate) fn run_function(&self, l: State, function: ffi::lua_CFunction) -> Result<(), ScriptError> {
-        // SAFETY: protected; the closure owns nothing.
         let mut reference = ffi::LUA_NOREF;
+        // SAFETY: protected; the closure owns nothing.
         let status = protected(l, |l| unsafe {
             libraries::push_function(l, function, self);
             reference = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);

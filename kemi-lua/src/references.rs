@@ -156,7 +156,10 @@ impl<'a> Scan<'a> {
 mod tests {
     use super::*;
 
-    fn found(text: &str) -> Vec<(String, u32, bool, Vec<(usize, String)>)> {
+    /// Path, line, whether it is called, and plain arguments.
+    type Found = (String, u32, bool, Vec<(usize, String)>);
+
+    fn found(text: &str) -> Vec<Found> {
         let all = references(text, "KSR").into_iter();
         all.map(|found| (found.path.join("."), found.line, found.called, found.texts)).collect()
     }

@@ -98,10 +98,13 @@ impl Binding {
         call: &NativeCallContext<'_>,
         run: impl FnOnce(*mut ()) -> TypedResult<R>,
     ) -> TypedResult<R> {
-        // SAFETY: the binding was made for an export of this runtime's registry. Only the script calls it, and whoever runs
-        // the script from within a native function has taken the context out of its slot. `run` is the typed entry.
         let runtime = &self.shared.runtime;
-        runtime.host_side(|| unsafe { runtime.typed(&self.export, || View::of_call(&self.shared, call).place(), run) })
+        let place = || View::of_call(&self.shared, call).place();
+        runtime.host_side(|| {
+            // SAFETY: the binding was made for an export of this runtime's registry. Only the script calls it, and whoever
+            // runs the script from within a native function has taken the context out of its slot. `run` is the typed entry.
+            unsafe { runtime.typed(&self.export, place, run) }
+        })
     }
 
     /// Turns the outcome of a typed call into a value of the script or what ends the call.
