@@ -4,7 +4,7 @@ function deep(n) { return 1 + deep(n + 1); }
 const faults = {
     loop: function () { for (;;) { try { for (;;) { } } catch (e) { } finally { } } },
     throw: function () { throw new Error("boom"); },
-    unknown: function () { KSR.sl["sl_sned_reply"](200, "OK"); },
+    unknown: function () { const sl = KSR.sl; sl.sl_sned_reply(200, "OK"); },
     deep: function () { return deep(1); },
 };
 

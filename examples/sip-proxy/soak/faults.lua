@@ -4,7 +4,7 @@ local function deep(n) return 1 + deep(n + 1) end
 local faults = {
 	loop = function() while true do pcall(function() while true do end end) end end,
 	throw = function() error("boom") end,
-	unknown = function() KSR.sl["sl_sned_reply"](200, "OK") end,
+	unknown = function() KSR.sl["sl_sned" .. "_reply"](200, "OK") end,
 	deep = function() return deep(1) end,
 }
 
