@@ -97,6 +97,7 @@ for_each_language! {
     a_reader_that_does_not_read_costs_lines_and_no_calls
     a_full_disk_costs_lines_and_no_calls
     one_event_is_one_line_whatever_the_network_has_sent
+    what_a_script_logs_is_in_the_file_before_the_reply_leaves
 }
 
 /// What a proxy loads that the scripts need.
@@ -267,6 +268,19 @@ fn one_event_is_one_line_whatever_the_network_has_sent(language: &Language) {
         for line in ["INFO stdout: x", "WARN stderr: x", "INFO stdout: child-out", "WARN stderr: child-err"] {
             assert!(log.contains(line), "no '{line}':\n{log}");
         }
+    }
+}
+
+fn what_a_script_logs_is_in_the_file_before_the_reply_leaves(language: &Language) {
+    let folder = language.folder();
+    let path = folder.path.join("log");
+    let log = File::create(&path).expect("the folder can be written");
+    let proxy = Proxy::deaf(&folder, &["-f", &config(&folder)], log.into(), &[]);
+    let phone = Phone::new(&proxy);
+    for number in 0..200 {
+        ask(&phone, &proxy, "log", &format!("number-{number}-"));
+        let log = fs::read_to_string(&path).expect("it is text");
+        assert!(log.contains(&format!("number-{number}-x")), "number {number}");
     }
 }
 

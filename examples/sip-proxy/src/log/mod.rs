@@ -1,8 +1,9 @@
 //! The log on the standard error. Nothing that happens to it, or to whoever reads it, hurts the proxy: a line that cannot be
-//! written is lost and counted, and nobody waits.
+//! written is lost and counted, and nobody waits for its reader; [`queue`] says what is written when.
 
 mod capture;
 mod escape;
+mod out;
 mod queue;
 mod throttle;
 
@@ -21,6 +22,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use capture::Capture;
+use out::Out;
 use queue::{Form, Queue};
 use throttle::Throttled;
 
@@ -38,7 +40,7 @@ static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 static CAPTURE: OnceLock<Capture> = OnceLock::new();
 
 impl Log {
-    /// Starts the thread that writes the log.
+    /// Starts the thread that writes what nobody else can write without waiting.
     ///
     /// # Errors
     /// The system has no memory, thread or descriptor to give.
@@ -46,13 +48,13 @@ impl Log {
         if let Some(queue) = QUEUE.get() {
             return Ok(Log { queue: queue.clone() });
         }
-        let queue = Arc::new(Queue::new().map_err(|_| io::ErrorKind::OutOfMemory)?);
         // The standard error itself will lead into the log.
-        let out = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
+        let out = Out::new(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?);
+        let queue = Arc::new(Queue::new(out).map_err(|_| io::ErrorKind::OutOfMemory)?);
         let writer = queue.clone();
         Builder::new().name("log".to_owned()).spawn(move || {
             leave_aborts_to_others();
-            writer.write_to(&out);
+            writer.write();
         })?;
         Ok(Log { queue: QUEUE.get_or_init(|| queue).clone() })
     }

@@ -89,11 +89,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
+    use super::super::out::Out;
     use super::*;
 
     #[test]
     fn some_lines_of_each_place_are_let_through_in_a_period_and_the_rest_is_counted() {
-        let throttled = Throttled::new((), Arc::new(Queue::new().unwrap()));
+        let out = Out::new(File::options().write(true).open("/dev/null").unwrap().into());
+        let throttled = Throttled::new((), Arc::new(Queue::new(out).unwrap()));
         let (one, other) = (tracing::callsite!(name: "one", kind: tracing::metadata::Kind::EVENT, fields: message), {
             tracing::callsite!(name: "other", kind: tracing::metadata::Kind::EVENT, fields: message)
         });
