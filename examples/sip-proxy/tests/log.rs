@@ -398,6 +398,28 @@ fn lines_of_a_slow_end_are_written_before_it() {
 }
 
 #[test]
+fn a_mistake_again_and_again_hides_no_other_one_of_the_same_kind() {
+    let folder = LUA.folder();
+    folder.write(
+        "function ksr_request_route()
+  KSR.pv.sets('$ft', 'x')
+  if KSR.kx.get_ruser() == 'other' then KSR.pv.sets('$tt', 'x') end
+  KSR.sl.sl_send_reply(200, 'alive')
+end
+",
+    );
+    let proxy = folder.start(&["-f", &config(&folder)]);
+    let phone = Phone::new(&proxy);
+    for _ in 0..50 {
+        ask(&phone, &proxy, "print", "test");
+    }
+    ask(&phone, &proxy, "other", "test");
+    proxy.expect_log("$tt is not set");
+    let lines = proxy.log().matches("$ft is not set").count();
+    assert!((1..=20).contains(&lines), "{lines} lines for 51 requests");
+}
+
+#[test]
 fn a_flood_of_messages_does_not_fill_the_log() {
     let proxy = Proxy::start(&[]);
     let phone = Phone::new(&proxy);
