@@ -30,17 +30,31 @@ const NAMES: &[(i32, &str)] = &[
 /// Catches everything that would end the process although it means nothing, and SIGHUP, which means something later only.
 ///
 /// SIGINT, SIGTERM and SIGQUIT still end it, as long as it loads; so do the signals that say of the process itself that
-/// it cannot go on.
+/// it cannot go on. For the last real-time signal see [`catch_what_no_engine_takes`].
 ///
 /// # Errors
 /// The system refuses.
 pub(crate) fn catch() -> io::Result<Signals> {
     #[cfg(target_os = "linux")]
-    // The last one is left to an engine that interrupts its scripts by a signal.
+    // The last one is left to an engine that interrupts its scripts by a signal that nobody else takes.
     let real_time = libc::SIGRTMIN()..libc::SIGRTMAX();
     #[cfg(not(target_os = "linux"))]
     let real_time = std::iter::empty();
     Signals::new(NAMES.iter().map(|&(signal, _)| signal).chain([SIGHUP]).chain(real_time))
+}
+
+/// Catches the last real-time signal as well, unless an engine has taken it by now: it does so when it loads a script.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn catch_what_no_engine_takes(signals: &Signals) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if action(libc::SIGRTMAX())?.sa_sigaction == libc::SIG_DFL {
+        signals.add_signal(libc::SIGRTMAX())?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = signals;
+    Ok(())
 }
 
 /// How a signal that ends the process is handled, so that it stays so.

@@ -78,6 +78,7 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
         log.say(&format!("sip-proxy: the configuration and the script are sound ({language})"));
         return Ok(());
     };
+    signals::catch_what_no_engine_takes(&signals)?;
     let listen = match cli.listen.as_slice() {
         [] => configuration.listen.clone(),
         given => given.iter().map(|text| address(text)).collect::<Result<_, _>>()?,

@@ -35,6 +35,26 @@ fn signals_that_would_end_a_process_are_ignored_and_told_of() {
 }
 
 #[test]
+fn the_last_real_time_signal_ends_nothing_whoever_has_it() {
+    for (engine, told) in [("lua", true), ("python", false)] {
+        let mut proxy = Proxy::basic(engine);
+        expect_answer(&proxy);
+        // It is SIGRTMAX, for which not each `kill` has a name.
+        proxy.signal("64");
+        if told {
+            proxy.expect_log("signal 64 is ignored: it means nothing here");
+        }
+        for _ in 0..5 {
+            proxy.signal("64");
+            expect_answer(&proxy);
+        }
+        assert!(proxy.is_alive(), "{engine}:\n{}", proxy.log());
+        proxy.signal("TERM");
+        assert!(proxy.wait(), "{engine}:\n{}", proxy.log());
+    }
+}
+
+#[test]
 fn a_signal_again_and_again_does_not_fill_the_log() {
     let proxy = Proxy::start(&[]);
     for _ in 0..20 {
