@@ -15,8 +15,13 @@ const MODES: &[(&str, &str, &str, &str)] = &[
     ("move", "table.move of a huge range", "", "table.move({}, 1, 1e15, 2)"),
     ("insert", "table.insert into what lies about its length", "", "table.insert(setmetatable({}, {__len = function() return 2^53 | 0 end}), 1, 1)"),
     ("remove", "table.remove from what lies about its length", "", "table.remove(setmetatable({}, {__len = function() return 2^53 | 0 end}), 1)"),
-    ("concat", "table.concat of what lies about its length", "", "table.concat(setmetatable({}, {__len = function() return 2^53 | 0 end, __index = utf8.char}), '')"),
-    ("labels", "load of a text with many labels", "", "local t = {} for i = 1, 300000 do t[i] = '::a' .. i .. '::' end load(table.concat(t))"),
+    (
+        "labels",
+        "load of a text with many labels",
+        "local t = {} for i = 1, 32000 do t[i] = '::a' .. i .. ':: do end ' end
+         text = ('function f() ' .. table.concat(t) .. ' end '):rep(30)",
+        "load(text)",
+    ),
     ("gc", "an endless __gc", "", "setmetatable({}, {__gc = function() while true do end end}) collectgarbage()"),
     ("gc_later", "an endless __gc that is set after setmetatable", "", "do local m = {__gc = true} setmetatable({}, m) m.__gc = function() while true do end end end collectgarbage()"),
     ("gc_of_files", "an endless __gc in the metatable of files", "", "getmetatable(io.stdout).__gc = function() while true do end end io.tmpfile() collectgarbage()"),
@@ -56,7 +61,7 @@ const MODES: &[(&str, &str, &str, &str)] = &[
     ("fifo", "io.open of a FIFO", "", "os.execute('rm -f /tmp/kemi-fifo; mkfifo /tmp/kemi-fifo') io.open('/tmp/kemi-fifo')"),
     ("fifo_require", "require of a module that is a FIFO", "", "os.execute('rm -f /tmp/kemi-fifo; mkfifo /tmp/kemi-fifo') package.path = '/tmp/kemi-?' require('fifo')"),
     ("fifo_dofile", "dofile of a FIFO", "", "os.execute('rm -f /tmp/kemi-fifo; mkfifo /tmp/kemi-fifo') dofile('/tmp/kemi-fifo')"),
-    ("sort", "table.sort of a large table", "", "local t = {} for i = 1, 6e6 do t[i] = (i * 7919) % 6000007 end table.sort(t)"),
+    ("sort", "table.sort of a large table", "t = {} for i = 1, 6e6 do t[i] = (i * 7919) % 6000007 end", "table.sort(t)"),
 ];
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Faults of the Rhai engine.   rhai_faults nested|closures|cyclic_json|shared_json|large_json|parse|eval|import|switch|find|fill|elements|cycles|finalizer
+//! Faults of the Rhai engine.   rhai_faults closures|cyclic_json|shared_json|parse|eval|import|switch|elements|cycles
 use std::time::{Duration, Instant};
 
 use kemi::{Instance, Limits, NoContext, Source, Value, kemi_export};
@@ -59,17 +59,12 @@ fn crashes(script: &'static str) {
 
 fn main() {
     let functions: String = (0..32_000).map(|i| format!("fn g{i}(x) {{ x + {i} }}\n")).collect();
-    match argument(1, "nested").as_str() {
-        "nested" => crashes("fn f() { let a = []; loop { a = [take(a)]; } }"),
+    match argument(1, "closures").as_str() {
         "closures" => crashes("fn f() { let f = || 1; for i in 0..100000 { let g = f; f = || g.call(); } 1 }"),
         "cyclic_json" => crashes("fn f() { let x = #{}; let g = || x; x.g = g; x.to_json() }"),
         "shared_json" => overrun(
             "fn h(a, b) { 1 } fn f() { let g = Fn(\"h\"); for i in 0..60 { let c = g; let d = || c; g = curry(d, c); } #{g: g}.to_json().len() }",
             20,
-        ),
-        "large_json" => overrun(
-            "fn f() { let m = #{}; for i in 0..30000 { m[`key ${i}`] = i; } parse_json(m.to_json()).len() }",
-            100,
         ),
         "parse" => slow_load(&functions, 100),
         "switch" => slow_load(
@@ -94,11 +89,9 @@ fn main() {
             std::fs::remove_dir_all(&folder).expect("removed");
             verdict(start.elapsed(), 500, &result);
         }
-        "find" => overrun("fn f() { let a = []; a.pad(4000000, 1.5); a.index_of(7) }", 100),
-        "fill" => overrun("fn f() { let a = []; a.pad(4000000, 1); a.map(Fn(\"abs\")); 1 }", 100),
         "elements" => {
             let (registry, ids) = limited::<NoContext>(&["f"], Limits::default());
-            let script = "fn f() { let a = [1]; for i in 0..20 { a = [a, a]; } KSR.m.take(a) }";
+            let script = "fn f() { let a = [1]; for i in 0..19 { a = [a, a]; } KSR.m.take(a) }";
             let crossed = shown(&load("rhai", &registry, script).call(ids[0], &mut NoContext, &[]));
             println!("NO LIMIT: {crossed} elements have crossed in one argument");
         }
