@@ -19,76 +19,49 @@ const _: () = assert!(
     "KEMI needs `panic = \"unwind\"`: a panic of a native function becomes an error of the script that called it"
 );
 
+mod abi;
 mod callback;
-mod checks;
-mod compiled;
-mod control;
-mod convert;
 mod engine;
 mod error;
-mod error_log;
-mod expansion;
 mod export;
-mod insight;
-mod instance;
-pub mod interrupt;
 mod limits;
-mod log;
-mod memory;
-mod metrics;
-mod policy;
 mod program;
-mod references;
 mod registry;
-mod runtime;
-mod settings;
-mod source;
-mod suggest;
-mod throttle;
-mod types;
+mod telemetry;
 mod value;
-mod waiting;
-mod watch;
 
-pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
-pub use compiled::{Compiled, CompiledFn};
-pub use convert::{CallbackName, FromArg, IntoRet, IntoValue, Mismatch, Rest};
-pub use engine::{Engine, Interpreter, NameRole, UnknownEngine, engines, find_engine};
-pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
-pub use error_log::ErrorLog;
-pub use export::{
-    Call, ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Out, Param, RawArg, RawBytes, RawOut, RawRet, Ret,
-    Shape, Thunk, Typed,
+pub use self::abi::{Kind, Out, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+pub use self::callback::{CallbackDecl, CallbackId, Callbacks, Outcome, Presence, RouteId};
+pub use self::engine::{
+    Compiled, CompiledFn, Engine, Interpreter, MAX_NESTED_CALLBACKS, Reference, Runtime, Source, UnknownEngine,
+    engines, find_engine, interpreter_lock, while_waiting,
 };
-pub use insight::Insight;
-pub use instance::Instance;
-pub use limits::{Limit, Limits};
-pub use log::log_guarded;
-pub use memory::{CountingAllocator, held_bytes};
-pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
-pub use policy::{Coercions, Policy};
-pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
-pub use references::Reference;
-pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
-pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};
-pub use settings::{LoadError, Settings};
-pub use source::Source;
-pub use suggest::nearest;
-pub use types::{Kind, Type};
-pub use value::{Arg, ByteString, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Value};
-pub use waiting::while_waiting;
-pub use watch::Interrupt;
-
-/// The lock that the interpreters of a language share; for authors of engines.
-pub mod interpreter_lock {
-    pub use crate::waiting::{Held, InterpreterLock, enter};
-}
+pub use self::error::{
+    BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError, nearest,
+};
+pub use self::export::{
+    Call, CallbackName, ContextType, Deprecated, EXPORTS, ExportDef, FromArg, IntoRet, IntoValue, Mismatch, NoContext,
+    Param, Rest, Script, Thunk, Typed,
+};
+pub use self::limits::{CountingAllocator, Interrupt, Limit, Limits, held_bytes, interrupt};
+pub use self::program::{Instance, LoadError, Program, ProgramStatus, Reloaded, Settings, Wake, Worker, WorkerStatus};
+pub use self::registry::{Export, NameRole, Registry, RegistryBuilder, RegistryData, RegistryError};
+#[cfg(feature = "prometheus")]
+pub use self::telemetry::MetricsCollector;
+pub use self::telemetry::{CallbackMetrics, Durations, ErrorLog, ExportMetrics, Insight, Metrics, log_guarded};
+pub use self::value::{
+    Arg, ByteString, Coercions, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Policy,
+    Type, Value,
+};
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::abi::has_shape;
     pub use crate::engine::Announcement;
-    pub use crate::expansion::*;
+    pub use crate::export::expansion::*;
+    pub use crate::export::{bad_argument, caught};
+    pub use crate::registry::LanguageNames;
     pub use inventory;
     pub use linkme;
 }

@@ -58,10 +58,15 @@ fn free() -> i64 {
     7
 }
 
+thread_local! {
+    /// The callback that `each` calls.
+    static RUN: Cell<Option<CallbackId>> = const { Cell::new(None) };
+}
+
 /// Calls a callback from the top level of the script.
 #[kemi_export(module = "border")]
 fn each(script: &Script<'_>) -> Result<(), ScriptError> {
-    let id = script.registry().callback("run").ok_or_else(|| ScriptError::new(ErrorCode::MissingCallback, "run"))?;
+    let id = RUN.get().ok_or_else(|| ScriptError::new(ErrorCode::MissingCallback, "run"))?;
     script.call(id, &mut Cx::default(), &[]).map(drop)
 }
 
@@ -154,6 +159,7 @@ impl Interpreter for GettersInterpreter {
 fn registry() -> (Registry<Cx>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let run = callbacks.optional("run", "run", &[]);
+    RUN.set(Some(run));
     let limits = Limits { max_time_ms: 50, max_load_time_ms: 50, ..Limits::default() };
     (Registry::builder().module("border").callbacks(callbacks).limits(limits).build().unwrap(), run)
 }
