@@ -12,10 +12,10 @@ use std::slice;
 use crate::ffi;
 use kemi_core::{ScriptError, log_guarded};
 
-use crate::ending;
+use crate::bind::push_function;
 use crate::interpreter::{Core, Kept};
-use crate::libraries::push_function;
-use crate::values::{self, State};
+use crate::terminate;
+use crate::value::{self, State};
 
 /// The key of the metatable of error objects in Lua's registry.
 static METATABLE: u8 = 0;
@@ -127,7 +127,7 @@ pub(crate) unsafe fn to_text(l: State, index: c_int) -> bool {
     // SAFETY: as the caller's; the object stays where it is until its text was copied.
     unsafe {
         let Some(object) = get(l, index) else { return false };
-        values::push_bytes(l, &object.text);
+        value::push_bytes(l, &object.text);
         ffi::lua_replace(l, index);
     }
     true
@@ -137,7 +137,7 @@ pub(crate) unsafe fn to_text(l: State, index: c_int) -> bool {
 unsafe extern "C-unwind" fn drop_object(l: State) -> c_int {
     // SAFETY: called by Lua with an error object, whose block is taken only once; the upvalue is the core.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if get(l, 1).is_some() {
             let object = (*ffi::lua_touserdata(l, 1).cast::<Block>()).take();
             discard(core, object);
@@ -156,7 +156,7 @@ unsafe extern "C-unwind" fn tostring(l: State) -> c_int {
     // SAFETY: called by Lua; this frame owns nothing.
     unsafe {
         match get(l, 1) {
-            Some(object) => values::push_bytes(l, &object.text),
+            Some(object) => value::push_bytes(l, &object.text),
             None => ffi::lua_pushnil(l),
         }
     }
@@ -192,7 +192,7 @@ unsafe fn operand<'a>(l: State, index: c_int) -> Option<&'a [u8]> {
 unsafe extern "C-unwind" fn concat(l: State) -> c_int {
     // SAFETY: called by Lua with two operands; this frame owns nothing when it raises.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         for index in [1, 2] {
             if operand(l, index).is_none() {
                 return ffi::luaL_error(l, c"attempt to concatenate a %s value".as_ptr(), ffi::luaL_typename(l, index));
@@ -284,7 +284,7 @@ unsafe extern "C-unwind" fn method(l: State) -> c_int {
 pub(crate) unsafe extern "C-unwind" fn traceback(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing when it raises.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let of_other = ffi::lua_type(l, 1) == ffi::LUA_TTHREAD;
         let message = if of_other { 2 } else { 1 };
         let thread = if of_other { ffi::lua_tothread(l, 1) } else { l };
@@ -299,7 +299,7 @@ pub(crate) unsafe extern "C-unwind" fn traceback(l: State) -> c_int {
         ffi::luaL_checkstack(l, 8, ptr::null());
         let slot = ffi::lua_gettop(l) + 1;
         match object {
-            Some(object) => values::push_bytes(l, &object.text),
+            Some(object) => value::push_bytes(l, &object.text),
             None => ffi::lua_pushvalue(l, message),
         }
         ffi::luaL_traceback(l, thread, ffi::lua_tolstring(l, slot, ptr::null_mut()), level);
@@ -316,7 +316,7 @@ unsafe fn with_traceback(l: State, message: c_int) -> Block {
     // SAFETY: as the caller's.
     unsafe {
         let of = get(l, message)?;
-        Some(ErrorObject::new(values::string(l, -1).to_vec(), of.error.clone(), true))
+        Some(ErrorObject::new(value::string(l, -1).to_vec(), of.error.clone(), true))
     }
 }
 
@@ -326,7 +326,7 @@ pub(crate) fn text_of(l: State, error: &ScriptError) -> Vec<u8> {
         Some(export) => format!("{export}: {}", error.message),
         None => error.message.clone(),
     };
-    match crate::errors::caller(l) {
+    match crate::error::caller(l) {
         Some(place) => format!("{place}{message}").into_bytes(),
         None => message.into_bytes(),
     }

@@ -15,15 +15,15 @@ use kemi_core::{
     Source, Value,
 };
 
+use crate::bind::Missing;
 use crate::error_object::ErrorObject;
+use crate::integrity::{self, BoundRoot};
 #[cfg(not(luajit))]
-use crate::finalizers::{self, Finalizers};
-use crate::libraries::Missing;
+use crate::library::finalizer::{self, Finalizers};
 use crate::memory::{self, Memory};
-use crate::repair::{self, BoundRoot};
 use crate::trampoline::Bound;
-use crate::values::{self, State};
-use crate::{ending, errors, libraries};
+use crate::value::{self, State};
+use crate::{bind, error, terminate};
 
 /// The interpreter that hosts own. The state itself is pinned in a [`Core`], which C closures point to.
 pub(crate) struct LuaInterpreter {
@@ -139,7 +139,7 @@ impl LuaInterpreter {
             main,
             runtime,
             current: Cell::new(main),
-            running: ending::running(main),
+            running: terminate::running(main),
             memory: Memory::new(limits.max_memory, limits.max_depth),
             #[cfg(luajit)]
             compiles: Cell::new(true),
@@ -163,7 +163,7 @@ impl LuaInterpreter {
             bound_root: Cell::new(BoundRoot::default()),
         });
         let interpreter = LuaInterpreter { core };
-        libraries::set_up(&interpreter.core, main, sources)?;
+        bind::set_up(&interpreter.core, main, sources)?;
         let own = interpreter.core.global_functions();
         interpreter.core.own.borrow_mut().extend(own);
         interpreter.core.pin()?;
@@ -172,7 +172,7 @@ impl LuaInterpreter {
         // SAFETY: nothing runs in the state yet.
         unsafe {
             memory::install(&interpreter.core, main);
-            ending::rest(&interpreter.core, main);
+            terminate::rest(&interpreter.core, main);
         }
         if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 {
             let interrupt = interrupt::for_this_thread().map_err(|error| {
@@ -193,12 +193,12 @@ impl LuaInterpreter {
         #[cfg(luajit)]
         // SAFETY: nothing runs in the state yet.
         unsafe {
-            crate::compiler::set_for_loading(core, l);
+            crate::library::jit::set_for_loading(core, l);
         }
         let names: Vec<String> = sources.iter().map(Source::name).collect();
         for (source, name) in sources.iter().zip(&names) {
             let text = source.read()?;
-            libraries::compile(core, l, &text, name)?;
+            bind::compile(core, l, &text, name)?;
         }
         // The chunks lie on the stack in order.
         let mut result = Ok(());
@@ -216,7 +216,7 @@ impl LuaInterpreter {
         unsafe {
             ffi::lua_settop(l, pinned::COUNT);
             #[cfg(luajit)]
-            crate::compiler::set_for_calls(core, l);
+            crate::library::jit::set_for_calls(core, l);
         }
         if core.runtime.ending().is_some() { Ok(()) } else { result }
     }
@@ -226,7 +226,7 @@ impl Drop for LuaInterpreter {
     fn drop(&mut self) {
         // Finalizers may call native functions once more, so the core must still be whole.
         #[cfg(not(luajit))]
-        finalizers::close(&self.core, self.core.main);
+        finalizer::close(&self.core, self.core.main);
         // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
         unsafe {
             memory::remove(&self.core, self.core.main);
@@ -263,7 +263,7 @@ impl Interpreter for LuaInterpreter {
     }
 
     fn repair(&self, thorough: bool) -> Vec<String> {
-        repair::repair(&self.core, self.core.main, thorough)
+        integrity::repair(&self.core, self.core.main, thorough)
     }
 }
 
@@ -300,14 +300,14 @@ impl Interpreter for Core {
 
     fn definition(&self, callback: CallbackId) -> Option<Place> {
         let reference = self.handles.borrow().get(callback.index())?.as_ref()?.reference;
-        errors::definition(self.current.get(), reference)
+        error::definition(self.current.get(), reference)
     }
 }
 
 impl Core {
     /// Calls what `push_function` pushes, and is the border that exits, errors and the machine stack end at.
     fn enter(&self, l: State, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
-        args.iter().try_for_each(values::passable)?;
+        args.iter().try_for_each(value::passable)?;
         let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
         // SAFETY: no demands.
         let top = unsafe { ffi::lua_gettop(l) };
@@ -340,7 +340,7 @@ impl Core {
             self.bottom.set((&raw const marker).addr());
             if self.runtime.registry().limits().max_instructions != 0 {
                 // SAFETY: the state is alive.
-                unsafe { ending::rest(self, l) };
+                unsafe { terminate::rest(self, l) };
             }
         }
         let request = Request { args };
@@ -355,7 +355,7 @@ impl Core {
             };
             let count = if plain {
                 push_function();
-                args.iter().for_each(|arg| values::push_arg(l, arg));
+                args.iter().for_each(|arg| value::push_arg(l, arg));
                 c_int::try_from(args.len()).unwrap_or(c_int::MAX)
             } else {
                 ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().enter.into());
@@ -373,19 +373,19 @@ impl Core {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
             // SAFETY: the result is at this index.
-            unsafe { values::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
+            unsafe { value::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             })
         } else {
             let frames = self.caught.take();
             // SAFETY: the error is at this index.
-            Err(unsafe { errors::failure(self, l, at, status, frames) })
+            Err(unsafe { error::failure(self, l, at, status, frames) })
         };
         #[cfg(not(luajit))]
         if outermost && self.finalizers.wait() {
             // SAFETY: the state runs still, as far as limits are concerned; this frame owns nothing that is left out.
-            unsafe { finalizers::run(self, l) };
+            unsafe { finalizer::run(self, l) };
         }
         drop(border);
         result
@@ -408,7 +408,7 @@ impl Core {
         let mut reference = ffi::LUA_NOREF;
         // SAFETY: protected; the closure owns nothing.
         let status = protected(l, |l| unsafe {
-            libraries::push_function(l, function, self);
+            bind::push_function(l, function, self);
             reference = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         });
         if status != ffi::LUA_OK {
@@ -446,12 +446,12 @@ impl Core {
 
     /// Returns the place in the state that runs.
     pub(crate) fn running_place(&self) -> Option<Place> {
-        errors::place(self.running.get().cast())
+        error::place(self.running.get().cast())
     }
 
     /// Returns the place in the state that called a native function or the hook.
     pub(crate) fn current_place(&self) -> Option<Place> {
-        errors::place(self.current.get())
+        error::place(self.current.get())
     }
 
     /// Returns whether the running state's frames can be read wherever it allocates; compiled code keeps none.
@@ -493,7 +493,7 @@ impl Core {
     /// Pushes bytes that the context owns, before anything can change the context.
     ///
     /// # Safety
-    /// As [`values::push_bytes`]; the bytes are valid now.
+    /// As [`value::push_bytes`]; the bytes are valid now.
     #[inline]
     pub(crate) unsafe fn push_out(&self, l: State, out: RawOut) {
         // SAFETY: the call that gave the bytes was the last use of the context.
@@ -510,7 +510,7 @@ impl Core {
             self.release();
         } else {
             // SAFETY: as the caller's; Lua copies first and collects garbage then.
-            unsafe { values::push_bytes(l, bytes) };
+            unsafe { value::push_bytes(l, bytes) };
         }
     }
 
@@ -540,7 +540,7 @@ impl Core {
             // SAFETY: protected; only numbers are alive.
             unsafe {
                 ffi::lua_pushglobaltable(l);
-                values::push_bytes(l, name.as_bytes());
+                value::push_bytes(l, name.as_bytes());
                 ffi::lua_rawget(l, -2);
                 if ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION {
                     pointer = ffi::lua_topointer(l, -1).addr();
@@ -567,7 +567,7 @@ impl Core {
             while ffi::lua_next(l, top + 1) != 0 {
                 let function = ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION;
                 if function && ffi::lua_type(l, -2) == ffi::LUA_TSTRING {
-                    names.push(values::string(l, -2).to_vec());
+                    names.push(value::string(l, -2).to_vec());
                 }
                 ffi::lua_settop(l, top + 2);
             }
@@ -592,7 +592,7 @@ struct Border<'a> {
 
 impl Drop for Border<'_> {
     fn drop(&mut self) {
-        ending::disarm(self.core, self.l);
+        terminate::disarm(self.core, self.l);
         // SAFETY: the top was this before; nothing on the stack has a close metamethod pending.
         unsafe { ffi::lua_settop(self.l, self.top) };
         if self.bottom == 0 {
@@ -607,7 +607,7 @@ impl Drop for Border<'_> {
         self.core.kept.borrow_mut().truncate(self.kept);
         if self.core.memory.is_to_be_looked_at() {
             // The hook went with the callback.
-            ending::alarm(self.core);
+            terminate::alarm(self.core);
         }
     }
 }
@@ -629,7 +629,7 @@ pub(crate) unsafe extern "C-unwind" fn enter_with(l: State) -> c_int {
         let count = c_int::try_from(request.args.len()).unwrap_or(c_int::MAX);
         ffi::luaL_checkstack(l, count, ptr::null());
         for arg in request.args {
-            values::push_arg(l, arg);
+            value::push_arg(l, arg);
         }
         ffi::lua_call(l, count, 1);
     }

@@ -15,31 +15,22 @@
 #![doc = include_str!("../docs/values.md")]
 #![doc = include_str!("../docs/limits.md")]
 
-mod budget;
-mod chunks;
-#[cfg(luajit)]
-mod compiler;
-mod ending;
+mod bind;
 mod engine;
+mod error;
 mod error_object;
-mod errors;
 mod ffi;
-#[cfg(not(luajit))]
-mod finalizers;
+mod import;
+mod integrity;
 mod interpreter;
-mod libraries;
+mod library;
 mod memory;
-mod modules;
-mod patterns;
-mod prune;
 mod references;
-mod repair;
 mod reserved;
-mod strings;
-mod tables;
+mod sandbox;
+mod terminate;
 mod trampoline;
-mod values;
-mod waiting;
+mod value;
 
 pub use engine::Lua;
 

@@ -15,9 +15,9 @@ use std::ptr;
 use crate::ffi;
 use kemi_core::{Limit, Place};
 
-use crate::ending;
 use crate::interpreter::{Core, protected};
-use crate::values::State;
+use crate::terminate;
+use crate::value::State;
 
 /// The largest block that may go over the limit at first.
 const SMALL: usize = 64 << 10;
@@ -103,7 +103,7 @@ impl Memory {
                 self.place.set(core.running_place());
             }
         }
-        ending::alarm(core);
+        terminate::alarm(core);
         granted
     }
 
@@ -115,7 +115,7 @@ impl Memory {
         let after = self.used.get().saturating_add(size);
         self.used.set(after);
         if after > self.limit && !self.hosts.get() && !self.over.replace(true) {
-            ending::alarm(core);
+            terminate::alarm(core);
         }
     }
 
@@ -206,7 +206,7 @@ unsafe extern "C" fn allocate(core: *mut c_void, block: *mut c_void, old: usize,
     let result = unsafe { own(data, block, old, size) };
     if size > old && size >= memory.deep && !block.is_null() && !memory.hosts.get() {
         memory.grown.set(true);
-        ending::alarm(core);
+        terminate::alarm(core);
     }
     if size == 0 || !result.is_null() {
         memory.used.set(after);

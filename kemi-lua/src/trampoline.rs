@@ -10,11 +10,11 @@ use kemi_core::{
     Shape, Type, Typed, Value,
 };
 
-use crate::ending;
-use crate::errors;
+use crate::bind;
+use crate::error;
 use crate::interpreter::{Core, Kept};
-use crate::libraries;
-use crate::values::{self, State};
+use crate::terminate;
+use crate::value::{self, State};
 
 /// What the upvalue of an export's closure points to; lives as long as the Lua state.
 pub(crate) struct Bound {
@@ -77,7 +77,7 @@ impl FromStack for i64 {
     #[inline]
     unsafe fn read(l: State, index: c_int) -> Option<i64> {
         // SAFETY: as the caller's.
-        unsafe { values::integer(l, index) }
+        unsafe { value::integer(l, index) }
     }
 }
 
@@ -167,14 +167,14 @@ unsafe fn push_value(l: State, bound: &Bound, value: Value) -> c_int {
                 core.release();
             }
             tree @ (Value::Array(_) | Value::Map(_)) => {
-                if !values::shallow(&tree) {
+                if !value::shallow(&tree) {
                     drop(tree);
-                    return settled(l, bound, values::too_deep().into());
+                    return settled(l, bound, value::too_deep().into());
                 }
                 let tree = Box::new(tree);
                 let pointer = ptr::from_ref(&*tree);
                 core.keep(Kept::Tree(tree));
-                values::push(l, &*pointer);
+                value::push(l, &*pointer);
                 core.release();
             }
             Value::Nil => ffi::lua_pushnil(l),
@@ -192,16 +192,16 @@ unsafe fn push_tuple(l: State, bound: &Bound, items: Vec<Value>) -> c_int {
     let core = bound.core();
     // SAFETY: as the caller's. What is kept stays where it is on the heap until it is released.
     unsafe {
-        if !items.iter().all(values::shallow) {
+        if !items.iter().all(value::shallow) {
             drop(items);
-            return settled(l, bound, values::too_deep().into());
+            return settled(l, bound, value::too_deep().into());
         }
         let items_at = ptr::from_ref(items.as_slice());
         let count = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
         core.keep(Kept::Tuple(items));
         ffi::luaL_checkstack(l, count, ptr::null());
         for item in &*items_at {
-            values::push(l, item);
+            value::push(l, item);
         }
         core.release();
         count
@@ -223,7 +223,7 @@ macro_rules! trampolines {
                     && let Some(typed) = &bound.typed
                 {
                     let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
-                    return match bound.runtime().typed(bound.export(), move || errors::place(l), call) {
+                    return match bound.runtime().typed(bound.export(), move || error::place(l), call) {
                         Ok(result) => result.push(l, bound),
                         Err(fault) => settled(l, bound, fault),
                     };
@@ -306,7 +306,7 @@ unsafe extern "C-unwind" fn listed(l: State) -> c_int {
             && let Some(args) = list.get_mut(..count)
             && exact(l, typed.shape(), args)
         {
-            return match bound.runtime().typed(bound.export(), || errors::place(l), |context| typed.call(context, args))
+            return match bound.runtime().typed(bound.export(), || error::place(l), |context| typed.call(context, args))
             {
                 Ok(result) => result.push(l, bound),
                 Err(fault) => settled(l, bound, fault),
@@ -334,9 +334,9 @@ unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
             match kinds.next() {
                 Some(Kind::Int) => i64::read(l, index).map(Arg::Int),
                 Some(Kind::Bool) => bool::read(l, index).map(Arg::Bool),
-                Some(Kind::Float) => values::float(l, index).map(Arg::Float),
+                Some(Kind::Float) => value::float(l, index).map(Arg::Float),
                 Some(Kind::Bytes) if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
-                    Some(Arg::Str(values::string(l, index)))
+                    Some(Arg::Str(value::string(l, index)))
                 }
                 _ => None,
             }
@@ -384,10 +384,10 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
         let mut budget = ConversionBudget::new();
         for (index, position) in (1..=count).zip(0..) {
             if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
-                if index == 1 && libraries::is_of_root(l, index) {
+                if index == 1 && bind::is_of_root(l, index) {
                     return core.runtime.settle(export, called_as_method(core, export), core);
                 }
-                match values::read(l, index, wanted(export, position), &mut budget) {
+                match value::read(l, index, wanted(export, position), &mut budget) {
                     Ok(value) => tables.push(value),
                     Err(mut error) => {
                         error.message = format!("argument {index}: {}", error.message);
@@ -408,7 +408,7 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
         };
         let mut tables = tables.iter();
         for ((index, slot), position) in (1..).zip(args.iter_mut()).zip(0..) {
-            *slot = match values::scalar(l, index, wanted(export, position)) {
+            *slot = match value::scalar(l, index, wanted(export, position)) {
                 Some(arg) => arg,
                 None => tables.next().map_or(Arg::Nil, Arg::Value),
             };
@@ -435,9 +435,9 @@ fn wanted(export: &Export, position: usize) -> Option<Type> {
 unsafe fn raise(l: State, core: &Core, fault: Box<Fault>) -> ! {
     match unboxed(fault) {
         // SAFETY: as the caller's; nothing is owned here.
-        Fault::Exit | Fault::Drop => unsafe { ending::end(l, core) },
+        Fault::Exit | Fault::Drop => unsafe { terminate::end(l, core) },
         // SAFETY: as the caller's; the error is passed on.
-        Fault::Error(error) => unsafe { errors::raise(l, core, error) },
+        Fault::Error(error) => unsafe { error::raise(l, core, error) },
     }
 }
 

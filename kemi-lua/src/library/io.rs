@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use kemi_core::Limit;
 
-use crate::ending;
+use crate::bind::{push_function, run_own};
 use crate::ffi;
 use crate::interpreter::Core;
-use crate::libraries::{push_function, run_own};
-use crate::values::{self, State};
-use crate::{budget, modules};
+use crate::terminate;
+use crate::value::{self, State};
+use crate::{import, library::budget};
 
 /// How long the pauses are between two looks at a command; they grow from the first to the last.
 const PAUSES: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(10)];
@@ -152,18 +152,18 @@ enum Failure {
 unsafe extern "C-unwind" fn run(l: State) -> c_int {
     // SAFETY: called by the chunk above; the upvalue is the core. This frame owns nothing when it raises.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         ffi::luaL_checklstring(l, 1, std::ptr::null_mut());
         let files = [file_of(l, 2), file_of(l, 3)];
-        match status_of(core, l, values::string(l, 1), files) {
+        match status_of(core, l, value::string(l, 1), files) {
             Ok((exited, code)) => {
                 let how = if exited { c"exit" } else { c"signal" };
                 ffi::lua_pushstring(l, how.as_ptr());
                 ffi::lua_pushinteger(l, code.into());
                 2
             }
-            Err(Failure::Over) => ending::end(l, core),
-            Err(Failure::Text(text)) => modules::raise_text(l, core, text),
+            Err(Failure::Over) => terminate::end(l, core),
+            Err(Failure::Text(text)) => import::raise_text(l, core, text),
         }
     }
 }
@@ -280,7 +280,7 @@ unsafe fn descriptor(l: State, index: c_int) -> Option<c_int> {
 unsafe extern "C-unwind" fn can_open(l: State) -> c_int {
     // SAFETY: called by the chunk above with a string; this frame owns nothing when it returns.
     unsafe {
-        let can = modules::path_of(values::string(l, 1)).is_none_or(|path| can_open_path(&path));
+        let can = import::path_of(value::string(l, 1)).is_none_or(|path| can_open_path(&path));
         ffi::lua_pushboolean(l, can.into());
     }
     1
@@ -312,7 +312,7 @@ unsafe extern "C-unwind" fn wait_writable(l: State) -> c_int {
     unsafe {
         #[cfg(unix)]
         let waits = match descriptor(l, 1) {
-            Some(descriptor) => wait_for(ending::core(l), l, descriptor),
+            Some(descriptor) => wait_for(terminate::core(l), l, descriptor),
             None => false,
         };
         #[cfg(not(unix))]
@@ -323,7 +323,7 @@ unsafe extern "C-unwind" fn wait_writable(l: State) -> c_int {
 }
 
 /// # Safety
-/// As for [`ending::end`].
+/// As for [`terminate::end`].
 #[cfg(unix)]
 unsafe fn wait_for(core: &Core, l: State, descriptor: c_int) -> bool {
     // SAFETY: both records are written to by the calls; nothing here is owned when it raises.

@@ -1,8 +1,8 @@
 //! How library functions that may run for long look at the budget.
 
-use crate::ending;
 use crate::interpreter::Core;
-use crate::values::State;
+use crate::terminate;
+use crate::value::State;
 
 /// How many instructions [`STRIDE`] steps of a library function count for.
 const COUNTS_FOR: u64 = 1024;
@@ -29,7 +29,7 @@ impl Steps {
     /// Takes one step; raises if the call is to end.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     #[inline]
     pub(crate) unsafe fn take(&mut self, l: State, core: &Core) {
         self.0 += 1;
@@ -44,10 +44,10 @@ impl Steps {
 /// Raises if the call is to end.
 ///
 /// # Safety
-/// As for [`ending::end`].
+/// As for [`terminate::end`].
 pub(crate) unsafe fn look(l: State, core: &Core) {
     if is_over(core, l) {
         // SAFETY: as the caller's; the runtime is ending.
-        unsafe { ending::end(l, core) };
+        unsafe { terminate::end(l, core) };
     }
 }

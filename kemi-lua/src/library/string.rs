@@ -10,13 +10,13 @@ use std::slice;
 
 use crate::ffi;
 
-use crate::budget;
-use crate::ending;
+use crate::bind::push_function;
 use crate::error_object;
 use crate::interpreter::Core;
-use crate::libraries::push_function;
-use crate::patterns::{self, Capture, Matcher, Stop};
-use crate::values::State;
+use crate::library::budget;
+use crate::library::pattern::{self, Capture, Matcher, Stop};
+use crate::terminate;
+use crate::value::State;
 
 /// Whether the rules are those of LuaJIT, which has Lua 5.1's.
 const LUAJIT: bool = cfg!(luajit);
@@ -77,12 +77,12 @@ unsafe fn text<'a>(l: State, index: c_int) -> &'a [u8] {
 /// Raises what stops a match.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
+/// As for [`terminate::end`]; called in a C function.
 unsafe fn stop(l: State, core: &Core, stop: Stop) -> ! {
     // SAFETY: as the caller's; the texts are static.
     unsafe {
         match stop {
-            Stop::Budget => ending::end(l, core),
+            Stop::Budget => terminate::end(l, core),
             Stop::Fault(text) => ffi::luaL_error(l, c"%s".as_ptr(), text.as_ptr()),
             Stop::NoCapture(number) => {
                 let number = c_int::try_from(number).unwrap_or(c_int::MAX);
@@ -115,7 +115,7 @@ fn begin(position: i64, length: usize) -> Option<usize> {
 /// Pushes a capture.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function with a free slot.
+/// As for [`terminate::end`]; called in a C function with a free slot.
 unsafe fn push_capture<B: FnMut() -> bool>(
     l: State,
     core: &Core,
@@ -188,13 +188,13 @@ unsafe extern "C-unwind" fn match_(l: State) -> c_int {
 unsafe fn find_or_match(l: State, find: bool) -> c_int {
     // SAFETY: as this function's contract; what it has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let (subject, pattern) = (text(l, 1), text(l, 2));
         let Some(start) = begin(ffi::luaL_optinteger(l, 3, 1), subject.len()) else {
             ffi::lua_pushnil(l);
             return 1;
         };
-        if find && (ffi::lua_toboolean(l, 4) != 0 || patterns::is_plain(pattern)) {
+        if find && (ffi::lua_toboolean(l, 4) != 0 || pattern::is_plain(pattern)) {
             // It takes time in proportion to the lengths, whatever the texts are.
             let found = memchr::memmem::find(subject.get(start..).unwrap_or_default(), pattern);
             return match found {
@@ -246,7 +246,7 @@ mod upvalue {
 unsafe extern "C-unwind" fn gmatch(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let (subject, _) = (text(l, 1), text(l, 2));
         let start =
             if LUAJIT { 0 } else { begin(ffi::luaL_optinteger(l, 3, 1), subject.len()).unwrap_or(subject.len() + 1) };
@@ -264,7 +264,7 @@ unsafe extern "C-unwind" fn next_match(l: State) -> c_int {
     // SAFETY: made by `gmatch` with these upvalues, which nothing else changes; what this frame has is without
     // destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let upvalue = |index| ffi::lua_upvalueindex(index);
         let (subject, pattern) = (text(l, upvalue(upvalue::SUBJECT)), text(l, upvalue(upvalue::PATTERN)));
         let start = usize::try_from(ffi::lua_tointeger(l, upvalue(upvalue::START))).unwrap_or(usize::MAX);
@@ -291,7 +291,7 @@ unsafe extern "C-unwind" fn next_match(l: State) -> c_int {
 unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors, the buffer too.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if core.stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
@@ -353,7 +353,7 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
 }
 
 /// # Safety
-/// As for [`ending::end`]; called in `string.gsub`.
+/// As for [`terminate::end`]; called in `string.gsub`.
 unsafe fn bad_replacement(l: State) -> ! {
     #[cfg(not(luajit))]
     unsafe extern "C-unwind" {
@@ -372,7 +372,7 @@ unsafe fn bad_replacement(l: State) -> ! {
 /// For the compiler: what stands before has raised.
 ///
 /// # Safety
-/// As for [`ending::end`].
+/// As for [`terminate::end`].
 unsafe fn after_error(l: State) -> ! {
     // SAFETY: as the caller's.
     unsafe { ffi::lua_error(l) }
@@ -381,7 +381,7 @@ unsafe fn after_error(l: State) -> ! {
 /// Adds what a match is replaced by; returns whether that is anything but the match.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in `string.gsub`, with the buffer's values at the top.
+/// As for [`terminate::end`]; called in `string.gsub`, with the buffer's values at the top.
 unsafe fn add_replacement<B: FnMut() -> bool>(
     l: State,
     core: &Core,
@@ -477,7 +477,7 @@ unsafe extern "C-unwind" fn rep(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors. The block is as
     // large as the text that is written to it, and on the stack.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let unit = text(l, 1);
         let count = ffi::luaL_checkinteger(l, 2);
         let mut separator: &[u8] = &[];

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use crate::ffi;
 use kemi_core::{ErrorCode, ScriptError};
 
+use crate::bind::without_first_comment;
 use crate::error_object::{self, ErrorObject};
 use crate::interpreter::{Core, Kept};
-use crate::libraries::without_first_comment;
-use crate::values::{self, State};
-use crate::{ending, errors};
+use crate::value::{self, State};
+use crate::{error, terminate};
 
 /// Reads the file whose path is the argument: gives its text, or nil, a reason, and whether there is no such file.
 ///
@@ -21,12 +21,12 @@ use crate::{ending, errors};
 pub(crate) unsafe extern "C-unwind" fn read(l: State) -> c_int {
     // SAFETY: as this function's contract; what is pushed is kept by the core meanwhile.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if ffi::lua_type(l, 1) != ffi::LUA_TSTRING {
             // The standard input of a server is not for its scripts.
             ffi::luaL_checklstring(l, 1, std::ptr::null_mut());
         }
-        let found = read_file(core, values::string(l, 1));
+        let found = read_file(core, value::string(l, 1));
         match found {
             Ok(text) => {
                 let (pointer, length) = keep(core, text);
@@ -71,9 +71,9 @@ fn read_file(core: &Core, path: &[u8]) -> Result<Vec<u8>, (String, bool)> {
 /// Raises text as an error, with the place of the caller.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
+/// As for [`terminate::end`]; called in a C function.
 pub(crate) unsafe fn raise_text(l: State, core: &Core, text: String) -> ! {
-    let text = [errors::caller(l).unwrap_or_default(), text].concat();
+    let text = [error::caller(l).unwrap_or_default(), text].concat();
     let (pointer, length) = keep(core, text.into_bytes());
     // SAFETY: as the caller's; the text stays where it is until it is released.
     unsafe {
@@ -103,7 +103,7 @@ pub(crate) fn path_of(bytes: &[u8]) -> Option<PathBuf> {
 pub(crate) unsafe extern "C-unwind" fn raise_broken(l: State) -> c_int {
     // SAFETY: as this function's contract; the object is passed on.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         ffi::luaL_checkstack(l, 4, std::ptr::null());
         error_object::push(l, core, broken(l));
         ffi::lua_error(l)
@@ -114,9 +114,9 @@ pub(crate) unsafe extern "C-unwind" fn raise_broken(l: State) -> c_int {
 /// Called with three strings on the stack.
 unsafe fn broken(l: State) -> Box<ErrorObject> {
     // SAFETY: as the caller's.
-    let [name, file, reason] = unsafe { [1, 2, 3].map(|index| String::from_utf8_lossy(values::string(l, index))) };
+    let [name, file, reason] = unsafe { [1, 2, 3].map(|index| String::from_utf8_lossy(value::string(l, index))) };
     let text = format!("error loading module '{name}' from file '{file}':\n\t{reason}");
-    let error = match errors::split_place(&reason, std::iter::once(&*file)) {
+    let error = match error::split_place(&reason, std::iter::once(&*file)) {
         Some((place, message)) => ScriptError::new(ErrorCode::Syntax, message).at(place.file, place.line),
         None => ScriptError::new(ErrorCode::Syntax, text.clone()),
     };

@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 use crate::ffi;
 use kemi_core::{ConversionBudget, ErrorCode, Frame, Place, ScriptError, Value};
 
-use crate::ending;
 use crate::error_object::{self, ErrorObject};
 use crate::interpreter::Core;
-use crate::values::{self, State};
+use crate::terminate;
+use crate::value::{self, State};
 
 /// The source of the chunk that prunes the libraries, with the mark of a name that is no file.
 pub(crate) const OWN_CHUNK: &str = "=(kemi)";
@@ -46,9 +46,9 @@ pub(crate) fn caller(l: State) -> Option<String> {
 pub(crate) unsafe extern "C-unwind" fn handler(l: State) -> c_int {
     // SAFETY: as this function's contract; `note_frames` raises nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         ffi::lua_settop(l, 1);
-        if !ending::is_sentinel(l, 1, core) {
+        if !terminate::is_sentinel(l, 1, core) {
             note_frames(core, l);
         }
     }
@@ -321,7 +321,7 @@ unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
     // SAFETY: the index is valid; a string is not converted.
     unsafe {
         if ffi::lua_type(l, index) == ffi::LUA_TSTRING {
-            return (String::from_utf8_lossy(values::string(l, index)).into_owned(), true);
+            return (String::from_utf8_lossy(value::string(l, index)).into_owned(), true);
         }
         if let Some(object) = error_object::get(l, index) {
             return (String::from_utf8_lossy(&object.text).into_owned(), true);
@@ -329,7 +329,7 @@ unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
         if let Some(text) = own_text(core, l, index) {
             return (text, true);
         }
-        let shown = match values::read(l, index, None, &mut ConversionBudget::new()) {
+        let shown = match value::read(l, index, None, &mut ConversionBudget::new()) {
             Ok(value @ (Value::Array(_) | Value::Map(_))) => format!("a table: {value}"),
             Ok(value) => value.to_string(),
             Err(_) => {
@@ -357,7 +357,7 @@ unsafe fn own_text(core: &Core, l: State, index: c_int) -> Option<String> {
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, core.refs.get().tostring.into());
         ffi::lua_pushvalue(l, index);
         let worked = ffi::lua_pcall(l, 1, 1, 0) == ffi::LUA_OK && ffi::lua_type(l, -1) == ffi::LUA_TSTRING;
-        let text = worked.then(|| String::from_utf8_lossy(values::string(l, top + 1)).into_owned());
+        let text = worked.then(|| String::from_utf8_lossy(value::string(l, top + 1)).into_owned());
         ffi::lua_settop(l, top);
         // Without the metamethod it is the address, which tells nothing.
         text.filter(|text| !text.contains(": 0x"))

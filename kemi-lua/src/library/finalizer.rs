@@ -11,10 +11,10 @@ use std::ffi::c_int;
 
 use crate::ffi;
 
+use crate::bind::push_function;
 use crate::interpreter::{Core, protected};
-use crate::libraries::push_function;
-use crate::values::State;
-use crate::{ending, errors};
+use crate::value::State;
+use crate::{error, terminate};
 
 /// What one state knows of its finalizers.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ pub(crate) unsafe fn set_up(l: State, core: &Core) {
         let queue = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
 
         let thread = ffi::lua_newthread(l);
-        ending::rest(core, thread);
+        terminate::rest(core, thread);
         let thread = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         push_function(l, run_first, core);
         let run_first = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
@@ -164,7 +164,7 @@ unsafe extern "C-unwind" fn setmetatable(l: State) -> c_int {
             ffi::lua_setmetatable(l, TABLE);
             return 1;
         }
-        guard(l, ending::core(l), TABLE);
+        guard(l, terminate::core(l), TABLE);
         // Lua is not to see it. Nothing until it is back allocates, collects garbage or raises, and no key is new.
         ffi::lua_pushvalue(l, KEY);
         ffi::lua_pushnil(l);
@@ -209,7 +209,7 @@ unsafe fn guard(l: State, core: &Core, table: c_int) {
 unsafe extern "C-unwind" fn enqueue(l: State) -> c_int {
     // SAFETY: called by Lua with a guard; the upvalue is the core, which outlives the state.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let finalizers = &core.finalizers;
         if finalizers.closed.get() {
             return 0;
@@ -227,7 +227,7 @@ unsafe extern "C-unwind" fn enqueue(l: State) -> c_int {
         ffi::lua_rawseti(l, 2, LAST);
         finalizers.waiting.set(finalizers.waiting.get() + 1);
         if !finalizers.running.get() {
-            ending::alarm(core);
+            terminate::alarm(core);
         }
     }
     0
@@ -262,7 +262,7 @@ pub(crate) unsafe fn run(core: &Core, l: State) {
             let left = finalizers.waiting.get();
             // SAFETY: the state runs; the slots are made sure of, and nothing here allocates or raises.
             unsafe { clear_queue(core, l) };
-            errors::log_ended_finalizer(core, left);
+            error::log_ended_finalizer(core, left);
             break;
         }
         // Without memory or stack it cannot even begin: later.
@@ -294,7 +294,7 @@ unsafe fn clear_queue(core: &Core, l: State) {
 unsafe extern "C-unwind" fn run_first(l: State) -> c_int {
     // SAFETY: called by `run`; the upvalue is the core. This frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let finalizers = &core.finalizers;
         ffi::lua_settop(l, 0);
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, finalizers.refs.get().queue.into());
@@ -343,14 +343,14 @@ unsafe fn finalize(core: &Core, l: State, guard: c_int) {
             ffi::lua_xmove(l, thread, 1);
             ffi::lua_xmove(l, thread, 1);
             ffi::lua_insert(thread, 2);
-            ending::set_parent(thread, l);
+            terminate::set_parent(thread, l);
             core.running.set(thread.cast());
             let mut results = 0;
             let status = ffi::lua_resume(thread, l, 2, &raw mut results);
             core.running.set(l.cast());
             if status != ffi::LUA_OK {
                 // It could not begin, since C functions nest too deeply already.
-                errors::log_finalizer(core, thread);
+                error::log_finalizer(core, thread);
                 renew_thread(l, core);
             }
         }
@@ -364,7 +364,7 @@ unsafe fn renew_thread(l: State, core: &Core) {
     // SAFETY: as the caller's.
     unsafe {
         let thread = ffi::lua_newthread(l);
-        ending::rest(core, thread);
+        terminate::rest(core, thread);
         ffi::lua_rawseti(l, ffi::LUA_REGISTRYINDEX, core.finalizers.refs.get().thread.into());
     }
 }
@@ -373,10 +373,10 @@ unsafe fn renew_thread(l: State, core: &Core) {
 unsafe extern "C-unwind" fn call(l: State) -> c_int {
     // SAFETY: called by `finalize` with the finalizer and the table; the upvalue is the core. This frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let status = ffi::lua_pcall(l, 1, 0, 0);
-        if status != ffi::LUA_OK && !ending::is_sentinel(l, -1, core) {
-            errors::log_finalizer(core, l);
+        if status != ffi::LUA_OK && !terminate::is_sentinel(l, -1, core) {
+            error::log_finalizer(core, l);
         }
     }
     0
@@ -389,7 +389,7 @@ unsafe extern "C-unwind" fn call(l: State) -> c_int {
 unsafe extern "C-unwind" fn run_all(l: State) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         run(core, l);
         core.finalizers.running.set(true);
         ffi::lua_settop(l, 0);
@@ -430,7 +430,7 @@ pub(crate) fn close(core: &Core, l: State) {
         let ended = core.run_function(l, run_all);
         let left = finalizers.left.take().len() + finalizers.waiting.get();
         if left != 0 || ended.is_err() {
-            errors::log_left_finalizers(core, left);
+            error::log_left_finalizers(core, left);
         }
     }
     finalizers.closed.set(true);

@@ -5,9 +5,9 @@ use std::ffi::c_int;
 use crate::ffi;
 use kemi_core::{Limits, log_guarded};
 
-use crate::ending;
 use crate::interpreter::Core;
-use crate::values::State;
+use crate::terminate;
+use crate::value::State;
 
 const MODE_ENGINE: c_int = 0;
 const MODE_ON: c_int = 0x0100;
@@ -77,7 +77,7 @@ pub(crate) unsafe fn guard_switch(l: State, core: &Core) {
 unsafe extern "C-unwind" fn switch_on(l: State) -> c_int {
     // SAFETY: made by `guard_switch` with the core and the original; this frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if !core.compiles.get() {
             warn(core, l);
             return 0;
@@ -94,12 +94,12 @@ unsafe extern "C-unwind" fn switch_on(l: State) -> c_int {
 unsafe extern "C-unwind" fn switch_off(l: State) -> c_int {
     // SAFETY: made by `guard_switch` with the core and the original; this frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         ffi::luaL_checkstack(l, 1, std::ptr::null());
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
         ffi::lua_insert(l, 1);
         let mut status = ffi::LUA_OK;
-        ending::undisturbed(core, || status = ffi::lua_pcall(l, ffi::lua_gettop(l) - 1, 0, 0));
+        terminate::undisturbed(core, || status = ffi::lua_pcall(l, ffi::lua_gettop(l) - 1, 0, 0));
         if status != ffi::LUA_OK {
             ffi::lua_error(l);
         }
@@ -108,7 +108,7 @@ unsafe extern "C-unwind" fn switch_off(l: State) -> c_int {
 }
 
 fn warn(core: &Core, l: State) {
-    let place = crate::errors::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+    let place = crate::error::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
     log_guarded(|| {
         tracing::warn!(
             target: "script",

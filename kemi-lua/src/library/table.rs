@@ -9,12 +9,12 @@ use std::ptr;
 
 use crate::ffi;
 
-use crate::budget::Steps;
-use crate::ending;
+use crate::bind::push_function;
 use crate::error_object;
 use crate::interpreter::Core;
-use crate::libraries::push_function;
-use crate::values::State;
+use crate::library::budget::Steps;
+use crate::terminate;
+use crate::value::State;
 
 /// Replaces them in the table at the top of the stack.
 ///
@@ -50,7 +50,7 @@ const LENGTH: &CStr = c"__len";
 /// Checks that an argument is a table or behaves like one.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
+/// As for [`terminate::end`]; called in a C function.
 #[cfg(not(luajit))]
 unsafe fn check(l: State, index: c_int, needed: &[&CStr]) {
     // SAFETY: as the caller's.
@@ -90,7 +90,7 @@ mod raw {
 /// Pushes an element of the table at index 1.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function with a free slot.
+/// As for [`terminate::end`]; called in a C function with a free slot.
 #[inline]
 unsafe fn get(l: State, table: c_int, index: i64) {
     // SAFETY: as the caller's.
@@ -105,7 +105,7 @@ unsafe fn get(l: State, table: c_int, index: i64) {
 /// Sets an element of a table to the value at the top.
 ///
 /// # Safety
-/// As for [`ending::end`].
+/// As for [`terminate::end`].
 #[inline]
 unsafe fn set(l: State, table: c_int, index: i64) {
     // SAFETY: as the caller's.
@@ -120,7 +120,7 @@ unsafe fn set(l: State, table: c_int, index: i64) {
 /// Returns the length of the table at index 1, to be read and perhaps written to.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
+/// As for [`terminate::end`]; called in a C function.
 unsafe fn length(l: State, write: bool) -> i64 {
     // SAFETY: as the caller's.
     unsafe {
@@ -141,7 +141,7 @@ unsafe fn length(l: State, write: bool) -> i64 {
 unsafe extern "C-unwind" fn insert(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let end = length(l, true).wrapping_add(1);
         let position = match ffi::lua_gettop(l) {
             2 => end,
@@ -173,7 +173,7 @@ unsafe extern "C-unwind" fn insert(l: State) -> c_int {
 unsafe extern "C-unwind" fn remove(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let size = length(l, true);
         let mut position = ffi::luaL_optinteger(l, 2, size);
         if position != size && position.wrapping_sub(1).cast_unsigned() > size.cast_unsigned() {
@@ -198,7 +198,7 @@ unsafe extern "C-unwind" fn remove(l: State) -> c_int {
 unsafe extern "C-unwind" fn move_(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let (first, last) = (ffi::luaL_checkinteger(l, 2), ffi::luaL_checkinteger(l, 3));
         let to = ffi::luaL_checkinteger(l, 4);
         let target = if ffi::lua_type(l, 5) > ffi::LUA_TNIL { 5 } else { 1 };
@@ -233,7 +233,7 @@ unsafe extern "C-unwind" fn move_(l: State) -> c_int {
 unsafe extern "C-unwind" fn concat(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors, the buffer too.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let length = length(l, false);
         let mut width = 0;
         let separator = ffi::luaL_optlstring(l, 2, c"".as_ptr(), &raw mut width);
@@ -262,7 +262,7 @@ unsafe extern "C-unwind" fn concat(l: State) -> c_int {
 }
 
 /// # Safety
-/// As for [`ending::end`]; called in `table.concat` with the element at the top.
+/// As for [`terminate::end`]; called in `table.concat` with the element at the top.
 unsafe fn invalid_element(l: State, at: i64) {
     // SAFETY: as the caller's.
     unsafe {
@@ -283,7 +283,7 @@ unsafe fn invalid_element(l: State, at: i64) {
 unsafe extern "C-unwind" fn sort(l: State) -> c_int {
     // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if core.stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
@@ -319,7 +319,7 @@ impl Sort<'_> {
     /// Tells whether one value on the stack is less than another. What is compared may be long, so each comparison counts.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn is_less(&mut self, a: c_int, b: c_int) -> bool {
         let l = self.l;
         // SAFETY: as the caller's; room was made for what is pushed.
@@ -327,7 +327,7 @@ impl Sort<'_> {
             self.steps.take(l, self.core);
             if ffi::lua_type(l, 2) == ffi::LUA_TNIL {
                 if ffi::lua_type(l, a) == ffi::LUA_TSTRING && ffi::lua_rawlen(l, a) > LONG {
-                    crate::budget::look(l, self.core);
+                    crate::library::budget::look(l, self.core);
                 }
                 #[cfg(not(luajit))]
                 return ffi::lua_compare(l, a, b, ffi::LUA_OPLT) != 0;
@@ -347,7 +347,7 @@ impl Sort<'_> {
     /// Sets two elements to the values at the top.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn set_two(&self, i: i64, j: i64) {
         // SAFETY: as the caller's.
         unsafe {
@@ -357,21 +357,21 @@ impl Sort<'_> {
     }
 
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn pop(&self, count: c_int) {
         // SAFETY: as the caller's.
         unsafe { ffi::lua_settop(self.l, -count - 1) };
     }
 
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn get(&self, i: i64) {
         // SAFETY: as the caller's.
         unsafe { get(self.l, 1, i) };
     }
 
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn invalid_order(&self) {
         // SAFETY: as the caller's.
         unsafe { ffi::luaL_error(self.l, c"invalid order function for sorting".as_ptr()) };
@@ -386,7 +386,7 @@ impl Sort<'_> {
     /// Sorts a range.
     ///
     /// # Safety
-    /// As for [`ending::end`], with room for what the recursion pushes, which is nothing.
+    /// As for [`terminate::end`], with room for what the recursion pushes, which is nothing.
     unsafe fn range(&mut self, mut low: i64, mut high: i64) {
         let mut uneven = false;
         // SAFETY: as the caller's.
@@ -444,7 +444,7 @@ impl Sort<'_> {
     /// Divides a range by the value at the top, which is taken off.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn divide(&mut self, low: i64, high: i64) -> i64 {
         let (mut i, mut j) = (low, high - 1);
         // SAFETY: as the caller's.
@@ -486,7 +486,7 @@ impl Sort<'_> {
     /// Sorts a range.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`terminate::end`].
     unsafe fn range(&mut self, mut low: i64, mut high: i64) {
         // SAFETY: as the caller's.
         unsafe {

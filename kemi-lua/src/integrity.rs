@@ -9,7 +9,7 @@ use std::ptr;
 use crate::ffi;
 
 use crate::interpreter::{Core, pinned, protected};
-use crate::values::{self, State};
+use crate::value::{self, State};
 
 /// What was bound, in Lua's registry.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub(crate) unsafe fn remember(l: State, core: &Core) {
     let registry = core.runtime.registry();
     // SAFETY: as the caller's; this frame only borrows. A C function has twenty free slots.
     unsafe {
-        values::push_bytes(l, registry.root().as_bytes());
+        value::push_bytes(l, registry.root().as_bytes());
         let name = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, name.into());
         ffi::lua_pushglobaltable(l);
@@ -48,11 +48,11 @@ pub(crate) unsafe fn remember(l: State, core: &Core) {
         ffi::lua_createtable(l, 0, 0);
         let tree = root + 1;
 
-        values::push_bytes(l, registry.root().as_bytes());
+        value::push_bytes(l, registry.root().as_bytes());
         ffi::lua_pushvalue(l, root);
         append(l, tree);
         for (module, _) in registry.modules().filter(|(module, _)| !module.is_empty()) {
-            values::push_bytes(l, module.as_bytes());
+            value::push_bytes(l, module.as_bytes());
             ffi::lua_pushvalue(l, -1);
             ffi::lua_rawget(l, root);
             append(l, tree);
@@ -156,10 +156,10 @@ unsafe fn repair_tree(core: &Core, l: State, replaced: &mut Vec<String>) {
                     ffi::lua_pushvalue(l, key);
                     ffi::lua_pushvalue(l, bound);
                     ffi::lua_rawset(l, table);
-                    let member = String::from_utf8_lossy(values::string(l, key));
+                    let member = String::from_utf8_lossy(value::string(l, key));
                     replaced.push(match at {
                         1 => format!("{root}.{member}"),
-                        _ => format!("{root}.{}.{member}", String::from_utf8_lossy(values::string(l, name))),
+                        _ => format!("{root}.{}.{member}", String::from_utf8_lossy(value::string(l, name))),
                     });
                 }
                 ffi::lua_settop(l, key);

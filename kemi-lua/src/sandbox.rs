@@ -4,10 +4,10 @@ use std::ffi::{CStr, c_int};
 
 use crate::ffi;
 
+use crate::bind::{push_function, run_own};
 use crate::interpreter::Core;
-use crate::libraries::{push_function, run_own};
-use crate::values::{State, push_bytes};
-use crate::{chunks, ending, error_object, modules, strings, tables, waiting};
+use crate::value::{State, push_bytes};
+use crate::{error_object, import, library::io, library::load, library::string, library::table, terminate};
 
 /// Replaces and removes. It gets: the script folders for `package.path`, `traceback`,
 /// `guard` (wraps a C function so that an exit
@@ -126,7 +126,7 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
             ffi::lua_call(l, 0, 0);
         }
         replace_slow(l, core);
-        waiting::replace(l, core);
+        io::replace(l, core);
         hide_metatable_of_files(l);
         push_bytes(l, path);
         push_around(l, core, c"debug", c"traceback", error_object::traceback);
@@ -138,14 +138,14 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         let original = if cfg!(luajit) { c"wrap" } else { c"resume" };
         ffi::lua_getfield(l, -1, original.as_ptr());
         ffi::lua_remove(l, -2);
-        ffi::lua_pushcclosure(l, ending::wrap, 2);
+        ffi::lua_pushcclosure(l, terminate::wrap, 2);
 
-        push_function(l, ending::guard_handler, core);
-        push_function(l, ending::os_exit, core);
+        push_function(l, terminate::guard_handler, core);
+        push_function(l, terminate::os_exit, core);
         push_around(l, core, c"debug", c"getinfo", getinfo);
-        push_around(l, core, c"_G", c"load", chunks::load);
+        push_around(l, core, c"_G", c"load", load::load);
         #[cfg(not(luajit))]
-        push_around(l, core, c"coroutine", c"close", ending::close);
+        push_around(l, core, c"coroutine", c"close", terminate::close);
         #[cfg(luajit)]
         {
             ffi::lua_pushnil(l);
@@ -154,11 +154,11 @@ pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
         #[cfg(not(luajit))]
         ffi::lua_pushnil(l);
         push_function(l, make_with_text, core);
-        push_function(l, modules::read, core);
-        push_function(l, modules::raise_broken, core);
+        push_function(l, import::read, core);
+        push_function(l, import::raise_broken, core);
         run_own(l, CHUNK, base, 0);
         #[cfg(luajit)]
-        crate::compiler::guard_switch(l, core);
+        crate::library::jit::guard_switch(l, core);
     }
 }
 
@@ -193,9 +193,9 @@ unsafe fn replace_slow(l: State, core: &Core) {
     // SAFETY: as the caller's.
     unsafe {
         ffi::lua_getglobal(l, c"string".as_ptr());
-        strings::replace(l, core);
+        string::replace(l, core);
         ffi::lua_getglobal(l, c"table".as_ptr());
-        tables::replace(l, core);
+        table::replace(l, core);
         ffi::lua_settop(l, -3);
     }
 }
@@ -287,14 +287,14 @@ unsafe extern "C-unwind" fn with_text(l: State) -> c_int {
     }
 }
 
-/// Wraps the function at index 1 in [`ending::guarded`].
+/// Wraps the function at index 1 in [`terminate::guarded`].
 unsafe extern "C-unwind" fn make_guard(l: State) -> c_int {
     // SAFETY: made with the core as its upvalue; this frame owns nothing.
     unsafe {
         ffi::lua_settop(l, 1);
-        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(ending::core(l)).cast_mut().cast());
+        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(terminate::core(l)).cast_mut().cast());
         ffi::lua_insert(l, 1);
-        ffi::lua_pushcclosure(l, ending::guarded, 2);
+        ffi::lua_pushcclosure(l, terminate::guarded, 2);
     }
     1
 }

@@ -10,11 +10,11 @@ use crate::ffi;
 use kemi_core::Control;
 use kemi_core::interrupt::{self, Running};
 
-#[cfg(not(luajit))]
-use crate::finalizers;
 use crate::interpreter::Core;
+#[cfg(not(luajit))]
+use crate::library::finalizer;
 use crate::memory;
-use crate::values::State;
+use crate::value::State;
 
 /// How many instructions pass from one count to the next, when they are limited.
 const STEP: u64 = 100;
@@ -209,7 +209,7 @@ unsafe extern "C-unwind" fn look(l: State, activation: *mut ffi::lua_Debug) {
         }
         #[cfg(not(luajit))]
         if core.finalizers.wait() {
-            finalizers::run(core, l);
+            finalizer::run(core, l);
             if core.runtime.ending().is_some() {
                 core.hookless.set(l);
                 end(l, core);
@@ -563,7 +563,7 @@ pub(crate) unsafe extern "C-unwind" fn os_exit(l: State) -> c_int {
 }
 
 fn warn_exit(core: &Core, l: State) {
-    let place = crate::errors::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+    let place = crate::error::place(l).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
     kemi_core::log_guarded(|| {
         tracing::warn!(
             target: "script",

@@ -7,12 +7,12 @@ use std::slice;
 use crate::ffi;
 use kemi_core::{ErrorCode, ScriptError, Source, log_guarded};
 
-#[cfg(not(luajit))]
-use crate::finalizers;
 use crate::interpreter::{Core, Refs, enter_with, protected};
+#[cfg(not(luajit))]
+use crate::library::finalizer;
 use crate::trampoline::Bound;
-use crate::values::{self, State, push_bytes};
-use crate::{chunks, ending, error_object, errors, memory, prune, repair};
+use crate::value::{self, State, push_bytes};
+use crate::{error, error_object, integrity, library::load, memory, sandbox, terminate};
 
 /// What the fallback for unknown names points to.
 pub(crate) struct Missing {
@@ -40,15 +40,15 @@ pub(crate) fn set_up(core: &Core, l: State, sources: &[Source]) -> Result<(), Sc
         // SAFETY: protected; the closure only borrows.
         unsafe {
             ffi::luaL_openlibs(l);
-            ending::register(l, core);
+            terminate::register(l, core);
             make_refs(l, core);
             error_object::set_up(l, core);
-            prune::prune(l, core, &path);
+            sandbox::prune(l, core, &path);
             #[cfg(not(luajit))]
-            finalizers::set_up(l, core);
+            finalizer::set_up(l, core);
             set_function(l, b"print", print, core);
             root(l, core, bounds, missing);
-            repair::remember(l, core);
+            integrity::remember(l, core);
         }
     });
     if status != ffi::LUA_OK {
@@ -74,12 +74,12 @@ pub(crate) fn compile(core: &Core, l: State, text: &[u8], name: &str) -> Result<
             return Err(ScriptError::new(ErrorCode::StackOverflow, "too many script files"));
         }
         let name_of_chunk = CStr::from_bytes_until_nul(&chunk).unwrap_or_default();
-        let status = chunks::compile(l, core, without_first_comment(text), name_of_chunk);
+        let status = load::compile(l, core, without_first_comment(text), name_of_chunk);
         if status == ffi::LUA_OK {
             return Ok(());
         }
         memory::note_refused(core, None);
-        Err(errors::syntax(core, l, name))
+        Err(error::syntax(core, l, name))
     }
 }
 
@@ -117,7 +117,7 @@ fn search_path(sources: &[Source]) -> Vec<u8> {
 unsafe fn make_refs(l: State, core: &Core) {
     // SAFETY: as the caller's.
     unsafe {
-        push_function(l, errors::handler, core);
+        push_function(l, error::handler, core);
         let handler = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         ffi::lua_pushcfunction(l, enter_with);
         let enter = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
@@ -241,7 +241,7 @@ unsafe extern "C-unwind" fn unknown(l: State) -> c_int {
     unsafe {
         let missing = &*ffi::lua_touserdata(l, ffi::lua_upvalueindex(1)).cast_const().cast::<Missing>();
         if ffi::lua_type(l, 2) == ffi::LUA_TSTRING {
-            note(&*missing.core, missing.module, values::string(l, 2));
+            note(&*missing.core, missing.module, value::string(l, 2));
         }
         ffi::lua_pushnil(l);
     }
@@ -261,7 +261,7 @@ fn note(core: &Core, module: Option<&str>, name: &[u8]) {
 unsafe extern "C-unwind" fn print(l: State) -> c_int {
     // SAFETY: made with the core as its upvalue; this frame owns nothing, and `log` raises nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         let count = ffi::lua_gettop(l);
         if core.stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
@@ -274,7 +274,7 @@ unsafe extern "C-unwind" fn print(l: State) -> c_int {
             ffi::luaL_tolstring(l, index, ptr::null_mut());
         }
         ffi::lua_concat(l, ffi::lua_gettop(l) - count);
-        log(core, l, values::string(l, -1));
+        log(core, l, value::string(l, -1));
     }
     0
 }
@@ -285,7 +285,7 @@ fn log(core: &Core, l: State, text: &[u8]) {
             return;
         }
         let (engine, text) = (core.runtime.engine(), String::from_utf8_lossy(text));
-        match errors::place(l) {
+        match error::place(l) {
             Some(place) => tracing::info!(target: "script", engine, "{place}: {text}"),
             None => tracing::info!(target: "script", engine, "{text}"),
         }

@@ -6,8 +6,8 @@ use std::ptr;
 use crate::ffi;
 
 use crate::interpreter::Core;
-use crate::values::State;
-use crate::{budget, ending};
+use crate::value::State;
+use crate::{library::budget, terminate};
 
 /// How many bytes are compiled between two looks at the budget.
 const PIECE: usize = 1024;
@@ -59,7 +59,7 @@ pub(crate) unsafe extern "C-unwind" fn load(l: State) -> c_int {
     const ENVIRONMENT: c_int = 4;
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
-        let core = ending::core(l);
+        let core = terminate::core(l);
         if core.stack_is_full() {
             ffi::luaL_error(l, c"C stack overflow".as_ptr());
         }
