@@ -1,201 +1,149 @@
-//! Errors: from a native function into the script, and out of the script to the host.
+//! Errors: of a native function into the script, and of the script to the host.
 
-use std::ffi::{CStr, c_char, c_int};
-use std::mem::MaybeUninit;
+use std::cell::RefCell;
+use std::ffi::{CStr, c_int};
+use std::sync::Arc;
 
-use crate::ffi;
-use kemi_core::{ConversionBudget, ErrorCode, Frame, Place, ScriptError, Value};
+use kemi_core::{ConversionBudget, ErrorCode, Frame, Place, Runtime, ScriptError, Value};
 
+use crate::call::CallState;
 use crate::error_object::{self, ErrorObject};
-use crate::interpreter::Core;
-use crate::terminate;
-use crate::value::{self, State};
-
-/// The source of the chunk that prunes the libraries, with the mark of a name that is no file.
-pub(crate) const OWN_CHUNK: &str = "=(kemi)";
-
-/// The most frames of a traceback.
-const MAX_FRAMES: usize = 40;
+use crate::ffi::{self, LuaThread};
+use crate::{frames, string, value};
 
 /// The most characters of a value that a script raised, in the message for it.
 const MAX_SHOWN: usize = 200;
 
-/// Raises an error in the script, as a value whose text begins with the place.
+/// The key of Lua's own `tostring` in its registry.
+static TOSTRING: u8 = 0;
+
+/// Notes of one state that explain the error to come.
+#[derive(Default)]
+pub(crate) struct Diagnostics {
+    /// The frames of the last error that reached the host's message handler.
+    frames: RefCell<Vec<Frame>>,
+    /// The callbacks of the host that were called: the pointer to the Lua function, and the name.
+    callbacks: RefCell<Vec<(usize, Arc<str>)>>,
+    /// The last part of the last unknown name that was looked up.
+    unknown: RefCell<String>,
+}
+
+impl Diagnostics {
+    /// Notes the name of the callback that a Lua function is.
+    pub(crate) fn note_callback(&self, pointer: usize, name: Arc<str>) {
+        self.callbacks.borrow_mut().push((pointer, name));
+    }
+
+    /// Notes the last part of an unknown name.
+    pub(crate) fn note_unknown(&self, name: String) {
+        *self.unknown.borrow_mut() = name;
+    }
+
+    /// Returns the place of the innermost frame of the last error.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.frames.borrow().iter().find_map(|frame| frame.place.clone())
+    }
+
+    /// Takes the frames of the last error.
+    pub(crate) fn take_frames(&self) -> Vec<Frame> {
+        self.frames.take()
+    }
+
+    /// Notes the frames of a thread while they are still there.
+    pub(crate) fn note_frames(&self, l: LuaThread) {
+        *self.frames.borrow_mut() = frames::traceback(l, |pointer| self.callback_at(pointer));
+    }
+
+    fn callback_at(&self, pointer: usize) -> Option<String> {
+        let callbacks = self.callbacks.try_borrow().ok()?;
+        callbacks.iter().find(|(known, _)| *known == pointer).map(|(_, name)| name.to_string())
+    }
+}
+
+/// Keeps what the host's errors need of the libraries.
+///
+/// # Safety
+/// The call is protected; the libraries are open.
+pub(crate) unsafe fn set_up(l: LuaThread) {
+    // SAFETY: as the caller's.
+    unsafe {
+        ffi::lua_getglobal(l, c"tostring".as_ptr());
+        ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const TOSTRING).cast());
+    }
+}
+
+/// Raises an error in the script, as an error object whose text begins with the place.
 ///
 /// # Safety
 /// The call is protected, and no frame of ours on the way owns anything.
-pub(crate) unsafe fn raise(l: State, core: &Core, error: ScriptError) -> ! {
-    let text = error_object::text_of(l, &error);
+pub(crate) unsafe fn raise(l: LuaThread, call: &CallState, error: ScriptError) -> ! {
+    let text = text_of(l, &error);
     // SAFETY: a native function has free slots; the object is passed on.
     unsafe {
-        error_object::push(l, core, ErrorObject::new(text, error, false));
+        error_object::push(l, call, ErrorObject::new(text, error));
         ffi::lua_error(l)
     }
 }
 
-/// Returns the place of what has called the C function that runs, as Lua begins its errors with it.
-pub(crate) fn caller(l: State) -> Option<String> {
-    let Activation(record) = Activation::at(l, 1)?;
-    (record.currentline > 0).then(|| format!("{}:{}: ", text(record.short_src.as_ptr()), record.currentline))
-}
-
-/// The host's message handler: notes the frames while they are still there.
+/// Raises text as an error, with the place of the caller.
 ///
 /// # Safety
-/// Called by Lua with the error; the upvalue is the core.
-pub(crate) unsafe extern "C-unwind" fn handler(l: State) -> c_int {
-    // SAFETY: as this function's contract; `note_frames` raises nothing.
+/// As [`raise`]; called in a C function.
+pub(crate) unsafe fn raise_text(l: LuaThread, call: &CallState, text: String) -> ! {
+    let text = [frames::caller(l).unwrap_or_default(), text].concat();
+    // SAFETY: as the caller's; the text is passed on.
     unsafe {
-        let core = terminate::core(l);
-        ffi::lua_settop(l, 1);
-        if !terminate::is_sentinel(l, 1, core) {
-            note_frames(core, l);
-        }
-    }
-    1
-}
-
-fn note_frames(core: &Core, l: State) {
-    // The handler itself is level 0.
-    let mut frames: Vec<Frame> = (1..)
-        .map_while(|level| Activation::at(l, level))
-        .filter_map(|activation| activation.frame(core, l))
-        .take(MAX_FRAMES + 1)
-        .collect();
-    if frames.len() > MAX_FRAMES {
-        frames.truncate(MAX_FRAMES);
-        frames.push(Frame { function: "(further frames left out)".to_owned(), place: None });
-    }
-    *core.caught.borrow_mut() = frames;
-}
-
-/// Returns the place of the innermost Lua function that runs on a state.
-pub(crate) fn place(l: State) -> Option<Place> {
-    (0..).map_while(|level| Activation::at(l, level)).find_map(|activation| activation.place())
-}
-
-/// Returns where the function that a reference leads to is defined.
-pub(crate) fn definition(l: State, reference: c_int) -> Option<Place> {
-    // SAFETY: all fields are numbers, characters and pointers, for which zero is valid.
-    let mut record: ffi::lua_Debug = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: the slot is made sure of, and the reference is to a function, which the second call takes off the stack.
-    unsafe {
-        if ffi::lua_checkstack(l, 1) == 0 {
-            return None;
-        }
-        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into());
-        ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record);
-    }
-    let line = u32::try_from(record.linedefined).ok().filter(|&line| line > 0)?;
-    Some(Place { file: Activation(record).file(), line })
-}
-
-/// One level of a state's call stack.
-struct Activation(ffi::lua_Debug);
-
-impl Activation {
-    fn at(l: State, level: c_int) -> Option<Activation> {
-        // SAFETY: all fields are numbers, characters and pointers, for which zero is valid.
-        let mut record: ffi::lua_Debug = unsafe { MaybeUninit::zeroed().assume_init() };
-        // SAFETY: neither call raises; the second one gets the record that the first one has filled.
-        unsafe {
-            if ffi::lua_getstack(l, level, &raw mut record) == 0 {
-                return None;
-            }
-            ffi::lua_getinfo(l, c"nSl".as_ptr(), &raw mut record);
-        }
-        Some(Activation(record))
-    }
-
-    /// Tells whether it runs the chunk that prunes the libraries.
-    fn is_ours(&self) -> bool {
-        text(self.0.source) == OWN_CHUNK
-    }
-
-    fn place(&self) -> Option<Place> {
-        if self.is_ours() {
-            return None;
-        }
-        let line = u32::try_from(self.0.currentline).ok().filter(|&line| line > 0)?;
-        Some(Place { file: self.file(), line })
-    }
-
-    fn file(&self) -> String {
-        let source = text(self.0.source);
-        match source.strip_prefix('@').or_else(|| source.strip_prefix('=')) {
-            Some(file) => file.to_owned(),
-            None => text(self.0.short_src.as_ptr()),
-        }
-    }
-
-    /// Describes the function; `None` for one of ours.
-    fn frame(mut self, core: &Core, l: State) -> Option<Frame> {
-        if self.is_ours() {
-            return None;
-        }
-        let (name, what) = (text(self.0.name), text(self.0.what));
-        let function = match (what.as_str(), name.as_str()) {
-            ("main", _) => "the main chunk".to_owned(),
-            ("C", "") => return None,
-            ("C", name) => format!("native function '{name}'"),
-            (_, "") => match self.callback(core, l) {
-                Some(name) => format!("function '{name}'"),
-                None => format!("function at line {}", self.0.linedefined),
-            },
-            (_, name) => format!("function '{name}'"),
-        };
-        Some(Frame { function, place: self.place() })
-    }
-
-    fn callback(&mut self, core: &Core, l: State) -> Option<String> {
-        // SAFETY: the record is of a level that is still there; the slot is made sure of; nothing raises.
-        unsafe {
-            if ffi::lua_checkstack(l, 1) == 0 {
-                return None;
-            }
-            ffi::lua_getinfo(l, c"f".as_ptr(), &raw mut self.0);
-            let pointer = ffi::lua_topointer(l, -1).addr();
-            ffi::lua_settop(l, -2);
-            core.callback_at(pointer)
-        }
+        ffi::luaL_checkstack(l, 1, std::ptr::null());
+        string::push_owned(l, call, text.into_bytes());
+        ffi::lua_error(l)
     }
 }
 
-fn text(pointer: *const c_char) -> String {
-    if pointer.is_null() {
-        return String::new();
+/// Makes the text of an error in the way of Lua, with the place of the caller before it.
+fn text_of(l: LuaThread, error: &ScriptError) -> Vec<u8> {
+    let message = match &error.export {
+        Some(export) => format!("{export}: {}", error.message),
+        None => error.message.clone(),
+    };
+    match frames::caller(l) {
+        Some(place) => format!("{place}{message}").into_bytes(),
+        None => message.into_bytes(),
     }
-    // SAFETY: Lua's debug records hold strings that end in NUL and live as long as their functions.
-    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
 }
 
 /// Makes the error for what came out of a protected call.
 ///
 /// # Safety
 /// The index holds the error.
-pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int, frames: Vec<Frame>) -> ScriptError {
+pub(crate) unsafe fn failure(
+    runtime: &Runtime,
+    diagnostics: &Diagnostics,
+    l: LuaThread,
+    index: c_int,
+    status: c_int,
+) -> ScriptError {
+    let frames = diagnostics.take_frames();
+    let files = || frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
     // SAFETY: as the caller's; the object is not used after this.
-    let object = unsafe { error_object::get(l, index) }.map(|object| (object.wrapped, object.error.clone()));
+    let object = unsafe { error_object::get(l, index) }.map(|object| (object.is_wrapped(), object.error().clone()));
     // SAFETY: as the caller's.
-    let (text, is_text) = unsafe { describe(core, l, index) };
+    let (text, is_text) = unsafe { describe(l, index) };
     let mut error = match object {
         Some((false, error)) => error,
         Some((true, cause)) => {
-            let files = frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
             let (place, message) =
-                split_place(&text, files).map_or((None, &*text), |(place, message)| (Some(place), message));
+                split_place(&text, files()).map_or((None, &*text), |(place, message)| (Some(place), message));
             let mut error = ScriptError::new(ErrorCode::Runtime, message);
             error.place = place;
             error.cause = Some(Box::new(cause));
             error
         }
         None => {
-            let files = frames.iter().filter_map(|frame| frame.place.as_ref()).map(|place| place.file.as_str());
-            let (place, message) = match is_text.then(|| split_place(&text, files)).flatten() {
+            let (place, message) = match is_text.then(|| split_place(&text, files())).flatten() {
                 Some((place, message)) => (Some(place), message),
                 None => (None, text.as_str()),
             };
-            let mut error = classify(core, message, status);
+            let mut error = classify(runtime, &diagnostics.unknown.borrow(), message, status);
             error.place = place;
             error
         }
@@ -209,47 +157,13 @@ pub(crate) unsafe fn failure(core: &Core, l: State, index: c_int, status: c_int,
     error
 }
 
-/// Writes to the log that a finalizer has failed, with the error at the top of the stack.
-#[cfg(not(luajit))]
-pub(crate) fn log_finalizer(core: &Core, l: State) {
-    // SAFETY: the error is at the top.
-    let (text, _) = unsafe { describe(core, l, ffi::lua_gettop(l)) };
-    kemi_core::log_guarded(
-        || tracing::warn!(target: "script", engine = core.runtime.engine(), "error in __gc: {text}"),
-    );
-}
-
-/// Writes to the log that a limit has ended a finalizer.
-#[cfg(not(luajit))]
-pub(crate) fn log_ended_finalizer(core: &Core, count: usize) {
-    kemi_core::log_guarded(|| {
-        tracing::warn!(
-            target: "script",
-            engine = core.runtime.engine(),
-            "a finalizer (__gc) has exceeded a limit; {count} others that waited were left out"
-        );
-    });
-}
-
-/// Writes to the log that finalizers were left out when the script was ended.
-#[cfg(not(luajit))]
-pub(crate) fn log_left_finalizers(core: &Core, count: usize) {
-    kemi_core::log_guarded(|| {
-        tracing::warn!(
-            target: "script",
-            engine = core.runtime.engine(),
-            "the finalizers (__gc) of a script that was ended took too long, or ended it; {count} were left out"
-        );
-    });
-}
-
-fn classify(core: &Core, message: &str, status: c_int) -> ScriptError {
+fn classify(runtime: &Runtime, unknown: &str, message: &str, status: c_int) -> ScriptError {
     if status == ffi::LUA_ERRERR || message.contains("stack overflow") {
         return ScriptError::new(ErrorCode::StackOverflow, message)
             .with_hint("the script calls itself without end, or nests too many calls");
     }
-    if concerns_unknown(message, &core.unknown.borrow())
-        && let Some(error) = core.runtime.explain_missing()
+    if concerns_unknown(message, unknown)
+        && let Some(error) = runtime.explain_missing()
     {
         return error;
     }
@@ -304,9 +218,9 @@ pub(crate) fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str
 ///
 /// # Safety
 /// The top of the stack holds the error.
-pub(crate) unsafe fn syntax(core: &Core, l: State, name: &str) -> ScriptError {
+pub(crate) unsafe fn syntax(l: LuaThread, name: &str) -> ScriptError {
     // SAFETY: as the caller's.
-    let (text, _) = unsafe { describe(core, l, ffi::lua_gettop(l)) };
+    let (text, _) = unsafe { describe(l, ffi::lua_gettop(l)) };
     match split_place(&text, std::iter::once(name)) {
         Some((place, message)) => ScriptError::new(ErrorCode::Syntax, message).at(place.file, place.line),
         None => ScriptError::new(ErrorCode::Syntax, format!("{name}: {text}")),
@@ -317,16 +231,16 @@ pub(crate) unsafe fn syntax(core: &Core, l: State, name: &str) -> ScriptError {
 ///
 /// # Safety
 /// The index holds the error and is not relative to the top.
-unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
+pub(crate) unsafe fn describe(l: LuaThread, index: c_int) -> (String, bool) {
     // SAFETY: the index is valid; a string is not converted.
     unsafe {
         if ffi::lua_type(l, index) == ffi::LUA_TSTRING {
-            return (String::from_utf8_lossy(value::string(l, index)).into_owned(), true);
+            return (string::read_lossy(l, index), true);
         }
         if let Some(object) = error_object::get(l, index) {
-            return (String::from_utf8_lossy(&object.text).into_owned(), true);
+            return (String::from_utf8_lossy(object.text()).into_owned(), true);
         }
-        if let Some(text) = own_text(core, l, index) {
+        if let Some(text) = own_text(l, index) {
             return (text, true);
         }
         let shown = match value::read(l, index, None, &mut ConversionBudget::new()) {
@@ -346,7 +260,7 @@ unsafe fn describe(core: &Core, l: State, index: c_int) -> (String, bool) {
 ///
 /// # Safety
 /// As [`describe`].
-unsafe fn own_text(core: &Core, l: State, index: c_int) -> Option<String> {
+unsafe fn own_text(l: LuaThread, index: c_int) -> Option<String> {
     // SAFETY: the room is made sure of; looking for the metamethod is protected, and so is calling it.
     unsafe {
         let top = ffi::lua_gettop(l);
@@ -354,10 +268,10 @@ unsafe fn own_text(core: &Core, l: State, index: c_int) -> Option<String> {
             return None;
         }
         ffi::lua_settop(l, top);
-        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, core.refs.get().tostring.into());
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const TOSTRING).cast());
         ffi::lua_pushvalue(l, index);
         let worked = ffi::lua_pcall(l, 1, 1, 0) == ffi::LUA_OK && ffi::lua_type(l, -1) == ffi::LUA_TSTRING;
-        let text = worked.then(|| String::from_utf8_lossy(value::string(l, top + 1)).into_owned());
+        let text = worked.then(|| string::read_lossy(l, top + 1));
         ffi::lua_settop(l, top);
         // Without the metamethod it is the address, which tells nothing.
         text.filter(|text| !text.contains(": 0x"))

@@ -1,18 +1,16 @@
-//! The parts of Lua's libraries that are replaced or taken away, so that a script cannot end or change the process.
+//! The list of what is taken out of Lua's library or wrapped when a state is made, so that a script cannot end or change the
+//! process.
 
 use std::ffi::{CStr, c_int};
 
-use crate::ffi;
+use crate::call::CallState;
+use crate::ffi::{self, LuaThread};
+use crate::library::{base, coroutine, debug, error, io, load, os, string, table};
+use crate::{import, string as text};
 
-use crate::bind::{push_function, run_own};
-use crate::interpreter::Core;
-use crate::value::{State, push_bytes};
-use crate::{error_object, import, library::io, library::load, library::string, library::table, terminate};
-
-/// Replaces and removes. It gets: the script folders for `package.path`, `traceback`,
-/// `guard` (wraps a C function so that an exit
-/// passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load`,
-/// `close`.
+/// The rest of the list, in Lua. It gets: the script folders for `package.path`, `traceback`, `guard` (wraps a C function so
+/// that an exit passes it), `wrap`, `guard_handler`, `os_exit`, `getinfo`, `load_text`, `close`, `buffer_methods` (on LuaJIT),
+/// `with_text`, `read`, `raise_broken`.
 const CHUNK: &CStr = cr##"
 local path, traceback, guard, wrap, guard_handler, os_exit, getinfo, load_text, close, buffer_methods, with_text, read, raise_broken = ...
 
@@ -111,62 +109,72 @@ if jit then
 end
 "##;
 
-/// Prunes the libraries of a fresh state.
+/// Applies the list to a fresh state.
 ///
 /// # Safety
-/// Protected; the libraries are open.
-pub(crate) unsafe fn prune(l: State, core: &Core, path: &[u8]) {
+/// The call is protected; the libraries are open.
+pub(crate) unsafe fn apply(l: LuaThread, call: &CallState, path: &[u8]) {
     // SAFETY: as the caller's; this frame owns nothing.
     unsafe {
-        let base = ffi::lua_gettop(l);
+        let first = ffi::lua_gettop(l);
         #[cfg(luajit)]
         {
             // Opened once and then taken away: else a literal such as `1LL` opens it for the script.
             ffi::lua_pushcfunction(l, ffi::luaopen_ffi);
             ffi::lua_call(l, 0, 0);
         }
-        replace_slow(l, core);
-        io::replace(l, core);
+        replace_slow(l, call);
+        io::replace(l, call);
         hide_metatable_of_files(l);
-        push_bytes(l, path);
-        push_around(l, core, c"debug", c"traceback", error_object::traceback);
-        push_function(l, make_guard, core);
-
-        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
-        ffi::lua_getglobal(l, c"coroutine".as_ptr());
+        text::push(l, path);
+        push_around(l, call, c"debug", c"traceback", error::traceback);
+        ffi::push_function(l, make_guard, call);
         // 5.4's `wrap` is made anew, of `resume`.
         let original = if cfg!(luajit) { c"wrap" } else { c"resume" };
-        ffi::lua_getfield(l, -1, original.as_ptr());
-        ffi::lua_remove(l, -2);
-        ffi::lua_pushcclosure(l, terminate::wrap, 2);
-
-        push_function(l, terminate::guard_handler, core);
-        push_function(l, terminate::os_exit, core);
-        push_around(l, core, c"debug", c"getinfo", getinfo);
-        push_around(l, core, c"_G", c"load", load::load);
+        push_around(l, call, c"coroutine", original, coroutine::wrap);
+        ffi::push_function(l, base::guard_handler, call);
+        ffi::push_function(l, os::exit, call);
+        push_around(l, call, c"debug", c"getinfo", debug::getinfo);
+        push_around(l, call, c"_G", c"load", load::load);
         #[cfg(not(luajit))]
-        push_around(l, core, c"coroutine", c"close", terminate::close);
+        {
+            push_around(l, call, c"coroutine", c"close", coroutine::close);
+            ffi::lua_pushnil(l);
+        }
         #[cfg(luajit)]
         {
             ffi::lua_pushnil(l);
-            push_function(l, methods, core);
+            ffi::push_function(l, methods, call);
         }
-        #[cfg(not(luajit))]
-        ffi::lua_pushnil(l);
-        push_function(l, make_with_text, core);
-        push_function(l, import::read, core);
-        push_function(l, import::raise_broken, core);
-        run_own(l, CHUNK, base, 0);
+        ffi::push_function(l, error::make_with_text, call);
+        ffi::push_function(l, import::read, call);
+        ffi::push_function(l, import::raise_broken, call);
+        ffi::run_chunk(l, CHUNK, first);
         #[cfg(luajit)]
-        crate::library::jit::guard_switch(l, core);
+        crate::library::jit::guard_switch(l, call);
+    }
+}
+
+/// Replaces the library functions that may run for long by those that check the budget.
+///
+/// # Safety
+/// The call is protected; the libraries are open.
+unsafe fn replace_slow(l: LuaThread, call: &CallState) {
+    // SAFETY: as the caller's.
+    unsafe {
+        ffi::lua_getglobal(l, c"string".as_ptr());
+        string::replace(l, call);
+        ffi::lua_getglobal(l, c"table".as_ptr());
+        table::replace(l, call);
+        ffi::lua_settop(l, -3);
     }
 }
 
 /// Gives scripts a copy of the metatable of files: what they set as its `__gc` has no effect.
 ///
 /// # Safety
-/// Protected; the library is open.
-unsafe fn hide_metatable_of_files(l: State) {
+/// The call is protected; the library is open.
+unsafe fn hide_metatable_of_files(l: LuaThread) {
     // SAFETY: as the caller's.
     unsafe {
         let top = ffi::lua_gettop(l);
@@ -185,29 +193,14 @@ unsafe fn hide_metatable_of_files(l: State) {
     }
 }
 
-/// Replaces the library functions that may run for long by those that look at the budget.
+/// Pushes a function with the call state and the original in a library as its upvalues.
 ///
 /// # Safety
-/// Protected; the libraries are open.
-unsafe fn replace_slow(l: State, core: &Core) {
+/// The call is protected; the library is open.
+unsafe fn push_around(l: LuaThread, call: &CallState, library: &CStr, name: &CStr, function: ffi::lua_CFunction) {
     // SAFETY: as the caller's.
     unsafe {
-        ffi::lua_getglobal(l, c"string".as_ptr());
-        string::replace(l, core);
-        ffi::lua_getglobal(l, c"table".as_ptr());
-        table::replace(l, core);
-        ffi::lua_settop(l, -3);
-    }
-}
-
-/// Pushes a function with the core and the original in a library as its upvalues.
-///
-/// # Safety
-/// Protected; the library is open.
-unsafe fn push_around(l: State, core: &Core, library: &CStr, name: &CStr, function: ffi::lua_CFunction) {
-    // SAFETY: as the caller's.
-    unsafe {
-        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(core).cast_mut().cast());
+        ffi::push_context(l, call);
         ffi::lua_getglobal(l, library.as_ptr());
         ffi::lua_getfield(l, -1, name.as_ptr());
         ffi::lua_remove(l, -2);
@@ -215,86 +208,25 @@ unsafe fn push_around(l: State, core: &Core, library: &CStr, name: &CStr, functi
     }
 }
 
-/// `debug.getinfo`, which gives no C function but one that it got: on the stack may be those that are replaced here.
-///
-/// # Safety
-/// Called by Lua; the upvalues are the core and the original.
-unsafe extern "C-unwind" fn getinfo(l: State) -> c_int {
-    // SAFETY: as this function's contract; this frame owns nothing.
+/// Wraps the function at index 1 in [`coroutine::guarded`].
+unsafe extern "C-unwind" fn make_guard(l: LuaThread) -> c_int {
+    // SAFETY: called by the chunk with a function; the upvalue is the call state, and this frame owns nothing.
     unsafe {
-        let subject = if ffi::lua_type(l, 1) == ffi::LUA_TTHREAD { 2 } else { 1 };
-        let given = ffi::lua_type(l, subject) == ffi::LUA_TFUNCTION;
-        if !given {
-            let level = ffi::luaL_checkinteger(l, subject);
-            if level >= 0 && (subject == 1 || ffi::lua_tothread(l, 1) == l) {
-                // The original stands on the stack as well.
-                ffi::lua_pushinteger(l, level.saturating_add(1));
-                ffi::lua_replace(l, subject);
-            }
-        }
-        ffi::luaL_optlstring(l, subject + 1, std::ptr::null(), std::ptr::null_mut());
-        let count = ffi::lua_gettop(l);
-        ffi::luaL_checkstack(l, 2, std::ptr::null());
-        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
+        ffi::lua_settop(l, 1);
+        ffi::push_context(l, CallState::of(l));
         ffi::lua_insert(l, 1);
-        ffi::lua_call(l, count, 1);
-        if !given && ffi::lua_type(l, -1) == ffi::LUA_TTABLE {
-            ffi::lua_pushstring(l, c"func".as_ptr());
-            ffi::lua_rawget(l, -2);
-            if ffi::lua_iscfunction(l, -1) != 0 {
-                ffi::lua_pushstring(l, c"func".as_ptr());
-                ffi::lua_pushnil(l);
-                ffi::lua_rawset(l, -4);
-            }
-            ffi::lua_settop(l, -2);
-        }
+        ffi::lua_pushcclosure(l, coroutine::guarded, 2);
     }
     1
 }
 
 /// Gives the table of an object's methods, whatever its metatable says about that.
 #[cfg(luajit)]
-unsafe extern "C-unwind" fn methods(l: State) -> c_int {
-    // SAFETY: called by the chunk above with an object that has a metatable; this frame owns nothing.
+unsafe extern "C-unwind" fn methods(l: LuaThread) -> c_int {
+    // SAFETY: called by the chunk with an object that has a metatable; this frame owns nothing.
     unsafe {
         ffi::lua_getmetatable(l, 1);
         ffi::lua_getfield(l, -1, c"__index".as_ptr());
-    }
-    1
-}
-
-/// Wraps the function at index 1 so that it takes error objects for text.
-unsafe extern "C-unwind" fn make_with_text(l: State) -> c_int {
-    // SAFETY: as the other function's.
-    unsafe {
-        ffi::lua_settop(l, 1);
-        ffi::lua_pushcclosure(l, with_text, 1);
-    }
-    1
-}
-
-unsafe extern "C-unwind" fn with_text(l: State) -> c_int {
-    // SAFETY: made by `make_with_text` with a function; this frame owns nothing.
-    unsafe {
-        ffi::luaL_checkstack(l, 8, std::ptr::null());
-        for index in 1..=ffi::lua_gettop(l) {
-            error_object::to_text(l, index);
-        }
-        ffi::lua_pushvalue(l, ffi::lua_upvalueindex(1));
-        ffi::lua_insert(l, 1);
-        ffi::lua_call(l, ffi::lua_gettop(l) - 1, ffi::LUA_MULTRET);
-        ffi::lua_gettop(l)
-    }
-}
-
-/// Wraps the function at index 1 in [`terminate::guarded`].
-unsafe extern "C-unwind" fn make_guard(l: State) -> c_int {
-    // SAFETY: made with the core as its upvalue; this frame owns nothing.
-    unsafe {
-        ffi::lua_settop(l, 1);
-        ffi::lua_pushlightuserdata(l, std::ptr::from_ref(terminate::core(l)).cast_mut().cast());
-        ffi::lua_insert(l, 1);
-        ffi::lua_pushcclosure(l, terminate::guarded, 2);
     }
     1
 }
