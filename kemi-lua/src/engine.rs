@@ -9,11 +9,11 @@ use crate::{references, reserved};
 
 /// The engine for scripts in Lua.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lua;
+pub struct LuaEngine;
 
-kemi_core::announce_engine!(&Lua);
+kemi_core::announce_engine!(&LuaEngine);
 
-impl Engine for Lua {
+impl Engine for LuaEngine {
     fn name(&self) -> &'static str {
         "lua"
     }

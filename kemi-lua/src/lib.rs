@@ -38,11 +38,11 @@ mod threads;
 mod trampoline;
 mod value;
 
-pub use engine::Lua;
+pub use engine::LuaEngine;
 
 /// Makes sure that the engine is linked into the program.
 ///
 /// A crate that is only listed as a dependency is not linked, and its engine stays unknown.
 pub fn link() {
-    std::hint::black_box(Lua);
+    std::hint::black_box(LuaEngine);
 }

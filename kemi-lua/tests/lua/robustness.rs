@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use kemi_core::{Arg, Engine, ErrorCode, Outcome, Value, find_engine};
-use kemi_lua::Lua;
+use kemi_lua::LuaEngine;
 
 use crate::host::{error, eval, load, text};
 
@@ -11,7 +11,7 @@ fn the_engine_is_found_by_its_names() {
     for name in ["lua", "LUA", "app_lua.so", "luajit"] {
         assert_eq!(find_engine(name).map(Engine::name), Ok("lua"));
     }
-    assert!(Lua.language().starts_with("Lua"));
+    assert!(LuaEngine.language().starts_with("Lua"));
 }
 
 #[test]
