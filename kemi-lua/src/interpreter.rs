@@ -257,7 +257,10 @@ impl State {
                 library::coroutine::set_up(self.main);
                 sandbox::apply(l, call, path);
                 #[cfg(not(luajit))]
-                self.finalizers.set_up(l, call);
+                {
+                    self.finalizers.set_up(l, call);
+                    library::metatable::replace(l, &self.finalizers);
+                }
                 console::replace_print(l, call);
                 root.bind(l, call.runtime(), trampoline::function_of);
                 self.integrity.remember(l, call.runtime().registry());

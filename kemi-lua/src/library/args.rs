@@ -64,7 +64,7 @@ pub(super) unsafe fn type_error(l: LuaThread, index: c_int, expected: &'static s
 ///
 /// # Safety
 /// Called in a C function; no frame of ours on the way owns anything.
-pub(crate) unsafe fn check_machine_stack(l: LuaThread, call: &CallState) {
+pub(super) unsafe fn check_machine_stack(l: LuaThread, call: &CallState) {
     if call.stack_is_full() {
         // SAFETY: as the caller's.
         unsafe { ffi::luaL_error(l, c"C stack overflow".as_ptr()) };

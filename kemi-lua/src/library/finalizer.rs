@@ -1,7 +1,7 @@
 //! Finalizers: `__gc` of a script's tables, run as ordinary calls that a limit can end.
 //!
 //! Lua runs finalizers with hooks off, so nothing would end an endless one. Therefore no table of a script is ever marked
-//! for finalization in Lua's own way: `setmetatable` gives the table a guard instead, a userdata that nothing else refers
+//! for finalization in Lua's own way: [`setmetatable`](super::metatable) gives the table a guard instead, a userdata that nothing else refers
 //! to, whose finalizer is ours and only puts the table in a queue. The script's `__gc` is called from there before the
 //! next instruction, on a thread of its own, where hooks work. The rest runs in one more call when the state is
 //! closed; then Lua closes the state without running anything of the script.
@@ -12,7 +12,6 @@ use std::ptr;
 
 use kemi_core::{ScriptError, log_guarded};
 
-use super::args;
 use crate::call::CallState;
 use crate::error;
 use crate::ffi::{self, LuaThread};
@@ -81,7 +80,7 @@ impl Finalizers {
         }
     }
 
-    /// Replaces `setmetatable`.
+    /// Makes what the finalizers of a fresh state need.
     ///
     /// # Safety
     /// The call is protected; the libraries are open. Neither `self` nor the call state moves, and both outlive the state.
@@ -114,9 +113,6 @@ impl Finalizers {
             ffi::push_function(l, run_first, self);
             let run_first = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
             self.refs.set(Refs { guards, metatable, queue, thread, run_first });
-
-            ffi::push_function(l, setmetatable, self);
-            ffi::lua_setglobal(l, c"setmetatable".as_ptr());
         }
     }
 
@@ -199,6 +195,15 @@ impl Finalizers {
         self.closed.set(true);
     }
 
+    /// Returns the record of the running function.
+    ///
+    /// # Safety
+    /// The running function has the record as its upvalue.
+    pub(super) unsafe fn of<'a>(l: LuaThread) -> &'a Finalizers {
+        // SAFETY: as the caller's; the record outlives the state.
+        unsafe { ffi::context(l) }
+    }
+
     /// Returns the call state.
     fn call(&self) -> &CallState {
         // SAFETY: `set_up` got it before there were finalizers; it does not move, and outlives the Lua state.
@@ -209,7 +214,7 @@ impl Finalizers {
     ///
     /// # Safety
     /// The call is protected, and the calling frame owns nothing.
-    unsafe fn guard(&self, l: LuaThread, table: c_int) {
+    pub(super) unsafe fn guard(&self, l: LuaThread, table: c_int) {
         let refs = self.refs.get();
         // SAFETY: as the caller's; the block has room for the number.
         unsafe {
@@ -345,65 +350,11 @@ impl Finalizers {
 const FIRST: ffi::lua_Integer = 1;
 const LAST: ffi::lua_Integer = 2;
 
-/// Returns the record of the running function.
-///
-/// # Safety
-/// The running function has the record as its upvalue.
-unsafe fn of<'a>(l: LuaThread) -> &'a Finalizers {
-    // SAFETY: as the caller's; the record outlives the state.
-    unsafe { ffi::context(l) }
-}
-
-/// `setmetatable`: as Lua's own, but a table with `__gc` gets a guard.
-///
-/// # Safety
-/// Called by Lua; the upvalue is the record.
-unsafe extern "C-unwind" fn setmetatable(l: LuaThread) -> c_int {
-    const TABLE: c_int = 1;
-    const METATABLE: c_int = 2;
-    const KEY: c_int = 3;
-    const FINALIZER: c_int = 4;
-    // SAFETY: as this function's contract; this frame owns nothing.
-    unsafe {
-        let kind = ffi::lua_type(l, METATABLE);
-        ffi::luaL_checktype(l, TABLE, ffi::LUA_TTABLE);
-        if kind != ffi::LUA_TNIL && kind != ffi::LUA_TTABLE {
-            args::type_error(l, METATABLE, c"nil or table");
-        }
-        if ffi::luaL_getmetafield(l, TABLE, c"__metatable".as_ptr()) != ffi::LUA_TNIL {
-            ffi::luaL_error(l, c"cannot change a protected metatable".as_ptr());
-        }
-        ffi::lua_settop(l, METATABLE);
-        if kind == ffi::LUA_TNIL {
-            ffi::lua_setmetatable(l, TABLE);
-            return 1;
-        }
-        ffi::lua_pushstring(l, c"__gc".as_ptr());
-        ffi::lua_pushvalue(l, KEY);
-        ffi::lua_rawget(l, METATABLE);
-        if ffi::lua_type(l, FINALIZER) == ffi::LUA_TNIL {
-            ffi::lua_settop(l, METATABLE);
-            ffi::lua_setmetatable(l, TABLE);
-            return 1;
-        }
-        of(l).guard(l, TABLE);
-        // Lua is not to see it. Nothing until it is back allocates, collects garbage or raises, and no key is new.
-        ffi::lua_pushvalue(l, KEY);
-        ffi::lua_pushnil(l);
-        ffi::lua_rawset(l, METATABLE);
-        ffi::lua_pushvalue(l, METATABLE);
-        ffi::lua_setmetatable(l, TABLE);
-        ffi::lua_rawset(l, METATABLE);
-        ffi::lua_settop(l, TABLE);
-    }
-    1
-}
-
 /// The finalizer of guards: puts the guard, and with it the table, at the end of the queue. It allocates nothing.
 unsafe extern "C-unwind" fn enqueue(l: LuaThread) -> c_int {
     // SAFETY: called by Lua with a guard; the upvalue is the record.
     unsafe {
-        let finalizers = of(l);
+        let finalizers = Finalizers::of(l);
         if finalizers.closed.get() {
             return 0;
         }
@@ -430,7 +381,7 @@ unsafe extern "C-unwind" fn enqueue(l: LuaThread) -> c_int {
 unsafe extern "C-unwind" fn run_first(l: LuaThread) -> c_int {
     // SAFETY: called by `run_pending`; the upvalue is the record. This frame owns nothing.
     unsafe {
-        let finalizers = of(l);
+        let finalizers = Finalizers::of(l);
         ffi::lua_settop(l, 0);
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, finalizers.refs.get().queue.into());
         ffi::lua_rawgeti(l, 1, FIRST);
@@ -454,7 +405,7 @@ unsafe extern "C-unwind" fn run_one(l: LuaThread) -> c_int {
     unsafe {
         let status = ffi::lua_pcall(l, 1, 0, 0);
         if status != ffi::LUA_OK && !is_termination(l, -1) {
-            of(l).warn_failed(l);
+            Finalizers::of(l).warn_failed(l);
         }
     }
     0
@@ -467,7 +418,7 @@ unsafe extern "C-unwind" fn run_one(l: LuaThread) -> c_int {
 unsafe extern "C-unwind" fn run_all(l: LuaThread) -> c_int {
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
-        let finalizers = of(l);
+        let finalizers = Finalizers::of(l);
         let call = finalizers.call();
         finalizers.run_pending(l);
         finalizers.running.set(true);

@@ -20,6 +20,8 @@ pub(crate) mod io;
 #[cfg(luajit)]
 pub(crate) mod jit;
 pub(crate) mod load;
+#[cfg(not(luajit))]
+pub(crate) mod metatable;
 pub(crate) mod os;
 mod pattern;
 mod process;
