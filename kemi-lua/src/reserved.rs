@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn only_keywords_are_taken_after_a_dot() {
         assert_eq!(meaning("end", NameRole::Member), Some("a keyword"));
-        for name in ["string", "print", "self", "os", "KSR", "import", "class"] {
+        for name in ["string", "print", "self", "os", "app", "import", "class"] {
             assert_eq!(meaning(name, NameRole::Member), None, "{name}");
         }
     }

@@ -2,7 +2,7 @@
 //! are written to the standard error.
 
 use kemi_core::{Callbacks, ErrorCode, Insight, Instance, Limits, Outcome, Policy, Registry, Source, Value};
-use kemi_lua::Lua;
+use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
 struct Panics;
@@ -78,7 +78,7 @@ fn a_subscriber_that_panics_costs_its_line_only() {
     tracing::subscriber::with_default(Panics, || {
         for body in bodies {
             let text = format!("function main(again) if again then return 'fine' end {body} end");
-            let instance = Instance::load(&Lua, &registry, &[Source::text("s.lua", text)]).expect("it loads");
+            let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", text)]).expect("it loads");
             for _ in 0..3 {
                 let ended = instance.call(main, &mut 0, &[kemi_core::Arg::Nil]);
                 assert_ne!(ended.map_err(|error| error.code), Err(ErrorCode::StackOverflow), "{body}");

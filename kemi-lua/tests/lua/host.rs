@@ -6,7 +6,7 @@ use kemi_core::{
     Arg, ByteString, CallbackId, Callbacks, Control, ErrorCode, Instance, Limits, Out, Outcome, Policy, Registry, Rest,
     Script, ScriptError, Source, Value,
 };
-use kemi_lua::Lua;
+use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
 /// The context.
@@ -216,14 +216,14 @@ impl Loaded {
 
 pub(crate) fn try_load(policy: Policy, sources: &[Source]) -> Result<Loaded, ScriptError> {
     let (registry, main) = registry(policy);
-    let instance = Instance::load(&Lua, &registry, sources)?;
+    let instance = Instance::load(&LuaEngine, &registry, sources)?;
     Ok(Loaded { instance, host: Host::default(), main })
 }
 
 /// Loads a script with limits.
 pub(crate) fn try_load_limited(limits: Limits, script: &str) -> Result<Loaded, ScriptError> {
     let (registry, main) = limited_registry(Policy::Strict, limits);
-    let instance = Instance::load(&Lua, &registry, &[Source::text("test.lua", script)])?;
+    let instance = Instance::load(&LuaEngine, &registry, &[Source::text("test.lua", script)])?;
     Ok(Loaded { instance, host: Host::default(), main })
 }
 

@@ -2,15 +2,12 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::slice;
 
-use crate::ffi;
 use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
 
 use crate::error_object;
-
-/// A Lua state; a coroutine has its own.
-pub(crate) type State = *mut ffi::lua_State;
+use crate::ffi::{self, LuaThread};
+use crate::string;
 
 /// The type of LuaJIT's boxed 64-bit numbers and the like.
 const LUA_TCDATA: c_int = 10;
@@ -19,17 +16,17 @@ const LUA_TCDATA: c_int = 10;
 ///
 /// # Safety
 /// The index is valid and stays on the stack as long as the result is used.
-pub(crate) unsafe fn scalar<'a>(l: State, index: c_int, wanted: Option<Type>) -> Option<Arg<'a>> {
+pub(crate) unsafe fn scalar<'a>(l: LuaThread, index: c_int, wanted: Option<Type>) -> Option<Arg<'a>> {
     // SAFETY: none of these calls raises or converts: the type is looked at first.
     unsafe {
         Some(match ffi::lua_type(l, index) {
             ffi::LUA_TNIL | ffi::LUA_TNONE => Arg::Nil,
             ffi::LUA_TBOOLEAN => Arg::Bool(ffi::lua_toboolean(l, index) != 0),
             ffi::LUA_TNUMBER => number(l, index, wanted),
-            ffi::LUA_TSTRING => Arg::Str(string(l, index)),
+            ffi::LUA_TSTRING => Arg::Str(string::read(l, index)),
             ffi::LUA_TTABLE => return None,
             other => match error_object::get(l, index) {
-                Some(object) => Arg::Str(&object.text),
+                Some(object) => Arg::Str(object.text()),
                 None => Arg::Foreign(foreign(other)),
             },
         })
@@ -50,7 +47,7 @@ fn foreign(kind: c_int) -> &'static str {
 /// # Safety
 /// The index is valid.
 #[inline]
-pub(crate) unsafe fn integer(l: State, index: c_int) -> Option<i64> {
+pub(crate) unsafe fn integer(l: LuaThread, index: c_int) -> Option<i64> {
     // SAFETY: neither call raises.
     unsafe {
         #[cfg(luajit)]
@@ -64,7 +61,7 @@ pub(crate) unsafe fn integer(l: State, index: c_int) -> Option<i64> {
 ///
 /// # Safety
 /// The index is valid.
-pub(crate) unsafe fn float(l: State, index: c_int) -> Option<f64> {
+pub(crate) unsafe fn float(l: LuaThread, index: c_int) -> Option<f64> {
     // SAFETY: neither call raises.
     unsafe {
         let float = ffi::lua_type(l, index) == ffi::LUA_TNUMBER && (cfg!(luajit) || integer(l, index).is_none());
@@ -72,9 +69,11 @@ pub(crate) unsafe fn float(l: State, index: c_int) -> Option<f64> {
     }
 }
 
+/// Reads a number as what it is wanted for.
+///
 /// # Safety
 /// The index holds a number.
-unsafe fn number<'a>(l: State, index: c_int, wanted: Option<Type>) -> Arg<'a> {
+unsafe fn number<'a>(l: LuaThread, index: c_int, wanted: Option<Type>) -> Arg<'a> {
     // SAFETY: neither call raises.
     unsafe {
         if !cfg!(luajit) {
@@ -108,17 +107,6 @@ fn exact(n: f64) -> Option<i64> {
     ((-LIMIT..LIMIT).contains(&n) && i as f64 == n).then_some(i)
 }
 
-/// # Safety
-/// The index holds a string, which stays on the stack as long as the result is used.
-pub(crate) unsafe fn string<'a>(l: State, index: c_int) -> &'a [u8] {
-    let mut length = 0;
-    // SAFETY: a string is not converted, so nothing raises; the caller keeps it alive.
-    unsafe {
-        let pointer = ffi::lua_tolstring(l, index, &raw mut length);
-        if pointer.is_null() { &[] } else { slice::from_raw_parts(pointer.cast(), length) }
-    }
-}
-
 /// Copies a value of any type off the stack, without raising anything in Lua.
 ///
 /// # Errors
@@ -128,7 +116,7 @@ pub(crate) unsafe fn string<'a>(l: State, index: c_int) -> &'a [u8] {
 /// The index is valid and not relative to the top.
 #[inline]
 pub(crate) unsafe fn read(
-    l: State,
+    l: LuaThread,
     index: c_int,
     wanted: Option<Type>,
     budget: &mut ConversionBudget,
@@ -142,10 +130,12 @@ pub(crate) unsafe fn read(
     unsafe { convert(l, index, wanted, budget) }
 }
 
+/// Converts a value that is not nil.
+///
 /// # Safety
 /// As [`read`].
 unsafe fn convert(
-    l: State,
+    l: LuaThread,
     index: c_int,
     wanted: Option<Type>,
     budget: &mut ConversionBudget,
@@ -168,10 +158,12 @@ unsafe fn convert(
     }
 }
 
+/// Converts a table: to an array if its keys are those of a list.
+///
 /// # Safety
 /// As [`read`]; the value is a table.
 unsafe fn table(
-    l: State,
+    l: LuaThread,
     index: c_int,
     wanted: Option<Type>,
     budget: &mut ConversionBudget,
@@ -206,12 +198,14 @@ unsafe fn table(
     }
 }
 
-/// How many elements of a list may be missing, beside as many as there are.
+/// The number of elements of a list that may be missing, beside as many as there are.
 const HOLES: i64 = 16;
 
+/// Converts the elements of a list.
+///
 /// # Safety
 /// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
-unsafe fn array(l: State, index: c_int, length: i64, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
+unsafe fn array(l: LuaThread, index: c_int, length: i64, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
     // SAFETY: as in `table`.
     unsafe {
         let top = ffi::lua_gettop(l);
@@ -225,9 +219,11 @@ unsafe fn array(l: State, index: c_int, length: i64, budget: &mut ConversionBudg
     }
 }
 
+/// Converts the entries of a table.
+///
 /// # Safety
 /// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
-unsafe fn map(l: State, index: c_int, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
+unsafe fn map(l: LuaThread, index: c_int, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
     let mut map = Map::new();
     // SAFETY: as in `table`.
     unsafe {
@@ -236,7 +232,7 @@ unsafe fn map(l: State, index: c_int, budget: &mut ConversionBudget) -> Result<M
         while ffi::lua_next(l, index) != 0 {
             let key = match ffi::lua_type(l, top + 1) {
                 ffi::LUA_TSTRING => {
-                    let key = string(l, top + 1);
+                    let key = string::read(l, top + 1);
                     budget.bytes(key.len())?;
                     ByteString::from(key)
                 }
@@ -269,7 +265,7 @@ fn refuse(message: String) -> ScriptError {
 }
 
 /// Tells whether a value nests no deeper than may cross.
-pub(crate) fn shallow(value: &Value) -> bool {
+pub(crate) fn is_shallow(value: &Value) -> bool {
     fn within(value: &Value, depth: usize) -> bool {
         match value {
             Value::Array(items) => depth > 0 && items.iter().all(|item| within(item, depth - 1)),
@@ -284,21 +280,11 @@ pub(crate) fn too_deep() -> ScriptError {
     refuse(format!("the value nests deeper than {MAX_VALUE_DEPTH}"))
 }
 
-/// Pushes bytes as a string. May raise when memory runs out.
+/// Pushes a value that is [`is_shallow`]. May raise when memory runs out.
 ///
 /// # Safety
-/// One slot is free, the call is protected, and nothing with a destructor is alive in the frames up to there.
-#[inline]
-pub(crate) unsafe fn push_bytes(l: State, bytes: &[u8]) {
-    // SAFETY: as the caller's.
-    unsafe { ffi::lua_pushlstring(l, bytes.as_ptr().cast(), bytes.len()) };
-}
-
-/// Pushes a value that is [`shallow`]. May raise when memory runs out.
-///
-/// # Safety
-/// As [`push_bytes`], and the value is not owned by a frame that an error would skip.
-pub(crate) unsafe fn push(l: State, value: &Value) {
+/// As [`string::push`], and the value is not owned by a frame that an error would skip.
+pub(crate) unsafe fn push(l: LuaThread, value: &Value) {
     // SAFETY: as the caller's; the room is made sure of before it is used.
     unsafe {
         ffi::luaL_checkstack(l, 4, ptr::null());
@@ -307,7 +293,7 @@ pub(crate) unsafe fn push(l: State, value: &Value) {
             Value::Bool(b) => ffi::lua_pushboolean(l, (*b).into()),
             Value::Int(i) => ffi::lua_pushinteger(l, *i),
             Value::Float(x) => ffi::lua_pushnumber(l, *x),
-            Value::Str(text) => push_bytes(l, text),
+            Value::Str(text) => string::push(l, text),
             Value::Array(items) => {
                 ffi::lua_createtable(l, size(items.len()), 0);
                 for (item, i) in items.iter().zip(1..) {
@@ -318,7 +304,7 @@ pub(crate) unsafe fn push(l: State, value: &Value) {
             Value::Map(map) => {
                 ffi::lua_createtable(l, 0, size(map.len()));
                 for (key, item) in map {
-                    push_bytes(l, key);
+                    string::push(l, key);
                     push(l, item);
                     ffi::lua_rawset(l, -3);
                 }
@@ -332,18 +318,18 @@ fn size(length: usize) -> c_int {
     c_int::try_from(length).unwrap_or(c_int::MAX).min(1 << 20)
 }
 
-/// Pushes an argument of a callback; one that Lua has no value for is refused by [`passable`] before.
+/// Pushes an argument of a callback, which [`check_passable`] has let through.
 ///
 /// # Safety
 /// As [`push`].
-pub(crate) unsafe fn push_arg(l: State, arg: &Arg<'_>) {
+pub(crate) unsafe fn push_arg(l: LuaThread, arg: &Arg<'_>) {
     // SAFETY: as the caller's.
     unsafe {
         match *arg {
             Arg::Bool(b) => ffi::lua_pushboolean(l, b.into()),
             Arg::Int(i) => ffi::lua_pushinteger(l, i),
             Arg::Float(x) => ffi::lua_pushnumber(l, x),
-            Arg::Str(bytes) => push_bytes(l, bytes),
+            Arg::Str(bytes) => string::push(l, bytes),
             Arg::Value(value) => push(l, value),
             _ => ffi::lua_pushnil(l),
         }
@@ -351,10 +337,10 @@ pub(crate) unsafe fn push_arg(l: State, arg: &Arg<'_>) {
 }
 
 /// Checks that an argument of a callback has a counterpart in Lua.
-pub(crate) fn passable(arg: &Arg<'_>) -> Result<(), ScriptError> {
+pub(crate) fn check_passable(arg: &Arg<'_>) -> Result<(), ScriptError> {
     match arg {
         Arg::Nil | Arg::Bool(_) | Arg::Int(_) | Arg::Float(_) | Arg::Str(_) => Ok(()),
-        Arg::Value(value) if shallow(value) => Ok(()),
+        Arg::Value(value) if is_shallow(value) => Ok(()),
         Arg::Value(_) => Err(too_deep()),
         other => Err(refuse(format!("a {} cannot be passed to a Lua function", other.type_name()))),
     }
@@ -377,7 +363,7 @@ mod tests {
     #[test]
     fn depth_counts_containers() {
         let nest = |n: usize| (0..n).fold(Value::Int(1), |inner, _| Value::Array(vec![inner]));
-        assert!(shallow(&nest(MAX_VALUE_DEPTH)));
-        assert!(!shallow(&nest(MAX_VALUE_DEPTH + 1)));
+        assert!(is_shallow(&nest(MAX_VALUE_DEPTH)));
+        assert!(!is_shallow(&nest(MAX_VALUE_DEPTH + 1)));
     }
 }

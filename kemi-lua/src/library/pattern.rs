@@ -1,4 +1,4 @@
-//! Lua's pattern matching, which looks at the budget: a pattern such as `.-.-.-b` can take longer than anybody waits.
+//! Lua's pattern matching, which checks the budget: a pattern such as `.-.-.-b` can take longer than anybody waits.
 //!
 //! It follows `lstrlib.c` of Lua 5.4 and `lib_string.c` of LuaJIT 2.1 (both MIT licence; Lua.org, PUC-Rio, and Mike Pall)
 //! step by step, so that results, errors and even what is too complex are the same.
@@ -8,18 +8,18 @@ use std::ffi::CStr;
 /// The most captures of a pattern.
 const MAX_CAPTURES: usize = 32;
 
-/// How deep matching may call itself.
+/// The depth to which matching may call itself.
 const MAX_DEPTH: u32 = 200;
 
-/// How many steps are taken between two looks at the budget.
-pub(crate) const STRIDE: u32 = 4096;
+/// The number of steps between two checks of the budget.
+const STRIDE: u32 = 4096;
 
 /// Whether the rules are those of LuaJIT, which has Lua 5.1's.
 const LUAJIT: bool = cfg!(luajit);
 
 const ESCAPE: u8 = b'%';
 
-/// Why a match cannot go on.
+/// The reason why a match cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The budget is used up.
@@ -30,7 +30,7 @@ pub(crate) enum Stop {
     NoCapture(usize),
 }
 
-/// What a capture holds.
+/// The content of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capture {
     /// It has begun and not ended.
@@ -84,7 +84,7 @@ impl<'a, B: FnMut() -> bool> Matcher<'a, B> {
     /// Matches at one position of the subject; gives where the match ends.
     ///
     /// # Errors
-    /// What the pattern does wrong, or that the budget is used up.
+    /// The pattern is wrong, or the budget is used up.
     pub(crate) fn at(&mut self, start: usize) -> Result<Option<usize>, Stop> {
         self.level = 0;
         self.depth = 0;
@@ -395,7 +395,7 @@ impl<'a, B: FnMut() -> bool> Matcher<'a, B> {
     }
 }
 
-/// What follows a class.
+/// The step after a class.
 enum Next {
     /// More of the pattern: a position in the subject and one in the pattern.
     Goto((usize, usize)),

@@ -1,4 +1,4 @@
-//! The functions of Lua's `string` library that can run for long, made anew so that they look at the budget.
+//! The functions of Lua's `string` library that can run for long, made anew so that they check the budget.
 //!
 //! They follow `lstrlib.c` of Lua 5.4 and `lib_string.c` of LuaJIT 2.1 (both MIT licence; Lua.org, PUC-Rio, and Mike
 //! Pall); the results and the errors are the same.
@@ -6,29 +6,25 @@
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::slice;
 
-use crate::ffi;
-
-use crate::budget;
-use crate::ending;
-use crate::error_object;
-use crate::interpreter::Core;
-use crate::libraries::push_function;
-use crate::patterns::{self, Capture, Matcher, Stop};
-use crate::values::State;
+use super::args::{self, check_machine_stack, text};
+use super::budget;
+use super::pattern::{self, Capture, Matcher, Stop};
+use crate::call::CallState;
+use crate::ffi::{self, LuaThread};
+use crate::terminate::terminate;
 
 /// Whether the rules are those of LuaJIT, which has Lua 5.1's.
 const LUAJIT: bool = cfg!(luajit);
 
-/// How much `string.rep` copies between two looks at the budget.
+/// The number of bytes that `string.rep` copies between two checks of the budget.
 const CHUNK: usize = 1 << 20;
 
 /// Replaces them in the table at the top of the stack.
 ///
 /// # Safety
-/// Protected.
-pub(crate) unsafe fn replace(l: State, core: &Core) {
+/// The call is protected.
+pub(crate) unsafe fn replace(l: LuaThread, call: &CallState) {
     let functions: &[(&std::ffi::CStr, ffi::lua_CFunction)] = &[
         (c"find", find),
         (c"match", match_),
@@ -48,48 +44,26 @@ pub(crate) unsafe fn replace(l: State, core: &Core) {
         #[cfg(not(luajit))]
         (c"upper", short::upper),
     ];
-    for &(name, function) in functions {
-        // SAFETY: as the caller's; the table is at the top.
-        unsafe {
-            push_function(l, function, core);
-            ffi::lua_setfield(l, -2, name.as_ptr());
-        }
-    }
-}
-
-/// Reads a text argument as Lua's own functions do.
-///
-/// # Safety
-/// Called in a C function, whose argument stays on the stack as long as the result is used; no frame of ours on the way
-/// owns anything.
-unsafe fn text<'a>(l: State, index: c_int) -> &'a [u8] {
-    let mut length = 0;
     // SAFETY: as the caller's.
-    unsafe {
-        if ffi::lua_type(l, index) == ffi::LUA_TUSERDATA {
-            error_object::to_text(l, index);
-        }
-        let pointer = ffi::luaL_checklstring(l, index, &raw mut length);
-        slice::from_raw_parts(pointer.cast(), length)
-    }
+    unsafe { super::set_functions(l, call, functions) };
 }
 
 /// Raises what stops a match.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
-unsafe fn stop(l: State, core: &Core, stop: Stop) -> ! {
+/// As for [`terminate`]; called in a C function.
+unsafe fn stop(l: LuaThread, call: &CallState, stop: Stop) -> ! {
     // SAFETY: as the caller's; the texts are static.
     unsafe {
         match stop {
-            Stop::Budget => ending::end(l, core),
+            Stop::Budget => terminate(l, call),
             Stop::Fault(text) => ffi::luaL_error(l, c"%s".as_ptr(), text.as_ptr()),
             Stop::NoCapture(number) => {
                 let number = c_int::try_from(number).unwrap_or(c_int::MAX);
                 ffi::luaL_error(l, c"invalid capture index %%%d".as_ptr(), number)
             }
         };
-        after_error(l)
+        ffi::never(l)
     }
 }
 
@@ -115,10 +89,10 @@ fn begin(position: i64, length: usize) -> Option<usize> {
 /// Pushes a capture.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function with a free slot.
+/// As for [`terminate`]; called in a C function with a free slot.
 unsafe fn push_capture<B: FnMut() -> bool>(
-    l: State,
-    core: &Core,
+    l: LuaThread,
+    call: &CallState,
     subject: &[u8],
     matcher: &Matcher<'_, B>,
     index: usize,
@@ -134,7 +108,7 @@ unsafe fn push_capture<B: FnMut() -> bool>(
             Ok(Capture::Position(at) | Capture::Unfinished(at)) => {
                 ffi::lua_pushinteger(l, i64::try_from(at + 1).unwrap_or(i64::MAX));
             }
-            Err(fault) => stop(l, core, fault),
+            Err(fault) => stop(l, call, fault),
         }
     }
 }
@@ -144,8 +118,8 @@ unsafe fn push_capture<B: FnMut() -> bool>(
 /// # Safety
 /// As for [`push_capture`], but for the slots.
 unsafe fn push_captures<B: FnMut() -> bool>(
-    l: State,
-    core: &Core,
+    l: LuaThread,
+    call: &CallState,
     subject: &[u8],
     matcher: &Matcher<'_, B>,
     range: (usize, usize),
@@ -157,7 +131,7 @@ unsafe fn push_captures<B: FnMut() -> bool>(
     unsafe {
         ffi::luaL_checkstack(l, slots, c"too many captures".as_ptr());
         for index in 0..count {
-            push_capture(l, core, subject, matcher, index, range);
+            push_capture(l, call, subject, matcher, index, range);
         }
     }
     slots
@@ -171,12 +145,14 @@ fn anchored(pattern: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-unsafe extern "C-unwind" fn find(l: State) -> c_int {
+/// `string.find`.
+unsafe extern "C-unwind" fn find(l: LuaThread) -> c_int {
     // SAFETY: as the other function's.
     unsafe { find_or_match(l, true) }
 }
 
-unsafe extern "C-unwind" fn match_(l: State) -> c_int {
+/// `string.match`.
+unsafe extern "C-unwind" fn match_(l: LuaThread) -> c_int {
     // SAFETY: as the other function's.
     unsafe { find_or_match(l, false) }
 }
@@ -184,17 +160,17 @@ unsafe extern "C-unwind" fn match_(l: State) -> c_int {
 /// `string.find` and `string.match`.
 ///
 /// # Safety
-/// Called by Lua; the upvalue is the core.
-unsafe fn find_or_match(l: State, find: bool) -> c_int {
+/// Called by Lua; the upvalue is the call state.
+unsafe fn find_or_match(l: LuaThread, find: bool) -> c_int {
     // SAFETY: as this function's contract; what it has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let (subject, pattern) = (text(l, 1), text(l, 2));
         let Some(start) = begin(ffi::luaL_optinteger(l, 3, 1), subject.len()) else {
             ffi::lua_pushnil(l);
             return 1;
         };
-        if find && (ffi::lua_toboolean(l, 4) != 0 || patterns::is_plain(pattern)) {
+        if find && (ffi::lua_toboolean(l, 4) != 0 || pattern::is_plain(pattern)) {
             // It takes time in proportion to the lengths, whatever the texts are.
             let found = memchr::memmem::find(subject.get(start..).unwrap_or_default(), pattern);
             return match found {
@@ -211,18 +187,18 @@ unsafe fn find_or_match(l: State, find: bool) -> c_int {
             };
         }
         let (anchored, pattern) = anchored(pattern);
-        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(call, l));
         let last = if anchored { start } else { subject.len() };
         for at in start..=last {
             match matcher.at(at) {
                 Ok(Some(end)) if find => {
                     ffi::lua_pushinteger(l, i64::try_from(at + 1).unwrap_or(i64::MAX));
                     ffi::lua_pushinteger(l, i64::try_from(end).unwrap_or(i64::MAX));
-                    return push_captures(l, core, subject, &matcher, (at, end), false) + 2;
+                    return push_captures(l, call, subject, &matcher, (at, end), false) + 2;
                 }
-                Ok(Some(end)) => return push_captures(l, core, subject, &matcher, (at, end), true),
+                Ok(Some(end)) => return push_captures(l, call, subject, &matcher, (at, end), true),
                 Ok(None) => {}
-                Err(fault) => stop(l, core, fault),
+                Err(fault) => stop(l, call, fault),
             }
         }
         ffi::lua_pushnil(l);
@@ -230,7 +206,7 @@ unsafe fn find_or_match(l: State, find: bool) -> c_int {
     1
 }
 
-/// Where [`next_match`] has the upvalues behind the core.
+/// The upvalues of [`next_match`] behind the call state.
 mod upvalue {
     use std::ffi::c_int;
 
@@ -243,15 +219,15 @@ mod upvalue {
 }
 
 /// `string.gmatch`.
-unsafe extern "C-unwind" fn gmatch(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+unsafe extern "C-unwind" fn gmatch(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let (subject, _) = (text(l, 1), text(l, 2));
         let start =
             if LUAJIT { 0 } else { begin(ffi::luaL_optinteger(l, 3, 1), subject.len()).unwrap_or(subject.len() + 1) };
         ffi::lua_settop(l, 2);
-        ffi::lua_pushlightuserdata(l, ptr::from_ref(core).cast_mut().cast());
+        ffi::push_context(l, call);
         ffi::lua_insert(l, 1);
         ffi::lua_pushinteger(l, i64::try_from(start).unwrap_or(i64::MAX));
         ffi::lua_pushinteger(l, -1);
@@ -260,45 +236,42 @@ unsafe extern "C-unwind" fn gmatch(l: State) -> c_int {
     1
 }
 
-unsafe extern "C-unwind" fn next_match(l: State) -> c_int {
+/// The iterator that `string.gmatch` gives.
+unsafe extern "C-unwind" fn next_match(l: LuaThread) -> c_int {
     // SAFETY: made by `gmatch` with these upvalues, which nothing else changes; what this frame has is without
     // destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let upvalue = |index| ffi::lua_upvalueindex(index);
         let (subject, pattern) = (text(l, upvalue(upvalue::SUBJECT)), text(l, upvalue(upvalue::PATTERN)));
         let start = usize::try_from(ffi::lua_tointeger(l, upvalue(upvalue::START))).unwrap_or(usize::MAX);
         let last = usize::try_from(ffi::lua_tointeger(l, upvalue(upvalue::LAST))).ok();
-        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(call, l));
         for at in start..=subject.len() {
             let end = match matcher.at(at) {
                 Ok(Some(end)) if LUAJIT || Some(end) != last => end,
                 Ok(_) => continue,
-                Err(fault) => stop(l, core, fault),
+                Err(fault) => stop(l, call, fault),
             };
             let next = if LUAJIT && end == at { end + 1 } else { end };
             ffi::lua_pushinteger(l, i64::try_from(next).unwrap_or(i64::MAX));
             ffi::lua_replace(l, upvalue(upvalue::START));
             ffi::lua_pushinteger(l, i64::try_from(end).unwrap_or(i64::MAX));
             ffi::lua_replace(l, upvalue(upvalue::LAST));
-            return push_captures(l, core, subject, &matcher, (at, end), true);
+            return push_captures(l, call, subject, &matcher, (at, end), true);
         }
     }
     0
 }
 
 /// `string.gsub`.
-unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors, the buffer too.
+unsafe extern "C-unwind" fn gsub(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors, the buffer too.
     unsafe {
-        let core = ending::core(l);
-        if core.stack_is_full() {
-            ffi::luaL_error(l, c"C stack overflow".as_ptr());
-        }
+        let call = CallState::of(l);
+        check_machine_stack(l, call);
         let (subject, pattern) = (text(l, 1), text(l, 2));
-        if ffi::lua_type(l, 3) == ffi::LUA_TUSERDATA {
-            error_object::to_text(l, 3);
-        }
+        args::accept_error_object(l, 3);
         let kind = ffi::lua_type(l, 3);
         let every = i64::try_from(subject.len() + 1).unwrap_or(i64::MAX);
         let most = ffi::luaL_optinteger(l, 4, every);
@@ -306,7 +279,7 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
             bad_replacement(l);
         }
         let (anchored, pattern) = anchored(pattern);
-        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(core, l));
+        let mut matcher = Matcher::new(subject, pattern, || budget::is_over(call, l));
         let mut storage = MaybeUninit::uninit();
         let buffer: *mut ffi::luaL_Buffer = storage.as_mut_ptr();
         ffi::luaL_buffinit(l, buffer);
@@ -316,13 +289,13 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
         while count < most {
             let found = match matcher.at(at) {
                 Ok(found) => found,
-                Err(fault) => stop(l, core, fault),
+                Err(fault) => stop(l, call, fault),
             };
             match found {
                 Some(end) if LUAJIT || Some(end) != last => {
                     count += 1;
                     add(subject.get(copied..at).unwrap_or_default());
-                    changed |= add_replacement(l, core, buffer, subject, &matcher, (at, end), kind);
+                    changed |= add_replacement(l, call, buffer, subject, &matcher, (at, end), kind);
                     copied = end;
                     if LUAJIT && end == at {
                         if at >= subject.len() {
@@ -352,39 +325,30 @@ unsafe extern "C-unwind" fn gsub(l: State) -> c_int {
     2
 }
 
-/// # Safety
-/// As for [`ending::end`]; called in `string.gsub`.
-unsafe fn bad_replacement(l: State) -> ! {
-    #[cfg(not(luajit))]
-    unsafe extern "C-unwind" {
-        fn luaL_typeerror(l: State, index: c_int, expected: *const std::ffi::c_char) -> c_int;
-    }
-    // SAFETY: as the caller's; the texts are static.
-    unsafe {
-        #[cfg(not(luajit))]
-        luaL_typeerror(l, 3, c"string/function/table".as_ptr());
-        #[cfg(luajit)]
-        ffi::luaL_argerror(l, 3, c"string/function/table expected".as_ptr());
-        after_error(l)
-    }
-}
-
-/// For the compiler: what stands before has raised.
+/// Raises the error for a replacement of a wrong type.
 ///
 /// # Safety
-/// As for [`ending::end`].
-unsafe fn after_error(l: State) -> ! {
-    // SAFETY: as the caller's.
-    unsafe { ffi::lua_error(l) }
+/// As for [`terminate`]; called in `string.gsub`.
+unsafe fn bad_replacement(l: LuaThread) -> ! {
+    // SAFETY: as the caller's; the text is static.
+    unsafe {
+        #[cfg(not(luajit))]
+        args::type_error(l, 3, c"string/function/table");
+        #[cfg(luajit)]
+        {
+            ffi::luaL_argerror(l, 3, c"string/function/table expected".as_ptr());
+            ffi::never(l)
+        }
+    }
 }
 
 /// Adds what a match is replaced by; returns whether that is anything but the match.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in `string.gsub`, with the buffer's values at the top.
+/// As for [`terminate`]; called in `string.gsub`, with the buffer's values at the top.
 unsafe fn add_replacement<B: FnMut() -> bool>(
-    l: State,
-    core: &Core,
+    l: LuaThread,
+    call: &CallState,
     buffer: *mut ffi::luaL_Buffer,
     subject: &[u8],
     matcher: &Matcher<'_, B>,
@@ -398,16 +362,16 @@ unsafe fn add_replacement<B: FnMut() -> bool>(
             ffi::LUA_TFUNCTION => {
                 ffi::luaL_checkstack(l, 1, ptr::null());
                 ffi::lua_pushvalue(l, 3);
-                let count = push_captures(l, core, subject, matcher, range, true);
+                let count = push_captures(l, call, subject, matcher, range, true);
                 ffi::lua_call(l, count, 1);
             }
             ffi::LUA_TTABLE => {
                 ffi::luaL_checkstack(l, 1, ptr::null());
-                push_capture(l, core, subject, matcher, 0, range);
+                push_capture(l, call, subject, matcher, 0, range);
                 ffi::lua_gettable(l, 3);
             }
             _ => {
-                add_template(l, core, buffer, subject, matcher, range);
+                add_template(l, call, buffer, subject, matcher, range);
                 return true;
             }
         }
@@ -429,8 +393,8 @@ unsafe fn add_replacement<B: FnMut() -> bool>(
 /// # Safety
 /// As [`add_replacement`].
 unsafe fn add_template<B: FnMut() -> bool>(
-    l: State,
-    core: &Core,
+    l: LuaThread,
+    call: &CallState,
     buffer: *mut ffi::luaL_Buffer,
     subject: &[u8],
     matcher: &Matcher<'_, B>,
@@ -456,10 +420,10 @@ unsafe fn add_template<B: FnMut() -> bool>(
                         }
                         Ok(Capture::Position(_) | Capture::Unfinished(_)) => {
                             ffi::luaL_checkstack(l, 1, ptr::null());
-                            push_capture(l, core, subject, matcher, index, range);
+                            push_capture(l, call, subject, matcher, index, range);
                             ffi::luaL_addvalue(buffer);
                         }
-                        Err(fault) => stop(l, core, fault),
+                        Err(fault) => stop(l, call, fault),
                     }
                 }
                 other if LUAJIT || other == b'%' => add(&[other]),
@@ -473,15 +437,15 @@ unsafe fn add_template<B: FnMut() -> bool>(
 }
 
 /// `string.rep`, which copies what it has in larger and larger pieces.
-unsafe extern "C-unwind" fn rep(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors. The block is as
+unsafe extern "C-unwind" fn rep(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors. The block is as
     // large as the text that is written to it, and on the stack.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let unit = text(l, 1);
         let count = ffi::luaL_checkinteger(l, 2);
         let mut separator: &[u8] = &[];
-        if ffi::lua_type(l, 3) > ffi::LUA_TNIL {
+        if args::is_given(l, 3) {
             separator = text(l, 3);
         }
         let step = unit.len() + separator.len();
@@ -510,7 +474,7 @@ unsafe extern "C-unwind" fn rep(l: State) -> c_int {
             ptr::copy_nonoverlapping(block, block.add(filled), length);
             filled += length;
             if length >= chunk {
-                budget::look(l, core);
+                budget::check(l, call);
             }
         }
         ffi::lua_pushlstring(l, block.cast(), total);
@@ -521,7 +485,7 @@ unsafe extern "C-unwind" fn rep(l: State) -> c_int {
 /// Functions that take little time, made anew only so that they take error objects for text.
 #[cfg(not(luajit))]
 mod short {
-    use super::{MaybeUninit, State, c_int, ffi, text};
+    use super::{LuaThread, MaybeUninit, c_int, ffi, text};
 
     /// Turns a position of a script, from 1 or from behind by negative numbers, into one from 1 on.
     fn first(position: i64, length: i64) -> i64 {
@@ -556,7 +520,11 @@ mod short {
         bytes.get(start..usize::try_from(last).unwrap_or(0)).unwrap_or_default()
     }
 
-    pub(super) unsafe extern "C-unwind" fn sub(l: State) -> c_int {
+    /// `string.sub`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn sub(l: LuaThread) -> c_int {
         // SAFETY: called by Lua; what this frame has is without destructors.
         unsafe {
             let bytes = text(l, 1);
@@ -568,13 +536,21 @@ mod short {
         1
     }
 
-    pub(super) unsafe extern "C-unwind" fn len(l: State) -> c_int {
+    /// `string.len`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn len(l: LuaThread) -> c_int {
         // SAFETY: called by Lua; what this frame has is without destructors.
         unsafe { ffi::lua_pushinteger(l, size(text(l, 1))) };
         1
     }
 
-    pub(super) unsafe extern "C-unwind" fn byte(l: State) -> c_int {
+    /// `string.byte`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn byte(l: LuaThread) -> c_int {
         // SAFETY: called by Lua; what this frame has is without destructors.
         unsafe {
             let bytes = text(l, 1);
@@ -591,17 +567,29 @@ mod short {
         }
     }
 
-    pub(super) unsafe extern "C-unwind" fn lower(l: State) -> c_int {
+    /// `string.lower`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn lower(l: LuaThread) -> c_int {
         // SAFETY: as the other function's.
         unsafe { map(l, |bytes, at| bytes.get(at).map_or(0, u8::to_ascii_lowercase)) }
     }
 
-    pub(super) unsafe extern "C-unwind" fn upper(l: State) -> c_int {
+    /// `string.upper`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn upper(l: LuaThread) -> c_int {
         // SAFETY: as the other function's.
         unsafe { map(l, |bytes, at| bytes.get(at).map_or(0, u8::to_ascii_uppercase)) }
     }
 
-    pub(super) unsafe extern "C-unwind" fn reverse(l: State) -> c_int {
+    /// `string.reverse`.
+    ///
+    /// # Safety
+    /// Called by Lua.
+    pub(super) unsafe extern "C-unwind" fn reverse(l: LuaThread) -> c_int {
         // SAFETY: as the other function's.
         unsafe { map(l, |bytes, at| bytes.get(bytes.len() - 1 - at).copied().unwrap_or(0)) }
     }
@@ -610,7 +598,7 @@ mod short {
     ///
     /// # Safety
     /// Called by Lua.
-    unsafe fn map(l: State, byte: impl Fn(&[u8], usize) -> u8) -> c_int {
+    unsafe fn map(l: LuaThread, byte: impl Fn(&[u8], usize) -> u8) -> c_int {
         // SAFETY: as the caller's; the buffer has room for as many bytes as are written.
         unsafe {
             let bytes = text(l, 1);

@@ -1,20 +1,20 @@
-//! Compiling of text in pieces, so that a text which takes long to compile ends with the budget.
+//! `load` and the compiler behind it, which gets text in pieces, so that a text which takes long to compile ends with the
+//! budget.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
-use crate::ffi;
+use super::args::check_machine_stack;
+use super::budget;
+use crate::call::CallState;
+use crate::ffi::{self, LuaThread};
 
-use crate::interpreter::Core;
-use crate::values::State;
-use crate::{budget, ending};
-
-/// How many bytes are compiled between two looks at the budget.
+/// The number of bytes compiled between two checks of the budget.
 const PIECE: usize = 1024;
 
 /// A text that is being compiled.
 struct Pieces<'a> {
-    core: &'a Core,
+    call: &'a CallState,
     rest: &'a [u8],
 }
 
@@ -22,8 +22,8 @@ struct Pieces<'a> {
 ///
 /// # Safety
 /// The stack has room; the calling frame owns nothing if the state may raise, which it does only when a call ends.
-pub(crate) unsafe fn compile(l: State, core: &Core, text: &[u8], name: &CStr) -> c_int {
-    let mut pieces = Pieces { core, rest: text };
+pub(crate) unsafe fn compile(l: LuaThread, call: &CallState, text: &[u8], name: &CStr) -> c_int {
+    let mut pieces = Pieces { call, rest: text };
     let data = (&raw mut pieces).cast();
     // SAFETY: as the caller's; the pieces outlive the call.
     unsafe {
@@ -35,11 +35,11 @@ pub(crate) unsafe fn compile(l: State, core: &Core, text: &[u8], name: &CStr) ->
 }
 
 /// Gives the compiler the next piece; raises when the call is to end, which the compiler passes on.
-unsafe extern "C-unwind" fn next_piece(l: State, data: *mut c_void, length: *mut usize) -> *const c_char {
+unsafe extern "C-unwind" fn next_piece(l: LuaThread, data: *mut c_void, length: *mut usize) -> *const c_char {
     // SAFETY: `compile` passes its pieces, which outlive the call; this frame owns nothing.
     unsafe {
         let pieces = &mut *data.cast::<Pieces<'_>>();
-        budget::look(l, pieces.core);
+        budget::check(l, pieces.call);
         if pieces.rest.is_empty() {
             *length = 0;
             return ptr::null();
@@ -54,15 +54,13 @@ unsafe extern "C-unwind" fn next_piece(l: State, data: *mut c_void, length: *mut
 /// `load` and `loadstring`, for text only: binary chunks can crash the interpreter.
 ///
 /// # Safety
-/// Called by Lua; the upvalues are the core and the original.
-pub(crate) unsafe extern "C-unwind" fn load(l: State) -> c_int {
+/// Called by Lua; the upvalues are the call state and the original.
+pub(crate) unsafe extern "C-unwind" fn load(l: LuaThread) -> c_int {
     const ENVIRONMENT: c_int = 4;
     // SAFETY: as this function's contract; this frame owns nothing.
     unsafe {
-        let core = ending::core(l);
-        if core.stack_is_full() {
-            ffi::luaL_error(l, c"C stack overflow".as_ptr());
-        }
+        let call = CallState::of(l);
+        check_machine_stack(l, call);
         let given = ffi::lua_gettop(l);
         ffi::luaL_checkstack(l, 4, ptr::null());
         if given < ENVIRONMENT - 1 {
@@ -74,17 +72,15 @@ pub(crate) unsafe extern "C-unwind" fn load(l: State) -> c_int {
             ffi::luaL_checktype(l, 1, ffi::LUA_TFUNCTION);
             ffi::lua_pushstring(l, c"t".as_ptr());
             ffi::lua_replace(l, 3);
-            ffi::lua_pushvalue(l, ffi::lua_upvalueindex(2));
-            ffi::lua_insert(l, 1);
-            ffi::lua_call(l, ffi::lua_gettop(l) - 1, ffi::LUA_MULTRET);
-            budget::look(l, core);
-            return ffi::lua_gettop(l);
+            let results = ffi::call_upvalue(l, 2, ffi::LUA_MULTRET);
+            budget::check(l, call);
+            return results;
         }
         let name = CStr::from_ptr(ffi::luaL_optlstring(l, 2, text, ptr::null_mut()));
         let text = std::slice::from_raw_parts(text.cast(), length);
-        let status = compile(l, core, text, name);
+        let status = compile(l, call, text, name);
         // What has ended it may be what the compiler gives as its error.
-        budget::look(l, core);
+        budget::check(l, call);
         if status != ffi::LUA_OK {
             ffi::lua_pushnil(l);
             ffi::lua_insert(l, -2);

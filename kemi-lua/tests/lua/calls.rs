@@ -1,6 +1,6 @@
-use kemi_core::{ErrorCode, Outcome, Value};
+use kemi_core::{Arg, ErrorCode, Outcome, Value};
 
-use crate::host::{eval, load};
+use crate::host::{eval, load, text};
 
 #[test]
 fn an_exit_or_drop_ends_only_the_innermost_callback() {
@@ -78,4 +78,14 @@ fn endless_nesting_is_an_error_and_the_script_works_on() {
 fn natives_know_the_line_they_are_called_from() {
     assert_eq!(eval("\n\n local n = KSR.t.line()\n return n"), Value::Int(3));
     assert_eq!(eval("\n local n = coroutine.wrap(function()\n return (KSR.t.line()) end)()\n return n"), Value::Int(3));
+}
+
+#[test]
+fn many_callback_arguments_fit() {
+    let mut script = load("function main(...) return select('#', ...) .. select(-1, ...) end");
+    let args: Vec<Arg<'_>> = (0..200).map(|_| "x".into()).collect();
+    assert_eq!(script.value(&args), text("200x"));
+    assert_eq!(script.value(&[Arg::Int(1), Arg::Nil, Arg::Bool(true), Arg::Int(9)]), text("49"));
+    let foreign = script.call(&[Arg::Foreign("function")]);
+    assert_eq!(foreign.map_err(|e| e.code), Err(ErrorCode::ValueNotConvertible));
 }

@@ -1,4 +1,4 @@
-//! The functions of Lua's `table` library that can run for long, made anew so that they look at the budget.
+//! The functions of Lua's `table` library that can run for long, made anew so that they check the budget.
 //!
 //! They follow `ltablib.c` of Lua 5.4 and `lib_table.c` of LuaJIT 2.1 (both MIT licence; Lua.org, PUC-Rio, and Mike Pall);
 //! the results and the errors are the same. LuaJIT's `remove` and `move` are bytecode, which is interrupted like any.
@@ -7,20 +7,17 @@ use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use crate::ffi;
-
-use crate::budget::Steps;
-use crate::ending;
+use super::args::{self, check_machine_stack};
+use super::budget::{self, Steps};
+use crate::call::CallState;
 use crate::error_object;
-use crate::interpreter::Core;
-use crate::libraries::push_function;
-use crate::values::State;
+use crate::ffi::{self, LuaThread};
 
 /// Replaces them in the table at the top of the stack.
 ///
 /// # Safety
-/// Protected.
-pub(crate) unsafe fn replace(l: State, core: &Core) {
+/// The call is protected.
+pub(crate) unsafe fn replace(l: LuaThread, call: &CallState) {
     let functions: &[(&CStr, ffi::lua_CFunction)] = &[
         (c"insert", insert),
         (c"concat", concat),
@@ -30,13 +27,8 @@ pub(crate) unsafe fn replace(l: State, core: &Core) {
         #[cfg(not(luajit))]
         (c"move", move_),
     ];
-    for &(name, function) in functions {
-        // SAFETY: as the caller's; the table is at the top.
-        unsafe {
-            push_function(l, function, core);
-            ffi::lua_setfield(l, -2, name.as_ptr());
-        }
-    }
+    // SAFETY: as the caller's.
+    unsafe { super::set_functions(l, call, functions) };
 }
 
 /// Which metamethods a value that is no table needs to be taken for one.
@@ -50,9 +42,9 @@ const LENGTH: &CStr = c"__len";
 /// Checks that an argument is a table or behaves like one.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
+/// As for [`Steps::take`]; called in a C function.
 #[cfg(not(luajit))]
-unsafe fn check(l: State, index: c_int, needed: &[&CStr]) {
+unsafe fn check(l: LuaThread, index: c_int, needed: &[&CStr]) {
     // SAFETY: as the caller's.
     unsafe {
         if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
@@ -75,10 +67,10 @@ unsafe fn check(l: State, index: c_int, needed: &[&CStr]) {
 
 #[cfg(luajit)]
 mod raw {
-    use super::{State, c_int, ffi};
+    use super::{LuaThread, c_int, ffi};
 
     /// The length of a table, without metamethods.
-    pub(super) unsafe fn length(l: State, index: c_int) -> i64 {
+    pub(super) unsafe fn length(l: LuaThread, index: c_int) -> i64 {
         // SAFETY: as the caller's.
         unsafe {
             ffi::luaL_checktype(l, index, ffi::LUA_TTABLE);
@@ -90,9 +82,9 @@ mod raw {
 /// Pushes an element of the table at index 1.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function with a free slot.
+/// As for [`Steps::take`]; called in a C function with a free slot.
 #[inline]
-unsafe fn get(l: State, table: c_int, index: i64) {
+unsafe fn get(l: LuaThread, table: c_int, index: i64) {
     // SAFETY: as the caller's.
     unsafe {
         #[cfg(not(luajit))]
@@ -105,9 +97,9 @@ unsafe fn get(l: State, table: c_int, index: i64) {
 /// Sets an element of a table to the value at the top.
 ///
 /// # Safety
-/// As for [`ending::end`].
+/// As for [`Steps::take`].
 #[inline]
-unsafe fn set(l: State, table: c_int, index: i64) {
+unsafe fn set(l: LuaThread, table: c_int, index: i64) {
     // SAFETY: as the caller's.
     unsafe {
         #[cfg(not(luajit))]
@@ -120,8 +112,8 @@ unsafe fn set(l: State, table: c_int, index: i64) {
 /// Returns the length of the table at index 1, to be read and perhaps written to.
 ///
 /// # Safety
-/// As for [`ending::end`]; called in a C function.
-unsafe fn length(l: State, write: bool) -> i64 {
+/// As for [`Steps::take`]; called in a C function.
+unsafe fn length(l: LuaThread, write: bool) -> i64 {
     // SAFETY: as the caller's.
     unsafe {
         #[cfg(not(luajit))]
@@ -138,10 +130,10 @@ unsafe fn length(l: State, write: bool) -> i64 {
 }
 
 /// `table.insert`.
-unsafe extern "C-unwind" fn insert(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+unsafe extern "C-unwind" fn insert(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let end = length(l, true).wrapping_add(1);
         let position = match ffi::lua_gettop(l) {
             2 => end,
@@ -154,7 +146,7 @@ unsafe extern "C-unwind" fn insert(l: State) -> c_int {
                 let mut steps = Steps::default();
                 let mut at = end;
                 while at > position {
-                    steps.take(l, core);
+                    steps.take(l, call);
                     get(l, 1, at - 1);
                     set(l, 1, at);
                     at -= 1;
@@ -170,10 +162,10 @@ unsafe extern "C-unwind" fn insert(l: State) -> c_int {
 
 /// `table.remove`.
 #[cfg(not(luajit))]
-unsafe extern "C-unwind" fn remove(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+unsafe extern "C-unwind" fn remove(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let size = length(l, true);
         let mut position = ffi::luaL_optinteger(l, 2, size);
         if position != size && position.wrapping_sub(1).cast_unsigned() > size.cast_unsigned() {
@@ -182,7 +174,7 @@ unsafe extern "C-unwind" fn remove(l: State) -> c_int {
         get(l, 1, position);
         let mut steps = Steps::default();
         while position < size {
-            steps.take(l, core);
+            steps.take(l, call);
             get(l, 1, position + 1);
             set(l, 1, position);
             position += 1;
@@ -195,13 +187,13 @@ unsafe extern "C-unwind" fn remove(l: State) -> c_int {
 
 /// `table.move`.
 #[cfg(not(luajit))]
-unsafe extern "C-unwind" fn move_(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+unsafe extern "C-unwind" fn move_(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let (first, last) = (ffi::luaL_checkinteger(l, 2), ffi::luaL_checkinteger(l, 3));
         let to = ffi::luaL_checkinteger(l, 4);
-        let target = if ffi::lua_type(l, 5) > ffi::LUA_TNIL { 5 } else { 1 };
+        let target = if args::is_given(l, 5) { 5 } else { 1 };
         check(l, 1, &[READ]);
         check(l, target, &[WRITE]);
         if last >= first {
@@ -217,7 +209,7 @@ unsafe extern "C-unwind" fn move_(l: State) -> c_int {
                 to > last || to <= first || (target != 1 && ffi::lua_compare(l, 1, target, ffi::LUA_OPEQ) == 0);
             let mut done = 0;
             while done < count {
-                steps.take(l, core);
+                steps.take(l, call);
                 let at = if forward { done } else { count - 1 - done };
                 get(l, 1, first + at);
                 set(l, target, to + at);
@@ -230,10 +222,10 @@ unsafe extern "C-unwind" fn move_(l: State) -> c_int {
 }
 
 /// `table.concat`.
-unsafe extern "C-unwind" fn concat(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors, the buffer too.
+unsafe extern "C-unwind" fn concat(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors, the buffer too.
     unsafe {
-        let core = ending::core(l);
+        let call = CallState::of(l);
         let length = length(l, false);
         let mut width = 0;
         let separator = ffi::luaL_optlstring(l, 2, c"".as_ptr(), &raw mut width);
@@ -244,7 +236,7 @@ unsafe extern "C-unwind" fn concat(l: State) -> c_int {
         ffi::luaL_buffinit(l, buffer);
         let mut steps = Steps::default();
         while at <= last {
-            steps.take(l, core);
+            steps.take(l, call);
             get(l, 1, at);
             if ffi::lua_isstring(l, -1) == 0 && !error_object::to_text(l, ffi::lua_gettop(l)) {
                 invalid_element(l, at);
@@ -261,9 +253,11 @@ unsafe extern "C-unwind" fn concat(l: State) -> c_int {
     1
 }
 
+/// Raises the error for an element that is no text.
+///
 /// # Safety
-/// As for [`ending::end`]; called in `table.concat` with the element at the top.
-unsafe fn invalid_element(l: State, at: i64) {
+/// As for [`Steps::take`]; called in `table.concat` with the element at the top.
+unsafe fn invalid_element(l: LuaThread, at: i64) {
     // SAFETY: as the caller's.
     unsafe {
         let kind = ffi::luaL_typename(l, -1);
@@ -280,24 +274,22 @@ unsafe fn invalid_element(l: State, at: i64) {
 }
 
 /// `table.sort`.
-unsafe extern "C-unwind" fn sort(l: State) -> c_int {
-    // SAFETY: called by Lua with the core as the upvalue; what this frame has is without destructors.
+unsafe extern "C-unwind" fn sort(l: LuaThread) -> c_int {
+    // SAFETY: called by Lua with the call state as the upvalue; what this frame has is without destructors.
     unsafe {
-        let core = ending::core(l);
-        if core.stack_is_full() {
-            ffi::luaL_error(l, c"C stack overflow".as_ptr());
-        }
+        let call = CallState::of(l);
+        check_machine_stack(l, call);
         let size = length(l, true);
         if size > 1 || cfg!(luajit) {
             if size >= c_int::MAX.into() {
                 ffi::luaL_argerror(l, 1, c"array too big".as_ptr());
             }
-            if ffi::lua_type(l, 2) > ffi::LUA_TNIL {
+            if args::is_given(l, 2) {
                 ffi::luaL_checktype(l, 2, ffi::LUA_TFUNCTION);
             }
             ffi::lua_settop(l, 2);
             ffi::luaL_checkstack(l, 40, ptr::null());
-            let mut sort = Sort { l, core, steps: Steps::default() };
+            let mut sort = Sort { l, call, steps: Steps::default() };
             sort.range(1, size);
         }
     }
@@ -306,8 +298,8 @@ unsafe extern "C-unwind" fn sort(l: State) -> c_int {
 
 /// A sort that runs, of the table at index 1 by the function or nil at index 2.
 struct Sort<'a> {
-    l: State,
-    core: &'a Core,
+    l: LuaThread,
+    call: &'a CallState,
     steps: Steps,
 }
 
@@ -319,15 +311,15 @@ impl Sort<'_> {
     /// Tells whether one value on the stack is less than another. What is compared may be long, so each comparison counts.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn is_less(&mut self, a: c_int, b: c_int) -> bool {
         let l = self.l;
         // SAFETY: as the caller's; room was made for what is pushed.
         unsafe {
-            self.steps.take(l, self.core);
+            self.steps.take(l, self.call);
             if ffi::lua_type(l, 2) == ffi::LUA_TNIL {
                 if ffi::lua_type(l, a) == ffi::LUA_TSTRING && ffi::lua_rawlen(l, a) > LONG {
-                    crate::budget::look(l, self.core);
+                    budget::check(l, self.call);
                 }
                 #[cfg(not(luajit))]
                 return ffi::lua_compare(l, a, b, ffi::LUA_OPLT) != 0;
@@ -347,7 +339,7 @@ impl Sort<'_> {
     /// Sets two elements to the values at the top.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn set_two(&self, i: i64, j: i64) {
         // SAFETY: as the caller's.
         unsafe {
@@ -356,22 +348,28 @@ impl Sort<'_> {
         }
     }
 
+    /// Takes values off the stack.
+    ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn pop(&self, count: c_int) {
         // SAFETY: as the caller's.
         unsafe { ffi::lua_settop(self.l, -count - 1) };
     }
 
+    /// Pushes an element.
+    ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn get(&self, i: i64) {
         // SAFETY: as the caller's.
         unsafe { get(self.l, 1, i) };
     }
 
+    /// Raises the error for a comparison that contradicts itself.
+    ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn invalid_order(&self) {
         // SAFETY: as the caller's.
         unsafe { ffi::luaL_error(self.l, c"invalid order function for sorting".as_ptr()) };
@@ -386,7 +384,7 @@ impl Sort<'_> {
     /// Sorts a range.
     ///
     /// # Safety
-    /// As for [`ending::end`], with room for what the recursion pushes, which is nothing.
+    /// As for [`Steps::take`], with room for what the recursion pushes, which is nothing.
     unsafe fn range(&mut self, mut low: i64, mut high: i64) {
         let mut uneven = false;
         // SAFETY: as the caller's.
@@ -444,7 +442,7 @@ impl Sort<'_> {
     /// Divides a range by the value at the top, which is taken off.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn divide(&mut self, low: i64, high: i64) -> i64 {
         let (mut i, mut j) = (low, high - 1);
         // SAFETY: as the caller's.
@@ -486,7 +484,7 @@ impl Sort<'_> {
     /// Sorts a range.
     ///
     /// # Safety
-    /// As for [`ending::end`].
+    /// As for [`Steps::take`].
     unsafe fn range(&mut self, mut low: i64, mut high: i64) {
         // SAFETY: as the caller's.
         unsafe {

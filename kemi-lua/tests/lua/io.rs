@@ -1,4 +1,4 @@
-//! What waits for the system.
+//! The parts of `os` and `io` that wait for the system.
 #![cfg(unix)]
 
 use std::time::{Duration, Instant};
