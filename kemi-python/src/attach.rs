@@ -12,7 +12,7 @@ use kemi_core::{Runtime, log_guarded};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::ending;
+use crate::terminate;
 
 /// Python's number of the thread that has initialised it, if this crate knows it.
 static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
@@ -147,7 +147,7 @@ impl InterpreterLock for Lock {
             return;
         }
         // SAFETY: the instance's call goes on while this runs.
-        let runtime = unsafe { ending::innermost() }.map(|inner| &*inner.runtime);
+        let runtime = unsafe { terminate::innermost() }.map(|inner| &*inner.runtime);
         let own = Own(run, runtime);
         let _detached = SetAttached::to(false);
         let detach = || Python::attach(|py| py.detach(|| own.run()));

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
-use crate::fault;
+use crate::error;
 use crate::interpreter::Inner;
 use crate::prelude::Prelude;
 use crate::trampoline;
@@ -187,7 +187,7 @@ fn not_enabled<'py>(py: Python<'py>, registry: &Arc<RegistryData>) -> PyResult<B
                 Some(hint) => format!("{}; {hint}", error.message),
                 None => error.message.clone(),
             };
-            fault::exception(args.py(), "NotEnabled", &text, error).map(Bound::unbind)
+            error::exception(args.py(), "NotEnabled", &text, error).map(Bound::unbind)
         },
     )
 }

@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::attach::{attach, initialize, keep_thread_state};
-use crate::ending::Guard;
-use crate::fault;
+use crate::error;
 use crate::interpreter::Loaded;
 use crate::prelude::Prelude;
+use crate::terminate::Guard;
 
 /// Python, by the CPython that the program is linked with.
 ///
@@ -47,7 +47,7 @@ impl Engine for PythonEngine {
             let found = Prelude::get(py)
                 .and_then(|prelude| prelude.call(py, "references", (text, source.name(), root)))
                 .and_then(|found| found.extract::<Vec<(Vec<String>, u32, bool, Vec<(usize, String)>)>>());
-            let found = found.map_err(|raised| fault::explain(py, &raised))?;
+            let found = found.map_err(|raised| error::explain(py, &raised))?;
             let reference = |(path, line, called, texts)| Reference { path, line, called, texts };
             Ok(found.into_iter().map(reference).collect())
         })
@@ -66,7 +66,7 @@ impl Engine for PythonEngine {
         attach(&runtime.clone(), |py| {
             keep_thread_state(py);
             let loaded = Loaded::new(py, runtime, sources).map_err(|raised| {
-                let cause = fault::explain(py, &raised);
+                let cause = error::explain(py, &raised);
                 ScriptError::new(ErrorCode::Runtime, format!("cannot create an interpreter: {}", cause.message))
             })?;
             loaded.start(py, sources)?;

@@ -16,14 +16,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 
-use crate::alarm::{self, Alarm};
 use crate::attach::attach;
 use crate::bind::{self, Link};
-use crate::ending::{Guard, NoCollections};
 use crate::engine::text_of;
+use crate::interrupt::{self, Alarm};
+use crate::library::iterators;
 use crate::memory::Holding;
 use crate::prelude::Prelude;
-use crate::{fault, memory, signal, unending, value};
+use crate::terminate::{Guard, NoCollections};
+use crate::{error, memory, signal, value};
 
 /// Up to how many arguments, the message included, are passed without a tuple.
 const FEW: usize = 8;
@@ -81,9 +82,9 @@ impl Loaded {
         let alarm = Alarm::new();
         let limits = runtime.registry().limits();
         if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0 {
-            alarm::start();
+            interrupt::start();
             signal::prepare(py);
-            unending::install(py)?;
+            iterators::install(py)?;
         }
         if limits.max_memory != 0 {
             memory::install(py);
@@ -301,8 +302,8 @@ impl Inner {
     /// Turns an uncaught exception of the script into the error for the host.
     fn explain(&self, py: Python<'_>, raised: &PyErr) -> ScriptError {
         match bind::unknown(self.runtime.registry(), self.root.1.bind(py), raised) {
-            Some(error) => fault::traced(py, error, raised),
-            None => fault::explain(py, raised),
+            Some(error) => error::traced(py, error, raised),
+            None => error::explain(py, raised),
         }
     }
 
@@ -357,7 +358,7 @@ impl Inner {
     fn check_memory<T>(&self, py: Python<'_>, result: &PyResult<T>, function: Option<&Bound<'_, PyAny>>) {
         if self.alarm.was_refused() {
             self.out_of_memory(|| {
-                let raised = result.as_ref().err().and_then(|raised| fault::place_of(py, raised));
+                let raised = result.as_ref().err().and_then(|raised| error::place_of(py, raised));
                 raised.or_else(|| function.and_then(place_of))
             });
         }
@@ -440,7 +441,7 @@ impl Interpreter for Inner {
     }
 
     fn place(&self) -> Option<Place> {
-        attach(&self.runtime, fault::place)
+        attach(&self.runtime, error::place)
     }
 
     fn definition(&self, callback: CallbackId) -> Option<Place> {
@@ -551,7 +552,7 @@ fn log<'py>(py: Python<'py>, engine: &'static str) -> PyResult<Bound<'py, PyCFun
             let text = args.get_item(0)?;
             let text = text.cast::<PyString>().map_err(PyErr::from)?.to_string_lossy().into_owned();
             let text = text.strip_suffix('\n').unwrap_or(&text);
-            let place = fault::place(args.py());
+            let place = error::place(args.py());
             log_guarded(|| match place {
                 Some(place) => tracing::info!(target: "script", engine, %place, "{text}"),
                 None => tracing::info!(target: "script", engine, "{text}"),

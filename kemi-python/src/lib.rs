@@ -7,19 +7,19 @@
 #![doc = include_str!("../docs/limits.md")]
 #![doc = include_str!("../docs/hosts.md")]
 
-mod alarm;
 mod attach;
 mod bind;
-mod ending;
 mod engine;
-mod fault;
+mod error;
 mod interpreter;
+mod interrupt;
+mod library;
 mod memory;
 mod prelude;
 mod reserved;
 mod signal;
+mod terminate;
 mod trampoline;
-mod unending;
 mod value;
 
 pub use attach::{attached, detached};

@@ -14,7 +14,7 @@ use kemi_core::log_guarded;
 use pyo3::ffi::{self, PyMemAllocatorDomain, PyMemAllocatorEx, PyObjectArenaAllocator};
 use pyo3::prelude::*;
 
-use crate::alarm::Alarm;
+use crate::interrupt::Alarm;
 
 /// Blocks of up to this size are still given for a while when the limit is reached, so that ending the call, which
 /// takes some too, does not fail.

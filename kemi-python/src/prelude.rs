@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyTuple, PyType};
 
-use crate::ending;
+use crate::terminate;
 
 /// The file name of the engine's own Python code in tracebacks.
 pub(crate) const FILE: &str = "<kemi>";
@@ -56,7 +56,7 @@ fn ended(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         Some(c"__init__"),
         None,
         |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| {
-            ending::strike(args.py());
+            terminate::strike(args.py());
             // Python insists on None; the unit type would become an empty tuple.
             args.py().None()
         },
@@ -78,7 +78,7 @@ fn hush(py: Python<'_>) -> PyResult<()> {
         Some(c"unraisablehook"),
         None,
         move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
-            if !ending::armed() {
+            if !terminate::armed() {
                 original.bind(args.py()).call1(args.clone())?;
             }
             Ok(())

@@ -180,7 +180,7 @@ mod platform {
     use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
     use crate::prelude::Prelude;
-    use crate::{attach, ending};
+    use crate::{attach, terminate};
 
     unsafe extern "C" {
         /// Python's own state, of which only the beginning is looked at.
@@ -257,7 +257,7 @@ mod platform {
             py,
             Some(c"interrupt"),
             None,
-            |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| ending::interrupted(args.py()),
+            |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| terminate::interrupted(args.py()),
         )
         .map_err(why)?;
         main.store(own, Ordering::SeqCst);

@@ -9,9 +9,9 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use crate::bind::Record;
-use crate::ending;
-use crate::fault;
+use crate::error;
 use crate::interpreter::Inner;
+use crate::terminate;
 use crate::value;
 
 /// The entry for every signature.
@@ -116,7 +116,7 @@ impl Call<'_, '_> {
 
     #[cold]
     fn raise(&self, fault: Fault) -> *mut PyObject {
-        fault::raise(self.py, fault);
+        error::raise(self.py, fault);
         ptr::null_mut()
     }
 }
@@ -141,7 +141,7 @@ unsafe fn enter(
         let record = record.get();
         let other;
         // SAFETY: the function runs within the call.
-        let inner = match unsafe { ending::innermost() } {
+        let inner = match unsafe { terminate::innermost() } {
             Some(inner) if record.link.leads_to(inner) => inner,
             _ => match record.link.follow() {
                 Ok(inner) => {
@@ -152,7 +152,7 @@ unsafe fn enter(
             },
         };
         if inner.alarm.was_refused() {
-            inner.out_of_memory(|| fault::place(py));
+            inner.out_of_memory(|| error::place(py));
         }
         let call = Call { py, args, count, record, inner };
         fast(&call).unwrap_or_else(|| call.generic())
@@ -164,7 +164,7 @@ unsafe fn enter(
 #[cold]
 fn cut(py: Python<'_>, record: &Record, reason: &str) -> *mut PyObject {
     let name = record.registry.script_name(record.export.def());
-    fault::raise_plain(py, &format!("{name}: {reason}"));
+    error::raise_plain(py, &format!("{name}: {reason}"));
     ptr::null_mut()
 }
 

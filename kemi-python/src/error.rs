@@ -8,8 +8,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyString};
 
-use crate::ending;
 use crate::prelude::{FILE, Prelude};
+use crate::terminate;
 
 /// The attribute of an exception that carries the native error.
 const CARRIED: &str = "_kemi_error";
@@ -27,7 +27,7 @@ const MARK: &str = "__kemi__";
 /// Raises what a native call ended in.
 pub(crate) fn raise(py: Python<'_>, fault: Fault) {
     match fault {
-        Fault::Exit | Fault::Drop => ending::raise(py),
+        Fault::Exit | Fault::Drop => terminate::raise(py),
         Fault::Error(error) => {
             let text = match &error.export {
                 Some(export) => format!("{export}: {}", error.message),

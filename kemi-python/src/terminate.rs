@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::fault;
+use crate::error;
 use crate::interpreter::Inner;
 use crate::memory::Counting;
 use crate::prelude::Prelude;
@@ -390,7 +390,7 @@ unsafe fn spared(frame: *mut ffi::PyFrameObject) -> bool {
     let frame = unsafe { Bound::from_borrowed_ptr(py, frame.cast()) };
     let module = frame.getattr("f_globals").and_then(|globals| globals.get_item("__name__"));
     let known = module.is_ok_and(|name| LOCKING.iter().any(|known| name.eq(known).unwrap_or(false)));
-    if !known || fault::of_script(&frame) {
+    if !known || error::of_script(&frame) {
         return false;
     }
     LEFT.set(left - 1);

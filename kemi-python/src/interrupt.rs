@@ -16,10 +16,10 @@ use kemi_core::{Place, log_guarded};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::ending::NoCollections;
-use crate::fault;
+use crate::error;
 use crate::prelude::Prelude;
 use crate::signal::{self, ThreadNumbers};
+use crate::terminate::NoCollections;
 
 /// How long a call may go on after an exception was set on its thread before the next one is.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -205,7 +205,7 @@ impl Request {
         }
         let Ok(class) = Prelude::get(py).and_then(|prelude| prelude.item(py, "Ended")) else { return };
         if !self.alarm.was_set() {
-            let place = fault::place_on(py, self.alarm.thread.python as c_ulong);
+            let place = error::place_on(py, self.alarm.thread.python as c_ulong);
             // Looking for the place may have let the worker run.
             if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
                 return;

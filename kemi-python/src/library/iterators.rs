@@ -13,7 +13,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::{ending, signal};
+use crate::{signal, terminate};
 
 /// Where the types are found, as expressions. Iterators over other iterators need not be here, nor those over a
 /// container, which is no longer than the memory allows.
@@ -78,7 +78,7 @@ fn is_over() -> bool {
     catch_unwind(|| {
         // SAFETY: Python calls on attached threads.
         let py = unsafe { Python::assume_attached() };
-        match ending::interrupted(py) {
+        match terminate::interrupted(py) {
             Ok(()) => false,
             Err(error) => {
                 error.restore(py);
