@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Reference, Runtime, ScriptError, Source};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
 
 use crate::attach::{attach, initialize, keep_thread_state};
 use crate::error;
 use crate::interpreter::Loaded;
 use crate::prelude::Prelude;
+use crate::string;
 use crate::terminate::Guard;
 
 /// Python, by the CPython that the program is linked with.
@@ -43,7 +43,7 @@ impl Engine for PythonEngine {
         initialize();
         Python::attach(|py| {
             let _guard = Guard::own(py);
-            let text = text_of(py, source)?;
+            let text = string::from_source(py, source)?;
             let found = Prelude::get(py)
                 .and_then(|prelude| prelude.call(py, "references", (text, source.name(), root)))
                 .and_then(|found| found.extract::<Vec<(Vec<String>, u32, bool, Vec<(usize, String)>)>>());
@@ -73,17 +73,6 @@ impl Engine for PythonEngine {
             Ok(Box::new(loaded) as Box<dyn Interpreter>)
         })
     }
-}
-
-/// Returns a source as Python compiles it: only a file can say in its first lines how it is encoded.
-///
-/// # Errors
-/// A file that cannot be read.
-pub(crate) fn text_of<'py>(py: Python<'py>, source: &Source) -> Result<Bound<'py, PyAny>, ScriptError> {
-    Ok(match source {
-        Source::Text { text, .. } => PyString::new(py, text).into_any(),
-        Source::File(_) | Source::Snapshot { .. } => PyBytes::new(py, &source.read()?).into_any(),
-    })
 }
 
 kemi_core::announce_engine!(&PythonEngine);

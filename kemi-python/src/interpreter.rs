@@ -18,13 +18,12 @@ use pyo3::types::{PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 
 use crate::attach::attach;
 use crate::bind::{self, Link};
-use crate::engine::text_of;
 use crate::interrupt::{self, Alarm};
 use crate::library::iterators;
 use crate::memory::Holding;
 use crate::prelude::Prelude;
 use crate::terminate::{Guard, NoCollections};
-use crate::{error, memory, signal, value};
+use crate::{error, memory, signal, string, value};
 
 /// Up to how many arguments, the message included, are passed without a tuple.
 const FEW: usize = 8;
@@ -115,7 +114,7 @@ impl Loaded {
     /// What the script raised.
     pub(crate) fn start(&self, py: Python<'_>, sources: &[Source]) -> Result<(), ScriptError> {
         for source in sources {
-            let text = text_of(py, source)?;
+            let text = string::from_source(py, source)?;
             self.0.top_level(py, |inner, py| inner.run(py, &source.name(), text))?;
             if self.0.ended.get() {
                 break;
@@ -369,7 +368,7 @@ impl Inner {
             _ if self.runtime.ending().is_some() => Ok(Value::Nil),
             // What most callbacks return.
             Ok(result) if result.is_none() => Ok(Value::Nil),
-            Ok(result) => value::value(&result, &mut ConversionBudget::new()).map_err(|mut error| {
+            Ok(result) => value::to_value(&result, &mut ConversionBudget::new()).map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             }),

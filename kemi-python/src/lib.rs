@@ -18,6 +18,7 @@ mod memory;
 mod prelude;
 mod reserved;
 mod signal;
+mod string;
 mod terminate;
 mod trampoline;
 mod value;

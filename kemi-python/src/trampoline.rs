@@ -12,7 +12,7 @@ use crate::bind::Record;
 use crate::error;
 use crate::interpreter::Inner;
 use crate::terminate;
-use crate::value;
+use crate::{string, value};
 
 /// The entry for every signature.
 pub(crate) const GENERIC: ffi::PyCFunctionFast = generic;
@@ -74,11 +74,11 @@ impl Call<'_, '_> {
 
     /// Calls by the typed entry.
     #[inline(always)]
-    fn typed<R: Give>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
+    fn typed<R: IntoObject>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
         // SAFETY: the record was made for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
         match unsafe { self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) } {
-            Ok(result) => result.give(self.py),
+            Ok(result) => result.into_object(self.py),
             Err(fault) => self.settle(fault),
         }
     }
@@ -100,7 +100,7 @@ impl Call<'_, '_> {
             many => value::with_args(&many.iter().map(borrow).collect::<Vec<_>>(), run),
         };
         match result {
-            Ok(Ok(ret)) => ret.give(self.py),
+            Ok(Ok(ret)) => ret.into_object(self.py),
             Ok(Err(fault)) => self.raise(*fault),
             Err(error) => self.settle(error.into()),
         }
@@ -109,7 +109,7 @@ impl Call<'_, '_> {
     #[cold]
     fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
         match self.inner.runtime.settle(&self.record.export, fault, self.inner) {
-            Ok(ret) => ret.give(self.py),
+            Ok(ret) => ret.into_object(self.py),
             Err(fault) => self.raise(*fault),
         }
     }
@@ -207,16 +207,16 @@ unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count
 /// Reads an argument that is exactly of a kind.
 ///
 /// # Safety
-/// As [`Take::take`].
+/// As [`FromObject::from_object`].
 #[inline]
 unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
     // SAFETY: as the caller's.
     unsafe {
         match kind {
-            Kind::Bool => bool::take(object).map(Arg::Bool),
-            Kind::Int => i64::take(object).map(Arg::Int),
-            Kind::Float => f64::take(object).map(Arg::Float),
-            Kind::Bytes => bytes(object).map(Arg::Str),
+            Kind::Bool => bool::from_object(object).map(Arg::Bool),
+            Kind::Int => i64::from_object(object).map(Arg::Int),
+            Kind::Float => f64::from_object(object).map(Arg::Float),
+            Kind::Bytes => string::exact(object).map(Arg::Str),
             Kind::Nil | Kind::Any => None,
         }
     }
@@ -224,7 +224,7 @@ unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
 
 macro_rules! typed_entries {
     ($($entry:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
-        unsafe extern "C" fn $entry<$($ty: Take,)* R: Give>(
+        unsafe extern "C" fn $entry<$($ty: FromObject,)* R: IntoObject>(
             this: *mut PyObject,
             args: *mut *mut PyObject,
             count: Py_ssize_t,
@@ -234,7 +234,7 @@ macro_rules! typed_entries {
                     return None;
                 }
                 // SAFETY: there are so many arguments, which are alive during the call.
-                $(let $arg = unsafe { $ty::take(*call.args.add($at)) }?;)*
+                $(let $arg = unsafe { $ty::from_object(*call.args.add($at)) }?;)*
                 let typed = call.record.typed.as_ref()?;
                 // SAFETY: `of_shape` chose this entry for the shape of these types; the context is the export's own.
                 Some(call.typed(|context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) }))
@@ -252,14 +252,14 @@ typed_entries! {
 }
 
 /// Reads an argument of exactly one type, without conversion.
-trait Take: RawArg + Sized {
+trait FromObject: RawArg + Sized {
     /// # Safety
     /// The object is alive and stays so as long as the result is used; the thread is attached.
-    unsafe fn take(object: *mut PyObject) -> Option<Self>;
+    unsafe fn from_object(object: *mut PyObject) -> Option<Self>;
 }
 
-impl Take for i64 {
-    unsafe fn take(object: *mut PyObject) -> Option<i64> {
+impl FromObject for i64 {
+    unsafe fn from_object(object: *mut PyObject) -> Option<i64> {
         // SAFETY: see the trait. A bool is of a subclass, so it is not taken.
         unsafe {
             if ffi::PyLong_CheckExact(object) == 0 {
@@ -272,96 +272,78 @@ impl Take for i64 {
     }
 }
 
-impl Take for bool {
-    unsafe fn take(object: *mut PyObject) -> Option<bool> {
+impl FromObject for bool {
+    unsafe fn from_object(object: *mut PyObject) -> Option<bool> {
         // SAFETY: the two are immortal objects of an initialised Python.
         let (yes, no) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
         (object == yes || object == no).then_some(object == yes)
     }
 }
 
-impl Take for f64 {
-    unsafe fn take(object: *mut PyObject) -> Option<f64> {
+impl FromObject for f64 {
+    unsafe fn from_object(object: *mut PyObject) -> Option<f64> {
         // SAFETY: see the trait.
         unsafe { (ffi::PyFloat_CheckExact(object) != 0).then(|| ffi::PyFloat_AsDouble(object)) }
     }
 }
 
-impl Take for RawBytes {
-    unsafe fn take(object: *mut PyObject) -> Option<RawBytes> {
+impl FromObject for RawBytes {
+    unsafe fn from_object(object: *mut PyObject) -> Option<RawBytes> {
         // SAFETY: see the trait; `str` and `bytes` never change, and what Python gives of a `str` is UTF-8.
         unsafe {
             if ffi::PyUnicode_CheckExact(object) != 0 {
-                let text = value::utf8(object)?;
+                let text = string::utf8(object)?;
                 return Some(RawBytes::text(text.as_ptr(), text.len()));
             }
-            bytes(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
+            string::exact(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
         }
-    }
-}
-
-/// Borrows the bytes of a `str` or `bytes`.
-///
-/// # Safety
-/// As [`Take::take`].
-unsafe fn bytes<'a>(object: *mut PyObject) -> Option<&'a [u8]> {
-    // SAFETY: as the caller's; both types never change.
-    unsafe {
-        if ffi::PyUnicode_CheckExact(object) != 0 {
-            return value::utf8(object);
-        }
-        if ffi::PyBytes_CheckExact(object) == 0 {
-            return None;
-        }
-        let length = usize::try_from(ffi::PyBytes_Size(object)).ok()?;
-        Some(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), length))
     }
 }
 
 /// Makes the Python object of a result; null with an exception if that fails.
-trait Give: RawRet + Sized {
-    fn give(self, py: Python<'_>) -> *mut PyObject;
+trait IntoObject: RawRet + Sized {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject;
 }
 
-impl Give for () {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
+impl IntoObject for () {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
         py.None().into_ptr()
     }
 }
 
-impl Give for bool {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for bool {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyBool_FromLong(self.into()) }
     }
 }
 
-impl Give for i64 {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for i64 {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyLong_FromLongLong(self) }
     }
 }
 
-impl Give for f64 {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for f64 {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyFloat_FromDouble(self) }
     }
 }
 
-impl Give for RawOut {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
-        Ret::Bytes(self).give(py)
+impl IntoObject for RawOut {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
+        Ret::Bytes(self).into_object(py)
     }
 }
 
-impl Give for Ret {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
+impl IntoObject for Ret {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
         let other = match self {
-            Ret::Nil => return ().give(py),
-            Ret::Bool(b) => return b.give(py),
-            Ret::Int(i) => return i.give(py),
+            Ret::Nil => return ().into_object(py),
+            Ret::Bool(b) => return b.into_object(py),
+            Ret::Int(i) => return i.into_object(py),
             other => other,
         };
         match value::from_ret(py, other) {
