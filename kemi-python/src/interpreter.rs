@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Rc<Runtime>,
     pub(crate) alarm: Arc<Alarm>,
     link: Arc<Link>,
-    /// The `Space` of `prelude.py`.
+    /// The `Namespace` of `import.py`.
     space: Py<PyAny>,
     globals: Py<PyDict>,
     /// The root object, and its name in the global scope.
@@ -74,7 +74,7 @@ impl Loaded {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let root = (PyString::intern(py, registry.root()).unbind(), tree.clone().unbind());
         let args = (serial, registry.root(), tree, stem, folders, log(py, runtime.engine())?);
-        let space = Prelude::get(py)?.call(py, "Space", args)?;
+        let space = Prelude::get(py)?.call(py, "Namespace", args)?;
         let globals = space.getattr("globals")?.cast_into::<PyDict>().map_err(PyErr::from)?.unbind();
         let message = space.getattr("message")?.unbind();
         let space = space.unbind();
@@ -321,7 +321,9 @@ impl Inner {
         attach(&self.runtime, |py| {
             let _guard = Guard::own(py);
             self.keep_root(py);
-            let replaced = self.space.bind(py).call_method0("repair").and_then(|names| names.extract());
+            let replaced = Prelude::get(py)
+                .and_then(|prelude| prelude.call(py, "restore_tree", (self.space.bind(py),)))
+                .and_then(|names| names.extract());
             replaced.unwrap_or_else(|error| {
                 log_guarded(|| {
                     tracing::warn!(target: "kemi", engine = self.runtime.engine(), "comparing the root object: {error}");

@@ -1,4 +1,4 @@
-//! What all instances of the process share: the classes and helpers of `prelude.py`.
+//! What all instances of the process share: the engine's own Python code.
 
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PySystemExit;
@@ -11,7 +11,21 @@ use crate::terminate;
 /// The file name of the engine's own Python code in tracebacks.
 pub(crate) const FILE: &str = "<kemi>";
 
-/// The global scope of `prelude.py`.
+/// The parts, each after what it uses while it is run.
+const TEXT: &str = concat!(
+    include_str!("prelude.py"),
+    include_str!("error.py"),
+    include_str!("bind.py"),
+    include_str!("interpreter.py"),
+    include_str!("console.py"),
+    include_str!("terminate.py"),
+    include_str!("integrity.py"),
+    include_str!("references.py"),
+    include_str!("sandbox.py"),
+    include_str!("import.py"),
+);
+
+/// The global scope of the engine's own Python code.
 pub(crate) struct Prelude(Py<PyDict>);
 
 impl Prelude {
@@ -22,7 +36,7 @@ impl Prelude {
             let builtins = py.import("builtins")?;
             scope.set_item("__builtins__", &builtins)?;
             scope.set_item("__name__", "kemi")?;
-            let code = builtins.call_method1("compile", (include_str!("prelude.py"), FILE, "exec"))?;
+            let code = builtins.call_method1("compile", (TEXT, FILE, "exec"))?;
             builtins.call_method1("exec", (code, &scope))?;
             scope.set_item("Ended", ended(py)?)?;
             hush(py)?;
