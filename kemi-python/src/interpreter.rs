@@ -19,11 +19,10 @@ use pyo3::types::{PyCFunction, PyDict, PyModule, PyString, PyTuple, PyType};
 use crate::attach::attach;
 use crate::bind::{self, Link};
 use crate::interrupt::{self, Alarm};
-use crate::library::iterators;
 use crate::memory::Holding;
 use crate::prelude::Prelude;
 use crate::terminate::{Guard, NoCollections};
-use crate::{error, memory, signal, string, value};
+use crate::{error, library, memory, signal, string, value};
 
 /// Up to how many arguments, the message included, are passed without a tuple.
 const FEW: usize = 8;
@@ -83,7 +82,7 @@ impl Loaded {
         if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0 {
             interrupt::start();
             signal::prepare(py);
-            iterators::install(py)?;
+            library::install(py)?;
         }
         if limits.max_memory != 0 {
             memory::install(py);
