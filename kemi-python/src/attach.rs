@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::mem;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Once, mpsc};
 use std::thread;
 
@@ -12,10 +11,7 @@ use kemi_core::{Runtime, log_guarded};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::terminate;
-
-/// Python's number of the thread that has initialised it, if this crate knows it.
-static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+use crate::{current, signal};
 
 /// Initialises Python, without signal handlers, unless that was done.
 ///
@@ -29,8 +25,7 @@ pub(crate) fn initialize() {
             let (done, wait) = mpsc::channel::<()>();
             let work = move || {
                 Python::initialize();
-                // SAFETY: no demands.
-                MAIN_THREAD.store(unsafe { ffi::PyThread_get_thread_ident() } as usize, Ordering::Relaxed);
+                signal::note_main_thread();
                 drop(done);
                 // The thread stays, since it is part of Python's state.
                 loop {
@@ -47,18 +42,6 @@ pub(crate) fn initialize() {
         }
         Python::initialize();
     });
-}
-
-/// Returns Python's number of its main thread.
-pub(crate) fn main_thread(py: Python<'_>) -> Option<usize> {
-    match MAIN_THREAD.load(Ordering::Relaxed) {
-        0 => {
-            // The host has initialised Python.
-            let thread = py.import("threading").and_then(|threading| threading.call_method0("main_thread"));
-            thread.and_then(|thread| thread.getattr("ident")).and_then(|ident| ident.extract()).ok()
-        }
-        known => Some(known),
-    }
 }
 
 thread_local! {
@@ -147,7 +130,7 @@ impl InterpreterLock for Lock {
             return;
         }
         // SAFETY: the instance's call goes on while this runs.
-        let runtime = unsafe { terminate::innermost() }.map(|inner| &*inner.runtime);
+        let runtime = unsafe { current::innermost() }.map(|view| &**view.runtime());
         let own = Own(run, runtime);
         let _detached = SetAttached::to(false);
         let detach = || Python::attach(|py| py.detach(|| own.run()));

@@ -6,11 +6,9 @@ use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Reference, Runtime, S
 use pyo3::prelude::*;
 
 use crate::attach::{attach, initialize, keep_thread_state};
-use crate::error;
-use crate::interpreter::Loaded;
-use crate::prelude::Prelude;
-use crate::string;
-use crate::terminate::Guard;
+use crate::interpreter::PythonInterpreter;
+use crate::references::references;
+use crate::{error, reserved};
 
 /// Python, by the CPython that the program is linked with.
 ///
@@ -41,20 +39,11 @@ impl Engine for PythonEngine {
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
         initialize();
-        Python::attach(|py| {
-            let _guard = Guard::own(py);
-            let text = string::from_source(py, source)?;
-            let found = Prelude::get(py)
-                .and_then(|prelude| prelude.call(py, "references", (text, source.name(), root)))
-                .and_then(|found| found.extract::<Vec<(Vec<String>, u32, bool, Vec<(usize, String)>)>>());
-            let found = found.map_err(|raised| error::explain(py, &raised))?;
-            let reference = |(path, line, called, texts)| Reference { path, line, called, texts };
-            Ok(found.into_iter().map(reference).collect())
-        })
+        Python::attach(|py| references(py, source, root))
     }
 
     fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
-        crate::reserved::meaning(name, role)
+        reserved::meaning(name, role)
     }
 
     fn coercions(&self) -> Coercions {
@@ -65,7 +54,7 @@ impl Engine for PythonEngine {
         initialize();
         attach(&runtime.clone(), |py| {
             keep_thread_state(py);
-            let loaded = Loaded::new(py, runtime, sources).map_err(|raised| {
+            let loaded = PythonInterpreter::new(py, runtime, sources).map_err(|raised| {
                 let cause = error::explain(py, &raised);
                 ScriptError::new(ErrorCode::Runtime, format!("cannot create an interpreter: {}", cause.message))
             })?;

@@ -1,15 +1,14 @@
-//! Errors both ways: faults of native functions as exceptions, exceptions as errors for the host.
+//! Errors both ways: errors of native functions as exceptions, exceptions as errors for the host.
 
 use std::ffi::c_ulong;
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, ScriptError};
+use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PySyntaxError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyString};
 
 use crate::prelude::{FILE, Prelude};
-use crate::terminate;
 
 /// The attribute of an exception that carries the native error.
 const CARRIED: &str = "_kemi_error";
@@ -24,20 +23,15 @@ const MAX_FRAMES: usize = 64;
 /// The key that the builtins of scripts have and Python's own have not.
 const MARK: &str = "__kemi__";
 
-/// Raises what a native call ended in.
-pub(crate) fn raise(py: Python<'_>, fault: Fault) {
-    match fault {
-        Fault::Exit | Fault::Drop => terminate::raise(py),
-        Fault::Error(error) => {
-            let text = match &error.export {
-                Some(export) => format!("{export}: {}", error.message),
-                None => error.message.clone(),
-            };
-            match exception(py, "Error", &text, error) {
-                Ok(exception) => PyErr::from_value(exception).restore(py),
-                Err(error) => error.restore(py),
-            }
-        }
+/// Raises a native function's error.
+pub(crate) fn raise(py: Python<'_>, error: ScriptError) {
+    let text = match &error.export {
+        Some(export) => format!("{export}: {}", error.message),
+        None => error.message.clone(),
+    };
+    match exception(py, "Error", &text, error) {
+        Ok(exception) => PyErr::from_value(exception).restore(py),
+        Err(error) => error.restore(py),
     }
 }
 

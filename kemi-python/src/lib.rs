@@ -9,14 +9,21 @@
 
 mod attach;
 mod bind;
+mod call;
+mod console;
+mod current;
 mod engine;
 mod error;
+mod import;
+mod integrity;
 mod interpreter;
 mod interrupt;
 mod library;
 mod memory;
 mod prelude;
+mod references;
 mod reserved;
+mod sandbox;
 mod signal;
 mod string;
 mod terminate;

@@ -4,21 +4,23 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use kemi_core::{Arg, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::{Arg, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
-use crate::bind::Record;
+use crate::bind::BoundExport;
+use crate::current::{self, CallView};
 use crate::error;
-use crate::interpreter::Inner;
 use crate::terminate;
 use crate::{string, value};
 
-/// The entry for every signature.
-pub(crate) const GENERIC: ffi::PyCFunctionFast = generic;
+/// Returns the C function for the typed entry of an export, or the one for every signature.
+pub(crate) fn entry(typed: Option<&Typed>) -> ffi::PyCFunctionFast {
+    typed.map_or(generic, |typed| of_shape(typed.shape()))
+}
 
 /// Returns the entry that reads the arguments of a shape straight from Python's stack.
-pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
+fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
     macro_rules! entry {
         ($entry:ident ($($ty:ty),*) $result:ty) => {
             if shape == Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND) {
@@ -52,13 +54,13 @@ pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
     listed
 }
 
-/// One call on its way.
+/// A call on its way.
 struct Call<'a, 'py> {
     py: Python<'py>,
     args: *const *mut PyObject,
     count: Py_ssize_t,
-    record: &'a Record,
-    inner: &'a Inner,
+    bound: &'a BoundExport,
+    view: &'a CallView,
 }
 
 impl Call<'_, '_> {
@@ -75,9 +77,9 @@ impl Call<'_, '_> {
     /// Calls by the typed entry.
     #[inline(always)]
     fn typed<R: IntoObject>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
-        // SAFETY: the record was made for an export of this runtime's registry. Only the script calls it, and whoever runs
+        // SAFETY: the function was bound for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
-        match unsafe { self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) } {
+        match unsafe { self.view.runtime().typed(self.bound.export(), || self.view.interpreter().place(), call) } {
             Ok(result) => result.into_object(self.py),
             Err(fault) => self.settle(fault),
         }
@@ -90,7 +92,7 @@ impl Call<'_, '_> {
             // SAFETY: Python holds a reference to each argument during the call.
             unsafe { Borrowed::from_ptr(self.py, object) }
         };
-        let run = |args: &[kemi_core::Arg<'_>]| self.inner.runtime.invoke(&self.record.export, args, self.inner);
+        let run = |args: &[Arg<'_>]| self.view.runtime().invoke(self.bound.export(), args, self.view.interpreter());
         let result = match self.args() {
             // The commonest counts need no list on the heap.
             [] => value::with_args(&[], run),
@@ -108,7 +110,7 @@ impl Call<'_, '_> {
 
     #[cold]
     fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
-        match self.inner.runtime.settle(&self.record.export, fault, self.inner) {
+        match self.view.runtime().settle(self.bound.export(), fault, self.view.interpreter()) {
             Ok(ret) => ret.into_object(self.py),
             Err(fault) => self.raise(*fault),
         }
@@ -116,7 +118,10 @@ impl Call<'_, '_> {
 
     #[cold]
     fn raise(&self, fault: Fault) -> *mut PyObject {
-        error::raise(self.py, fault);
+        match fault {
+            Fault::Exit | Fault::Drop => terminate::raise(self.py),
+            Fault::Error(error) => error::raise(self.py, error),
+        }
         ptr::null_mut()
     }
 }
@@ -136,25 +141,25 @@ unsafe fn enter(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: Python calls functions on attached threads.
         let py = unsafe { Python::assume_attached() };
-        // SAFETY: the function object, alive during the call, was made with a record and keeps it.
-        let record = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Record>() };
-        let record = record.get();
-        let other;
+        // SAFETY: the function object, alive during the call, was made with a bound export and keeps it.
+        let bound = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<BoundExport>() };
+        let bound = bound.get();
+        let held;
         // SAFETY: the function runs within the call.
-        let inner = match unsafe { terminate::innermost() } {
-            Some(inner) if record.link.leads_to(inner) => inner,
-            _ => match record.link.follow() {
-                Ok(inner) => {
-                    other = inner;
-                    &*other
+        let view = match unsafe { current::innermost() } {
+            Some(view) if bound.instance().leads_to(view) => view,
+            _ => match bound.instance().follow() {
+                Ok(other) => {
+                    held = other;
+                    &*held
                 }
-                Err(reason) => return cut(py, record, reason),
+                Err(reason) => return unusable(py, bound, reason),
             },
         };
-        if inner.alarm.was_refused() {
-            inner.out_of_memory(|| error::place(py));
+        if view.interrupt().memory_was_refused() {
+            view.end_for_memory(|| error::place(py));
         }
-        let call = Call { py, args, count, record, inner };
+        let call = Call { py, args, count, bound, view };
         fast(&call).unwrap_or_else(|| call.generic())
     }));
     result.unwrap_or_else(|_| failed())
@@ -162,8 +167,8 @@ unsafe fn enter(
 
 /// Raises that a function does not lead to its instance any more.
 #[cold]
-fn cut(py: Python<'_>, record: &Record, reason: &str) -> *mut PyObject {
-    let name = record.registry.script_name(record.export.def());
+fn unusable(py: Python<'_>, bound: &BoundExport, reason: &str) -> *mut PyObject {
+    let name = bound.script_name();
     error::raise_plain(py, &format!("{name}: {reason}"));
     ptr::null_mut()
 }
@@ -186,7 +191,7 @@ unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, coun
 unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
     let fast = |call: &Call<'_, '_>| {
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
-        let typed = call.record.typed.as_ref()?;
+        let typed = call.bound.typed()?;
         let objects = call.args();
         let mut kinds = typed.shape().params();
         let args = list.get_mut(..objects.len())?;
@@ -235,7 +240,7 @@ macro_rules! typed_entries {
                 }
                 // SAFETY: there are so many arguments, which are alive during the call.
                 $(let $arg = unsafe { $ty::from_object(*call.args.add($at)) }?;)*
-                let typed = call.record.typed.as_ref()?;
+                let typed = call.bound.typed()?;
                 // SAFETY: `of_shape` chose this entry for the shape of these types; the context is the export's own.
                 Some(call.typed(|context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) }))
             };

@@ -29,7 +29,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
 /// Returns whether the call on this thread is over its time, and has raised its end then.
 #[inline(always)]
 fn must_end() -> bool {
-    signal::is_anybody_late() && raise_if_due()
+    signal::is_any_call_late() && raise_if_due()
 }
 
 #[cold]
@@ -38,7 +38,7 @@ fn raise_if_due() -> bool {
     catch_unwind(|| {
         // SAFETY: Python calls on attached threads.
         let py = unsafe { Python::assume_attached() };
-        match terminate::interrupted(py) {
+        match terminate::raise_if_due(py) {
             Ok(()) => false,
             Err(error) => {
                 error.restore(py);
