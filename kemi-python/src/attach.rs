@@ -108,16 +108,16 @@ pub(crate) fn attach<R>(runtime: &Runtime, run: impl FnOnce(Python<'_>) -> R) ->
     })
 }
 
-/// Python's lock, for native functions that wait.
-struct Lock;
+/// Python's lock, which native functions that wait release.
+struct PythonLock;
 
-impl InterpreterLock for Lock {
+impl InterpreterLock for PythonLock {
     fn released(&self, run: &mut dyn FnMut()) {
         /// The closure stays on its thread; only Python's lock is let go around it.
-        struct Own<'a>(&'a mut dyn FnMut(), Option<&'a Runtime>);
-        // SAFETY: see above.
-        unsafe impl Send for Own<'_> {}
-        impl Own<'_> {
+        struct OnThisThread<'a>(&'a mut dyn FnMut(), Option<&'a Runtime>);
+        // SAFETY: `Python::detach` runs it on the calling thread.
+        unsafe impl Send for OnThisThread<'_> {}
+        impl OnThisThread<'_> {
             fn run(self) {
                 match self.1 {
                     Some(runtime) => runtime.while_clock_goes(self.0),
@@ -131,9 +131,9 @@ impl InterpreterLock for Lock {
         }
         // SAFETY: the instance's call goes on while this runs.
         let runtime = unsafe { current::innermost() }.map(|view| &**view.runtime());
-        let own = Own(run, runtime);
+        let run = OnThisThread(run, runtime);
         let _detached = SetAttached::to(false);
-        let detach = || Python::attach(|py| py.detach(|| own.run()));
+        let detach = || Python::attach(|py| py.detach(|| run.run()));
         match runtime {
             // The clock stands while the thread waits for the lock, which is when all in the closure is over.
             Some(runtime) => runtime.while_clock_stops(detach),
@@ -186,29 +186,29 @@ pub fn detached<R: Send>(run: impl FnOnce() -> R + Send) -> R {
 /// calls and a page fault for each callback.
 pub(crate) fn keep_thread_state(_py: Python<'_>) {
     thread_local! {
-        static KEPT: Kept = {
+        static STATE: ThreadState = {
             // What waits on this thread lets Python's lock go, if the thread has it, from now on: that costs calls nothing.
-            mem::forget(interpreter_lock::enter(Rc::new(Lock)));
-            Kept::new()
+            mem::forget(interpreter_lock::enter(Rc::new(PythonLock)));
+            ThreadState::hold()
         };
     }
     // Not on a thread that is about to end; there is nothing left to keep it for.
-    let _ = KEPT.try_with(|_| ());
+    let _ = STATE.try_with(|_| ());
 }
 
-/// One count on the thread's state that is not given back while this lives.
-struct Kept(ffi::PyGILState_STATE);
+/// A count on the thread's Python state, given back when this is dropped.
+struct ThreadState(ffi::PyGILState_STATE);
 
-impl Kept {
-    fn new() -> Kept {
+impl ThreadState {
+    fn hold() -> ThreadState {
         // SAFETY: the caller is attached, so this only raises the count of the state it has.
-        Kept(unsafe { ffi::PyGILState_Ensure() })
+        ThreadState(unsafe { ffi::PyGILState_Ensure() })
     }
 }
 
-impl Drop for Kept {
+impl Drop for ThreadState {
     fn drop(&mut self) {
-        // SAFETY: Python is never finalised. The count kept is given back while the thread is attached by another one,
+        // SAFETY: Python is never finalised. The count is given back while the thread is attached by another one,
         // whose release then lets go of the state.
         unsafe {
             let attached = ffi::PyGILState_Ensure();

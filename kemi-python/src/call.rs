@@ -21,7 +21,7 @@ thread_local! {
 pub(crate) struct CallFrame<'a, 'py> {
     py: Python<'py>,
     view: Option<&'a CallView>,
-    /// What was innermost before.
+    /// The former innermost call.
     outer: *const CallView,
     /// Whether exceptions for the outer call, and for this one, were held back before.
     held_back: (bool, bool),

@@ -1,4 +1,4 @@
-//! What scripts print, as lines of the host's log.
+//! The output of scripts, as lines of the host's log.
 
 use kemi_core::log_guarded;
 use pyo3::prelude::*;

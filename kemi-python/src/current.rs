@@ -11,7 +11,7 @@ use kemi_core::{Interpreter, Limit, Place, Runtime};
 use crate::interrupt::Interrupt;
 use crate::memory::{self, HeldMemory};
 
-/// What a call needs of its instance; a part of the instance's state.
+/// The part of an instance's state that a call and its end need.
 pub(crate) struct CallView {
     runtime: Rc<Runtime>,
     interrupt: Arc<Interrupt>,

@@ -14,7 +14,7 @@ use crate::prelude::{FILE, Prelude};
 const CARRIED: &str = "_kemi_error";
 const CARRIED_NAME: &std::ffi::CStr = c"kemi.error";
 
-/// How many causes of an exception are looked at.
+/// The number of an exception's causes that are looked at.
 const MAX_CAUSES: usize = 32;
 
 /// The most frames of a traceback that are kept.
@@ -121,7 +121,7 @@ fn syntax(value: &Bound<'_, PyAny>) -> ScriptError {
     }
 }
 
-/// Words an exception the way Python does, whatever it is.
+/// Describes an exception the way Python does, whatever it is.
 fn describe(value: &Bound<'_, PyAny>) -> String {
     let class = value.get_type().name().map_or_else(|_| "exception".to_owned(), |name| lossy(&name));
     match value.str() {
@@ -135,7 +135,7 @@ fn lossy(text: &Bound<'_, PyString>) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// Where an exception came through.
+/// The frames that an exception came through.
 #[derive(Default)]
 struct Trace {
     frames: Vec<Frame>,
@@ -183,7 +183,7 @@ fn file_of(code: &Bound<'_, PyAny>) -> Option<String> {
     code.getattr("co_filename").ok()?.cast::<PyString>().ok().map(|text| lossy(text))
 }
 
-/// Tells frames of scripts and their modules from those of Python's library.
+/// Returns whether a frame is of a script or its modules, and not of Python's library.
 pub(crate) fn of_script(frame: &Bound<'_, PyAny>) -> bool {
     frame.getattr("f_builtins").and_then(|builtins| builtins.contains(MARK)).unwrap_or(false)
 }

@@ -401,7 +401,7 @@ fn is_function(object: &Bound<'_, PyAny>) -> bool {
     object.is_callable() && !object.is_instance_of::<PyType>()
 }
 
-/// Words why a function cannot be called with the host's arguments.
+/// Makes the error for a function that cannot be called with the host's arguments.
 fn refusal(
     name: &str,
     parameters: &str,

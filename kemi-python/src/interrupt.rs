@@ -1,4 +1,4 @@
-//! How another thread reaches a script that has used up its time or memory.
+//! The way from another thread to a script that has used up its time or memory.
 //!
 //! The watchdog must not wait for Python's lock: it calls with a lock of its own held, which a worker that holds
 //! Python's takes when its instance goes. It only asks; a thread of this crate takes Python's lock and sets an
@@ -20,7 +20,7 @@ use crate::error;
 use crate::prelude::GcPause;
 use crate::signal::{self, ThreadNumbers};
 
-/// How long a call may go on after an exception was set on its thread before the next one is.
+/// The time from one exception that is set on a call's thread to the next.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Says in [`Interrupt::sent`] that an exception was set on the worker's thread.
@@ -29,7 +29,7 @@ const EXCEPTION: u8 = 1;
 /// Says in [`Interrupt::sent`] that signals were sent to it.
 const SIGNAL: u8 = 2;
 
-/// What one instance shares with the threads that end its calls.
+/// The state that one instance shares with the threads that end its calls.
 ///
 /// The worker changes `call` and `held_back` with Python's lock held, and under the same lock the helper reads them:
 /// what is set is set for the call that runs.
@@ -98,7 +98,7 @@ impl Interrupt {
         sent & EXCEPTION != 0
     }
 
-    /// Keeps exceptions from being set, or allows them again; returns what was the case before.
+    /// Holds exceptions back, or lets them be set again; returns the former state.
     pub(crate) fn hold_back(&self, held_back: bool) -> bool {
         let before = self.held_back.load(Ordering::Relaxed);
         self.held_back.store(held_back, Ordering::Relaxed);

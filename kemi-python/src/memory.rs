@@ -115,7 +115,7 @@ impl HeldMemory {
 
 /// Surrounds a call into a script with an account of its own.
 pub(crate) struct AccountScope<'a> {
-    /// Whose account it is; without one, what it comes to counts for the call around.
+    /// The owner of the account; without one, its sum counts for the outer call.
     held_memory: Option<&'a HeldMemory>,
     used: i64,
     limit: i64,
@@ -240,7 +240,7 @@ pub(crate) fn install(py: Python<'_>) {
     });
 }
 
-/// Tells why the sizes of blocks cannot be had.
+/// Returns the reason why the sizes of blocks are unknown, if they are.
 fn unsupported(py: Python<'_>) -> Option<&'static str> {
     let sys = py.import("sys").ok()?;
     let free_threaded = sys.getattr("abiflags").is_ok_and(|flags| flags.contains("t").unwrap_or(false));

@@ -56,8 +56,8 @@ impl Prelude {
     }
 }
 
-/// Keeps Python from collecting garbage until it goes, while the engine's own code runs: a collection runs finalizers of
-/// any script, which have a clock in calls only.
+/// Turns Python's garbage collector off until it is dropped, for the engine's own code: a collection runs finalizers of any
+/// script, which have a clock in calls only.
 pub(crate) struct GcPause<'py> {
     _py: Python<'py>,
     before: bool,

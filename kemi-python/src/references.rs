@@ -1,4 +1,4 @@
-//! What a script names of the root object, as Python's own parser reads it.
+//! The names of the root object in a script, as Python's own parser reads them.
 
 use kemi_core::{Reference, ScriptError, Source};
 use pyo3::prelude::*;

@@ -1,4 +1,4 @@
-//! What is taken out of Python, or wrapped, when an instance is made.
+//! The list of what is refused or replaced in Python when an instance is made.
 //!
 //! `sandbox.py` refuses the functions that would harm the server. It is a part of the engine's own Python code, and so in
 //! place once that has run.

@@ -1,10 +1,10 @@
-//! How code in C is reached that looks for signals and not for exceptions: regular expressions, arithmetic on huge
-//! integers, waits of every kind.
+//! The way to code in C that looks for signals and not for exceptions: regular expressions, arithmetic on huge integers,
+//! waits of every kind.
 //!
 //! Python runs the handlers of signals on its main thread only, and only there does such code look for them. No script
 //! runs on that thread, see [`crate::attach::initialize`]. So a thread whose call is over its time takes its part until
 //! the call has ended, one thread after the other, and gets a signal, which also ends the system call that it waits in.
-//! What stands for the main thread is a word in Python's own state. Its place differs from version to version; it is
+//! The main thread's number is a word in Python's own state. Its place differs from version to version; it is
 //! looked for, and proved by what changing it does, before it is used.
 
 use std::collections::VecDeque;
@@ -17,10 +17,10 @@ use kemi_core::log_guarded;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// How long a thread stays in its part while others wait for theirs: it may have to wait for Python's lock first.
+/// The time that a thread stands for the main thread while others wait for that: it may need Python's lock first.
 const TURN: Duration = Duration::from_millis(25);
 
-/// How often it is told again meanwhile: what it has raised may have been caught by a wait in C.
+/// The time from one signal to the next: what the thread has raised may have been caught by a wait in C.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// A thread as it is called by Python and by the system.
@@ -65,7 +65,7 @@ fn main_thread(py: Python<'_>) -> Option<usize> {
 /// A thread whose call is over its time.
 struct LateCall {
     thread: ThreadNumbers,
-    /// Tells whether that call still runs.
+    /// Returns whether that call still runs.
     goes_on: Box<dyn Fn() -> bool + Send>,
 }
 
@@ -126,7 +126,7 @@ impl Turns {
 static TURNS: Mutex<Turns> = Mutex::new(Turns::new());
 static ADDED: Condvar = Condvar::new();
 
-/// How many threads are in [`TURNS`].
+/// The number of threads in [`TURNS`].
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
 fn turns() -> MutexGuard<'static, Turns> {
@@ -170,7 +170,7 @@ fn serve() {
     }
 }
 
-/// What a signal runs on the thread that it reaches.
+/// The function that a signal runs on the thread that it reaches.
 pub(crate) type Handler = fn(Python<'_>) -> PyResult<()>;
 
 /// Finds out once how signals reach other threads than the main one; says so in the log if they do not.
@@ -212,11 +212,11 @@ mod platform {
         static RUNTIME: AtomicUsize;
     }
 
-    /// What is known once all is prepared.
+    /// The findings of `prepare`.
     struct Signal {
         /// Python's number of its main thread.
         main: &'static AtomicUsize,
-        /// What it is when no call is over its time.
+        /// Its value when no call is over its time.
         home: usize,
         number: c_int,
     }

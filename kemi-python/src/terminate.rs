@@ -1,4 +1,4 @@
-//! How a call ends where the script would catch everything: a trace function that raises on every line.
+//! The forced end of a call, which no script can catch: a trace function that raises on every line.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -15,7 +15,7 @@ use crate::current;
 use crate::error;
 use crate::prelude::Prelude;
 
-/// What the trace function of a thread is set for.
+/// The purpose of a thread's trace function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracing {
     /// It is not set.
@@ -35,7 +35,7 @@ const LOCKING_MODULES: &[&str] = &["importlib._bootstrap", "_frozen_importlib", 
 const MAX_LOCKING_LINES: u32 = 10_000;
 
 thread_local! {
-    /// Why the trace function is set on this thread. Python keeps it per thread as well.
+    /// The purpose of the trace function on this thread, for which Python keeps it as well.
     static TRACING: Cell<Tracing> = const { Cell::new(Tracing::Off) };
     /// The number of lines that [`LOCKING_MODULES`] may still run.
     static LOCKING_LINES: Cell<u32> = const { Cell::new(0) };
@@ -107,7 +107,8 @@ pub(crate) fn exception_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     Ok(class.bind(py))
 }
 
-/// Keeps Python from reporting the generators and destructors that an end cuts short, once per process.
+/// Installs the hook that leaves generators and destructors which an end cuts short out of Python's reports, once per
+/// process.
 ///
 /// The hook is native: one in Python would be cut short as well.
 ///
@@ -134,7 +135,7 @@ pub(crate) fn install_unraisable_hook(py: Python<'_>) -> PyResult<()> {
     INSTALLED.get_or_try_init(py, install).copied()
 }
 
-/// Lets an exception that was set on this thread come out, if it has not yet, and drops it.
+/// Raises an exception that was set on this thread, if that has not happened yet, and drops it.
 ///
 /// No new one can be set: the caller has noted that the call is over or held back.
 pub(crate) fn drain_exception(py: Python<'_>) {

@@ -165,7 +165,7 @@ unsafe fn enter(
     result.unwrap_or_else(|_| failed())
 }
 
-/// Raises that a function does not lead to its instance any more.
+/// Raises the reason why a function cannot reach its instance.
 #[cold]
 fn unusable(py: Python<'_>, bound: &BoundExport, reason: &str) -> *mut PyObject {
     let name = bound.script_name();

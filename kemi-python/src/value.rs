@@ -34,7 +34,7 @@ impl HeldArg<'_, '_> {
     }
 }
 
-/// How many arguments are converted without a heap allocation.
+/// The number of arguments that are converted without a heap allocation.
 const FEW: usize = 8;
 
 /// Converts the arguments of a native call and passes them on.

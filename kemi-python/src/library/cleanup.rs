@@ -1,4 +1,4 @@
-//! What functions of the library leave behind that were ended in the middle.
+//! The clean-up after functions of the library that were ended in the middle.
 
 use kemi_core::log_guarded;
 use pyo3::ffi;
@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// Takes back what a terminated call has left behind on its thread, on which no call runs any more.
+/// Cleans up a thread on which a call was terminated and no call runs any more.
 pub(crate) fn after_termination(py: Python<'_>) {
     reset_running_loop(py);
     release_import_lock(py);

@@ -11,7 +11,7 @@ use pyo3::types::PyType;
 
 use super::must_end;
 
-/// Where the types are found, as expressions. Iterators over other iterators need not be here, nor those over a
+/// The types, as expressions. Iterators over other iterators need not be here, nor those over a
 /// container, which is no longer than the memory allows.
 const TYPES: [&CStr; 10] = [
     c"__import__('itertools').count",
