@@ -14,6 +14,7 @@ use pyo3::types::{PyCFunction, PyDict, PyTuple, PyType};
 use crate::current;
 use crate::error;
 use crate::prelude::Prelude;
+use crate::signal;
 
 /// The purpose of a thread's trace function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,31 @@ pub(crate) fn raise_if_due(py: Python<'_>) -> PyResult<()> {
         return Err(PySystemExit::new_err(()));
     }
     Ok(())
+}
+
+/// Raises the end of the innermost call on this thread if that is over its time; returns whether it has.
+///
+/// For functions that Python calls often: it costs a look at a word while no call of the process is late.
+#[inline(always)]
+pub(crate) fn raise_if_late() -> bool {
+    /// Does so where a call of the process is late.
+    #[cold]
+    fn raise() -> bool {
+        // A panic must not reach Python's frames.
+        catch_unwind(|| {
+            // SAFETY: Python calls on attached threads.
+            let py = unsafe { Python::assume_attached() };
+            match raise_if_due(py) {
+                Ok(()) => false,
+                Err(error) => {
+                    error.restore(py);
+                    true
+                }
+            }
+        })
+        .unwrap_or(false)
+    }
+    signal::is_any_call_late() && raise()
 }
 
 fn begin(py: Python<'_>) {

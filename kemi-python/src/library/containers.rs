@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
-use super::must_end;
+use crate::terminate;
 
 /// The types whose comparison is replaced.
 fn compared() -> [*mut ffi::PyTypeObject; 3] {
@@ -17,7 +17,7 @@ fn compared() -> [*mut ffi::PyTypeObject; 3] {
 static COMPARISONS: [OnceLock<ffi::richcmpfunc>; 3] = [const { OnceLock::new() }; 3];
 
 unsafe extern "C" fn compare<const N: usize>(a: *mut PyObject, b: *mut PyObject, operation: c_int) -> *mut PyObject {
-    if must_end() {
+    if terminate::raise_if_late() {
         return ptr::null_mut();
     }
     match COMPARISONS.get(N).and_then(OnceLock::get) {
@@ -30,7 +30,7 @@ unsafe extern "C" fn compare<const N: usize>(a: *mut PyObject, b: *mut PyObject,
 static HASH: OnceLock<ffi::hashfunc> = OnceLock::new();
 
 unsafe extern "C" fn hash(object: *mut PyObject) -> ffi::Py_hash_t {
-    if must_end() {
+    if terminate::raise_if_late() {
         return -1;
     }
     // SAFETY: Python calls, with a tuple.

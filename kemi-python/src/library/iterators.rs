@@ -9,7 +9,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::must_end;
+use crate::terminate;
 
 /// The types, as expressions. Iterators over other iterators need not be here, nor those over a
 /// container, which is no longer than the memory allows.
@@ -29,7 +29,7 @@ const TYPES: [&CStr; 10] = [
 static ORIGINALS: [OnceLock<ffi::iternextfunc>; TYPES.len()] = [const { OnceLock::new() }; TYPES.len()];
 
 unsafe extern "C" fn next<const N: usize>(iterator: *mut PyObject) -> *mut PyObject {
-    if must_end() {
+    if terminate::raise_if_late() {
         return ptr::null_mut();
     }
     match ORIGINALS.get(N).and_then(OnceLock::get) {
