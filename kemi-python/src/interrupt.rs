@@ -1,9 +1,9 @@
-//! How another thread reaches a script that has used up its time or memory.
+//! The way from another thread to a script that has used up its time or memory.
 //!
 //! The watchdog must not wait for Python's lock: it calls with a lock of its own held, which a worker that holds
-//! Python's takes when its instance goes. It only asks; a thread of this crate takes Python's lock and sets the
-//! exception `Ended` on the worker's thread. Making the exception, on that thread, is what ends the call. Code in C sees no
-//! exceptions from outside; for that the watchdog itself sends a [signal](crate::signal).
+//! Python's takes when its instance goes. It only asks; a thread of this crate takes Python's lock and sets an
+//! [exception](crate::terminate::exception_class) on the worker's thread. Making the exception, on that thread, is what
+//! ends the call. Code in C sees no exceptions from outside; for that the watchdog itself sends a [signal](crate::signal).
 
 use std::ffi::c_ulong;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -16,25 +16,24 @@ use kemi_core::{Place, log_guarded};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::ending::NoCollections;
-use crate::fault;
-use crate::prelude::Prelude;
+use crate::error;
+use crate::prelude::GcPause;
 use crate::signal::{self, ThreadNumbers};
 
-/// How long a call may go on after an exception was set on its thread before the next one is.
+/// The time from one exception that is set on a call's thread to the next.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Says in [`Alarm::sent`] that an exception was set on the worker's thread.
+/// Says in [`Interrupt::sent`] that an exception was set on the worker's thread.
 const EXCEPTION: u8 = 1;
 
-/// Says in [`Alarm::sent`] that signals were sent to it.
+/// Says in [`Interrupt::sent`] that signals were sent to it.
 const SIGNAL: u8 = 2;
 
-/// What one instance shares with the threads that end its calls.
+/// The state that one instance shares with the threads that end its calls.
 ///
-/// The worker changes `call` and `suspended` with Python's lock held, and under the same lock the helper reads them:
+/// The worker changes `call` and `held_back` with Python's lock held, and under the same lock the helper reads them:
 /// what is set is set for the call that runs.
-pub(crate) struct Alarm {
+pub(crate) struct Interrupt {
     /// The worker's thread.
     thread: ThreadNumbers,
     /// The number of the outermost call into the script that runs; 0 while none does.
@@ -42,36 +41,36 @@ pub(crate) struct Alarm {
     /// The number of the last one.
     calls: AtomicU64,
     /// Whether a call into another script, or work of the engine itself, is on top of it.
-    suspended: AtomicBool,
-    /// The call that the watchdog has named last.
-    named: AtomicU64,
+    held_back: AtomicBool,
+    /// The call that ran when the watchdog came last.
+    notified: AtomicU64,
     /// The call that the helper was asked to end.
-    asked: AtomicU64,
+    requested: AtomicU64,
     /// Whether memory was refused to the call.
-    refused: AtomicBool,
+    memory_refused: AtomicBool,
     /// By which ways the call was told to end: [`EXCEPTION`], [`SIGNAL`].
     sent: AtomicU8,
     place: Mutex<Option<Place>>,
 }
 
-impl Alarm {
-    /// Creates the alarm for instances of the calling thread, which is attached to Python.
-    pub(crate) fn new() -> Arc<Alarm> {
-        Arc::new(Alarm {
+impl Interrupt {
+    /// Creates the interrupt of an instance of the calling thread, which is attached to Python.
+    pub(crate) fn new() -> Arc<Interrupt> {
+        Arc::new(Interrupt {
             thread: ThreadNumbers::own(),
             call: AtomicU64::new(0),
             calls: AtomicU64::new(0),
-            suspended: AtomicBool::new(false),
-            named: AtomicU64::new(0),
-            asked: AtomicU64::new(0),
-            refused: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
+            notified: AtomicU64::new(0),
+            requested: AtomicU64::new(0),
+            memory_refused: AtomicBool::new(false),
             sent: AtomicU8::new(0),
             place: Mutex::new(None),
         })
     }
 
     /// Notes that a call begins; returns whether it is the outermost.
-    pub(crate) fn begin(&self) -> bool {
+    pub(crate) fn begin_call(&self) -> bool {
         if self.call.load(Ordering::Relaxed) != 0 {
             return false;
         }
@@ -82,10 +81,10 @@ impl Alarm {
     }
 
     /// Notes that the outermost call is over; returns whether an exception for it may still be on its way.
-    pub(crate) fn end(&self) -> bool {
+    pub(crate) fn end_call(&self) -> bool {
         self.call.store(0, Ordering::Release);
-        if self.refused.load(Ordering::Relaxed) {
-            self.refused.store(false, Ordering::Relaxed);
+        if self.memory_refused.load(Ordering::Relaxed) {
+            self.memory_refused.store(false, Ordering::Relaxed);
         }
         self.sent.load(Ordering::Relaxed) != 0 && self.forget_sent()
     }
@@ -94,27 +93,27 @@ impl Alarm {
     fn forget_sent(&self) -> bool {
         let sent = self.sent.swap(0, Ordering::Relaxed);
         if sent & SIGNAL != 0 {
-            signal::leave(self.thread);
+            signal::call_has_ended(self.thread);
         }
         sent & EXCEPTION != 0
     }
 
-    /// Keeps exceptions from being set, or allows them again; returns what was the case before.
-    pub(crate) fn suspend(&self, suspended: bool) -> bool {
-        let before = self.suspended.load(Ordering::Relaxed);
-        self.suspended.store(suspended, Ordering::Relaxed);
+    /// Holds exceptions back, or lets them be set again; returns the former state.
+    pub(crate) fn hold_back(&self, held_back: bool) -> bool {
+        let before = self.held_back.load(Ordering::Relaxed);
+        self.held_back.store(held_back, Ordering::Relaxed);
         before
     }
 
     /// Returns whether an exception was set for the call that runs.
-    pub(crate) fn was_set(&self) -> bool {
+    pub(crate) fn exception_was_set(&self) -> bool {
         self.sent.load(Ordering::Relaxed) & EXCEPTION != 0
     }
 
     /// Returns whether memory was refused to the call that runs.
     #[inline]
-    pub(crate) fn was_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    pub(crate) fn memory_was_refused(&self) -> bool {
+        self.memory_refused.load(Ordering::Relaxed)
     }
 
     /// Returns where the script was when the first exception was set.
@@ -123,47 +122,46 @@ impl Alarm {
     }
 
     /// Notes that a call's time is over; for the watchdog, so it waits for nothing.
-    pub(crate) fn late(self: &Arc<Alarm>) {
+    pub(crate) fn time_is_over(self: &Arc<Interrupt>) {
         let call = self.call.load(Ordering::Acquire);
         // The call that was late may just have made room for another. The watchdog comes again only if this one's time
         // is over, since it looked at the clock after the number was there.
-        if call != 0 && self.named.swap(call, Ordering::AcqRel) == call {
-            self.ask(call);
+        if call != 0 && self.notified.swap(call, Ordering::AcqRel) == call {
+            self.request(call);
             self.sent.fetch_or(SIGNAL, Ordering::AcqRel);
-            let alarm = self.clone();
-            signal::kick(self.thread, Box::new(move || alarm.call.load(Ordering::Acquire) == call));
+            let interrupt = self.clone();
+            signal::interrupt(self.thread, Box::new(move || interrupt.call.load(Ordering::Acquire) == call));
         }
     }
 
     /// Notes that memory was refused; called by an allocation, so it does not touch Python.
     #[cold]
-    pub(crate) fn refuse(self: &Arc<Alarm>) {
+    pub(crate) fn refuse_memory(self: &Arc<Interrupt>) {
         let call = self.call.load(Ordering::Relaxed);
-        if call != 0 && !self.refused.swap(true, Ordering::Relaxed) {
-            self.ask(call);
+        if call != 0 && !self.memory_refused.swap(true, Ordering::Relaxed) {
+            self.request(call);
         }
     }
 
-    fn ask(self: &Arc<Alarm>, call: u64) {
-        if self.asked.swap(call, Ordering::AcqRel) != call
-            && let Some(helper) = helper()
+    fn request(self: &Arc<Interrupt>, call: u64) {
+        if self.requested.swap(call, Ordering::AcqRel) != call
+            && let Some(Some(helper)) = HELPER.get()
         {
             // The helper's thread never ends, so there is somebody to receive it.
-            let _ = helper.send(Request { alarm: self.clone(), call, since: Instant::now() });
+            let _ = helper.send(Request { interrupt: self.clone(), call, since: Instant::now() });
         }
     }
 }
 
-/// Starts the helper's thread, if it does not run yet.
-pub(crate) fn start() {
-    helper();
-}
+/// Leads to the helper's thread.
+static HELPER: OnceLock<Option<Sender<Request>>> = OnceLock::new();
 
-fn helper() -> Option<&'static Sender<Request>> {
-    static HELPER: OnceLock<Option<Sender<Request>>> = OnceLock::new();
-    let start = || {
+/// Starts the helper's thread, which sets exceptions of this class, if it does not run yet.
+pub(crate) fn start(class: &Bound<'_, PyAny>) {
+    HELPER.get_or_init(|| {
         let (sender, requests) = mpsc::channel();
-        match thread::Builder::new().name("kemi python".to_owned()).spawn(move || serve(&requests)) {
+        let class = class.clone().unbind();
+        match thread::Builder::new().name("kemi python".to_owned()).spawn(move || serve(&requests, &class)) {
             Ok(_) => Some(sender),
             Err(error) => {
                 log_guarded(|| {
@@ -176,49 +174,47 @@ fn helper() -> Option<&'static Sender<Request>> {
                 None
             }
         }
-    };
-    HELPER.get_or_init(start).as_ref()
+    });
 }
 
 /// One call to be ended.
 struct Request {
-    alarm: Arc<Alarm>,
+    interrupt: Arc<Interrupt>,
     call: u64,
     since: Instant,
 }
 
 impl Request {
     fn is_over(&self) -> bool {
-        self.alarm.call.load(Ordering::Acquire) != self.call
+        self.interrupt.call.load(Ordering::Acquire) != self.call
     }
 
     /// Returns whether the signal has had its time, which comes first if there is one: a second end in the middle of the
     /// first one's clean-up would leave that undone.
     fn is_due(&self) -> bool {
-        self.alarm.was_refused() || self.since.elapsed() >= AGAIN
+        self.interrupt.memory_was_refused() || self.since.elapsed() >= AGAIN
     }
 
-    /// Sets the exception on the worker's thread, unless the call is over or suspended.
-    fn fulfil(&self, py: Python<'_>) {
-        if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
+    /// Sets the exception on the worker's thread, unless the call is over or exceptions are held back.
+    fn fulfil(&self, py: Python<'_>, class: &Py<PyAny>) {
+        if self.is_over() || self.interrupt.held_back.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(class) = Prelude::get(py).and_then(|prelude| prelude.item(py, "Ended")) else { return };
-        if !self.alarm.was_set() {
-            let place = fault::place_on(py, self.alarm.thread.python as c_ulong);
+        if !self.interrupt.exception_was_set() {
+            let place = error::place_on(py, self.interrupt.thread.python as c_ulong);
             // Looking for the place may have let the worker run.
-            if self.is_over() || self.alarm.suspended.load(Ordering::Relaxed) {
+            if self.is_over() || self.interrupt.held_back.load(Ordering::Relaxed) {
                 return;
             }
-            *self.alarm.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
-            self.alarm.sent.fetch_or(EXCEPTION, Ordering::Relaxed);
+            *self.interrupt.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+            self.interrupt.sent.fetch_or(EXCEPTION, Ordering::Relaxed);
         }
         // SAFETY: this thread is attached; the class is one of exceptions, and Python takes its own reference.
-        unsafe { ffi::PyThreadState_SetAsyncExc(self.alarm.thread.python as _, class.as_ptr()) };
+        unsafe { ffi::PyThreadState_SetAsyncExc(self.interrupt.thread.python as _, class.as_ptr()) };
     }
 }
 
-fn serve(requests: &Receiver<Request>) {
+fn serve(requests: &Receiver<Request>, class: &Py<PyAny>) {
     let mut open: Vec<Request> = Vec::new();
     loop {
         let first = if open.is_empty() {
@@ -235,8 +231,8 @@ fn serve(requests: &Receiver<Request>) {
         open.retain(|request| !request.is_over());
         if open.iter().any(Request::is_due) {
             Python::attach(|py| {
-                let _alone = NoCollections::begin(py);
-                open.iter().filter(|request| request.is_due()).for_each(|request| request.fulfil(py));
+                let _no_collections = GcPause::begin(py);
+                open.iter().filter(|request| request.is_due()).for_each(|request| request.fulfil(py, class));
             });
         }
     }
@@ -246,26 +242,26 @@ fn serve(requests: &Receiver<Request>) {
 mod tests {
     use super::*;
 
-    fn asked(alarm: &Alarm) -> u64 {
-        alarm.asked.load(Ordering::Relaxed)
+    fn requested(interrupt: &Interrupt) -> u64 {
+        interrupt.requested.load(Ordering::Relaxed)
     }
 
     #[test]
     fn an_interrupt_for_a_call_that_is_over_does_not_hit_the_next() {
-        let alarm = Alarm::new();
-        alarm.late();
-        assert_eq!(asked(&alarm), 0);
+        let interrupt = Interrupt::new();
+        interrupt.time_is_over();
+        assert_eq!(requested(&interrupt), 0);
         for call in 1..5 {
-            assert!(alarm.begin());
-            assert!(!alarm.begin(), "nested");
+            assert!(interrupt.begin_call());
+            assert!(!interrupt.begin_call(), "nested");
             // Comes too late for the call before.
-            alarm.late();
-            assert_eq!(asked(&alarm), 0, "{call}");
-            assert!(!alarm.end());
+            interrupt.time_is_over();
+            assert_eq!(requested(&interrupt), 0, "{call}");
+            assert!(!interrupt.end_call());
         }
-        alarm.begin();
-        alarm.late();
-        alarm.late();
-        assert_eq!(asked(&alarm), 5);
+        interrupt.begin_call();
+        interrupt.time_is_over();
+        interrupt.time_is_over();
+        assert_eq!(requested(&interrupt), 5);
     }
 }

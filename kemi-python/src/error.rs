@@ -1,21 +1,20 @@
-//! Errors both ways: faults of native functions as exceptions, exceptions as errors for the host.
+//! Errors both ways: errors of native functions as exceptions, exceptions as errors for the host.
 
 use std::ffi::c_ulong;
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, ScriptError};
+use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PySyntaxError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyString};
 
-use crate::ending;
 use crate::prelude::{FILE, Prelude};
 
 /// The attribute of an exception that carries the native error.
 const CARRIED: &str = "_kemi_error";
 const CARRIED_NAME: &std::ffi::CStr = c"kemi.error";
 
-/// How many causes of an exception are looked at.
+/// The number of an exception's causes that are looked at.
 const MAX_CAUSES: usize = 32;
 
 /// The most frames of a traceback that are kept.
@@ -24,20 +23,15 @@ const MAX_FRAMES: usize = 64;
 /// The key that the builtins of scripts have and Python's own have not.
 const MARK: &str = "__kemi__";
 
-/// Raises what a native call ended in.
-pub(crate) fn raise(py: Python<'_>, fault: Fault) {
-    match fault {
-        Fault::Exit | Fault::Drop => ending::raise(py),
-        Fault::Error(error) => {
-            let text = match &error.export {
-                Some(export) => format!("{export}: {}", error.message),
-                None => error.message.clone(),
-            };
-            match exception(py, "Error", &text, error) {
-                Ok(exception) => PyErr::from_value(exception).restore(py),
-                Err(error) => error.restore(py),
-            }
-        }
+/// Raises a native function's error.
+pub(crate) fn raise(py: Python<'_>, error: ScriptError) {
+    let text = match &error.export {
+        Some(export) => format!("{export}: {}", error.message),
+        None => error.message.clone(),
+    };
+    match exception(py, "Error", &text, error) {
+        Ok(exception) => PyErr::from_value(exception).restore(py),
+        Err(error) => error.restore(py),
     }
 }
 
@@ -127,7 +121,7 @@ fn syntax(value: &Bound<'_, PyAny>) -> ScriptError {
     }
 }
 
-/// Words an exception the way Python does, whatever it is.
+/// Describes an exception the way Python does, whatever it is.
 fn describe(value: &Bound<'_, PyAny>) -> String {
     let class = value.get_type().name().map_or_else(|_| "exception".to_owned(), |name| lossy(&name));
     match value.str() {
@@ -141,7 +135,7 @@ fn lossy(text: &Bound<'_, PyString>) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// Where an exception came through.
+/// The frames that an exception came through.
 #[derive(Default)]
 struct Trace {
     frames: Vec<Frame>,
@@ -189,7 +183,7 @@ fn file_of(code: &Bound<'_, PyAny>) -> Option<String> {
     code.getattr("co_filename").ok()?.cast::<PyString>().ok().map(|text| lossy(text))
 }
 
-/// Tells frames of scripts and their modules from those of Python's library.
+/// Returns whether a frame is of a script or its modules, and not of Python's library.
 pub(crate) fn of_script(frame: &Bound<'_, PyAny>) -> bool {
     frame.getattr("f_builtins").and_then(|builtins| builtins.contains(MARK)).unwrap_or(false)
 }
