@@ -8,8 +8,8 @@ use boa_engine::property::{PropertyDescriptor, PropertyKey};
 use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction, js_string};
 use kemi_core::Export;
 
-use crate::core::Core;
-use crate::text;
+use crate::interpreter::Core;
+use crate::string;
 use crate::trampoline::Bound;
 
 /// Makes the root object a global.
@@ -33,7 +33,7 @@ pub(crate) fn root(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
 /// Defines a property that no script can change: an assignment is an error in strict code, and elsewhere does nothing.
 fn fix(object: &JsObject, name: &str, value: impl Into<JsValue>, context: &mut Context) -> JsResult<()> {
     let fixed = PropertyDescriptor::builder().value(value).enumerable(true).writable(false).configurable(false);
-    object.define_property_or_throw(text::to_js(name.as_bytes()), fixed, context)?;
+    object.define_property_or_throw(string::to_js(name.as_bytes()), fixed, context)?;
     Ok(())
 }
 
@@ -46,12 +46,12 @@ pub(crate) fn define(
     context: &mut Context,
 ) -> JsResult<()> {
     let function = function_object(name, length, function, context);
-    object.create_data_property_or_throw(text::to_js(name.as_bytes()), function, context)?;
+    object.create_data_property_or_throw(string::to_js(name.as_bytes()), function, context)?;
     Ok(())
 }
 
 fn function_object(name: &str, length: usize, function: NativeFunction, context: &mut Context) -> JsFunction {
-    let name = text::to_js(name.as_bytes());
+    let name = string::to_js(name.as_bytes());
     FunctionObjectBuilder::new(context.realm(), function).name(name).length(length).build()
 }
 
@@ -77,7 +77,7 @@ fn misses(core: &Rc<Core>, module: Option<&'static str>, context: &mut Context) 
             return target.get(key, context);
         }
         let name = match key {
-            PropertyKey::String(name) => text::lossy(&name),
+            PropertyKey::String(name) => string::lossy(&name),
             PropertyKey::Index(_) | PropertyKey::Symbol(_) => return Ok(JsValue::undefined()),
         };
         // SAFETY: function objects of this context run only while the core that owns it is alive.

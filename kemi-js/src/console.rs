@@ -8,7 +8,7 @@ use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
 use kemi_core::log_guarded;
 
 use crate::bind::define;
-use crate::core::Core;
+use crate::interpreter::Core;
 use crate::trampoline::ending;
 use crate::value;
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use kemi_core::{Coercions, Engine, Interpreter, Reference, Runtime, ScriptError, Source, announce_engine};
 
-use crate::core::{Core, Owner};
+use crate::interpreter::{Core, Owner};
 use crate::references;
 use crate::source::utf8;
 

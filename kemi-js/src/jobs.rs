@@ -20,8 +20,8 @@ use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, JsValue};
 
 use kemi_core::log_guarded;
 
-use crate::core::Core;
-use crate::fault;
+use crate::error;
+use crate::interpreter::Core;
 use crate::nesting::{self, Goal, Stop};
 use crate::trampoline::ending;
 
@@ -227,6 +227,6 @@ impl HostHooks for Jobs {
 }
 
 fn log(what: &str, core: &Core, error: JsError, context: &mut Context) {
-    let error = fault::script_error(core, error, context);
+    let error = error::script_error(core, error, context);
     log_guarded(|| tracing::error!(target: "script", "{what}: {error:#}"));
 }

@@ -22,27 +22,23 @@
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
-mod brake;
-mod chains;
 mod console;
-mod core;
-mod drive;
 mod engine;
-mod fault;
-mod flat;
-mod guard;
-mod heap;
+mod error;
+mod import;
+mod interpreter;
+mod interrupt;
 mod jobs;
-mod json;
+mod library;
+mod memory;
 mod nesting;
 mod references;
-mod regexp;
-mod require;
 mod reserved;
-mod search;
+mod sandbox;
+mod slices;
 mod source;
 mod stack;
-mod text;
+mod string;
 mod trampoline;
 mod value;
 

@@ -16,7 +16,7 @@ use boa_engine::interner::{Interner, Sym};
 use boa_engine::parser::Parser;
 use kemi_core::{ErrorCode, Reference, RegistryData, ScriptError, log_guarded};
 
-use crate::{fault, nesting, stack};
+use crate::{error, nesting, stack};
 
 /// What a text does with the root object.
 #[derive(Default)]
@@ -51,7 +51,7 @@ pub(crate) fn read(code: &str, name: &str, root: &str) -> Result<Found, ScriptEr
     let walked = stack::on_large(nesting::stack_for(code.len()), || {
         let mut interner = Interner::default();
         let parsed = Parser::new(boa_engine::Source::from_bytes(code)).parse_eval(false, &mut interner);
-        let (script, _) = parsed.map_err(|error| fault::unparsed(&error.to_string(), name, code))?;
+        let (script, _) = parsed.map_err(|error| error::unparsed(&error.to_string(), name, code))?;
         let mut walk = Walk { interner: &interner, root, functions: 0, found: &mut found };
         let _ = script.visit_with(&mut walk);
         Ok(())

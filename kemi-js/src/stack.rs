@@ -7,8 +7,8 @@
 //! it ends by an error, on what is left of the stack.
 //!
 //! What that does not end is a recursion that takes neither a call nor a loop turn: along prototypes, whose chains cost
-//! more memory than stack and cannot be made circular (`chains.rs`), for which the rest is there. Built-ins that recurse
-//! like that are replaced (`flat.rs`, `json.rs`). Source text is compiled on a stack of its own (`nesting.rs`).
+//! more memory than stack and cannot be made circular (`library/proxy.rs`), for which the rest is there. Built-ins that recurse
+//! like that are replaced (`library/flat.rs`, `library/json.rs`). Source text is compiled on a stack of its own (`nesting.rs`).
 
 #[cfg(unix)]
 pub(crate) use unix::{on_large, overflown, prepare, remaining, run, with_brake};
@@ -26,7 +26,7 @@ mod unix {
     use std::ptr;
     use std::sync::OnceLock;
 
-    use crate::brake::Brake;
+    use crate::interrupt::Brake;
 
     /// How large the stack is where the system gives so much address space; else half of it, and so on.
     const WANTED: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 64 << 20 };
@@ -324,7 +324,7 @@ mod unix {
 /// Where there are neither the signals nor the mappings: scripts run on the thread's own stack.
 #[cfg(not(unix))]
 mod plain {
-    use crate::brake::Brake;
+    use crate::interrupt::Brake;
 
     pub(crate) fn prepare() {}
 

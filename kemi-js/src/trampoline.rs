@@ -10,9 +10,9 @@ use kemi_core::{
     Arg, ConversionBudget, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape,
 };
 
-use crate::core::Core;
-use crate::fault;
-use crate::text::Text;
+use crate::error;
+use crate::interpreter::Core;
+use crate::string::Text;
 use crate::value::{self, Held, Trouble};
 
 /// What a native function object knows: its export and the interpreter it belongs to.
@@ -75,8 +75,8 @@ pub(crate) fn raise(core: &Core, fault: Fault, context: &mut Context) -> JsError
     match fault {
         Fault::Exit | Fault::Drop => ending(),
         Fault::Error(error) => {
-            let native = JsNativeError::error().with_message(fault::text_of(&error));
-            fault::carrying(core, native, error, context)
+            let native = JsNativeError::error().with_message(error::text_of(&error));
+            error::carrying(core, native, error, context)
         }
     }
 }

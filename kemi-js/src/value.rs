@@ -9,7 +9,7 @@ use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue};
 use kemi_core::{Arg, ConversionBudget, ErrorCode, Map, Ret, Runtime, ScriptError, Value};
 
-use crate::text::{self, Text};
+use crate::string::{self, Text};
 
 /// The greatest integer up to which every integer is a double: 2^53.
 const EXACT: i64 = 1 << 53;
@@ -118,13 +118,13 @@ pub(crate) fn from_value(value: &Value, context: &mut Context) -> JsResult<JsVal
         Value::Bool(b) => JsValue::new(*b),
         Value::Int(i) => from_int(*i),
         Value::Float(x) => JsValue::new(*x),
-        Value::Str(s) => JsValue::new(text::to_js(s)),
+        Value::Str(s) => JsValue::new(string::to_js(s)),
         Value::Array(items) => from_items(items, context)?,
         Value::Map(map) => {
             let object = JsObject::with_object_proto(context.intrinsics());
             for (key, item) in map {
                 let item = from_value(item, context)?;
-                object.create_data_property_or_throw(text::to_js(key), item, context)?;
+                object.create_data_property_or_throw(string::to_js(key), item, context)?;
             }
             object.into()
         }
@@ -138,7 +138,7 @@ pub(crate) fn from_arg(arg: &Arg<'_>, context: &mut Context) -> JsResult<JsValue
         Arg::Bool(b) => Ok(JsValue::new(*b)),
         Arg::Int(i) => Ok(from_int(*i)),
         Arg::Float(x) => Ok(JsValue::new(*x)),
-        Arg::Str(s) => Ok(text::to_js(s).into()),
+        Arg::Str(s) => Ok(string::to_js(s).into()),
         other => from_value(&other.to_value().unwrap_or_default(), context),
     }
 }
@@ -151,7 +151,7 @@ pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> Js
         Ret::Int(i) => from_int(i),
         Ret::Float(x) => JsValue::new(x),
         // SAFETY: the native call has just returned, and neither script nor host has run since.
-        Ret::Bytes(bytes) => text::to_js(unsafe { bytes.bytes() }).into(),
+        Ret::Bytes(bytes) => string::to_js(unsafe { bytes.bytes() }).into(),
         Ret::Value(value) => {
             let result = from_value(&value, context);
             runtime.host_side(|| drop(value));
@@ -168,10 +168,10 @@ pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> Js
 /// Describes a value for people, in a log line or an error message.
 pub(crate) fn describe(value: &JsValue, context: &mut Context) -> String {
     match value.variant() {
-        JsVariant::String(string) => text::lossy(&string),
+        JsVariant::String(string) => string::lossy(&string),
         JsVariant::Undefined => "undefined".to_owned(),
         JsVariant::Null => "null".to_owned(),
-        JsVariant::Symbol(symbol) => text::lossy(&symbol.descriptive_string()),
+        JsVariant::Symbol(symbol) => string::lossy(&symbol.descriptive_string()),
         JsVariant::BigInt(big) => format!("{big}n"),
         JsVariant::Object(object) if object.is::<Error>() => error_text(&object, context),
         JsVariant::Object(object) => match to_value(value, context) {
@@ -185,7 +185,7 @@ pub(crate) fn describe(value: &JsValue, context: &mut Context) -> String {
 /// Returns the name and message of an error object, as its `toString` would.
 pub(crate) fn error_text(error: &JsObject, context: &mut Context) -> String {
     let mut part = |name: JsString| match error.get(name, context).map(|value| value.variant()) {
-        Ok(JsVariant::String(string)) => text::lossy(&string),
+        Ok(JsVariant::String(string)) => string::lossy(&string),
         Ok(JsVariant::Undefined) | Err(_) => String::new(),
         Ok(other) => JsValue::from(other).display().to_string(),
     };
@@ -209,7 +209,7 @@ fn scalar(value: &JsVariant) -> Result<Value, &'static str> {
         JsVariant::Boolean(b) => Ok(Value::Bool(*b)),
         JsVariant::Integer32(i) => Ok(Value::Int((*i).into())),
         JsVariant::Float64(x) => Ok(number(*x)),
-        JsVariant::String(string) => Ok(Value::Str(text::to_bytes(string).into())),
+        JsVariant::String(string) => Ok(Value::Str(string::to_bytes(string).into())),
         // Saturates far outside of 64 bits, which is all that matters here.
         JsVariant::BigInt(big) => i64::try_from(big.to_i128()).map(Value::Int).map_err(|_| "bigint beyond 64 bits"),
         JsVariant::Symbol(_) => Err("symbol"),
@@ -286,7 +286,7 @@ impl<'a> Converter<'a> {
         let mut map = Map::new();
         for key in keys {
             let name = match &key {
-                PropertyKey::String(name) => text::to_bytes(name),
+                PropertyKey::String(name) => string::to_bytes(name),
                 PropertyKey::Index(index) => index.get().to_string().into_bytes(),
                 PropertyKey::Symbol(_) => continue,
             };

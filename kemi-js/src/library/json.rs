@@ -11,8 +11,8 @@ use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsNativeError, JsResult, JsString, JsValue, js_string};
 
-use crate::core::Core;
-use crate::guard::{self, Call};
+use crate::interpreter::Core;
+use crate::sandbox::{self, Call};
 use crate::trampoline::ending;
 
 /// How deep values may stand in each other in a text, as in Boa.
@@ -256,7 +256,7 @@ pub(crate) fn stringify(core: &Core, call: &mut Call, context: &mut Context) -> 
     if let Some(object) = call.arg(1).as_object() {
         if object.is_callable() {
             replacer = Some(object);
-        } else if guard::is_array(&call.arg(1), context)? {
+        } else if sandbox::is_array(&call.arg(1), context)? {
             list = Some(listed(core, &object, context)?);
         }
     }
@@ -393,7 +393,7 @@ impl Writer<'_> {
             JsVariant::BigInt(_) => {
                 return Err(JsNativeError::typ().with_message("cannot serialize bigint to JSON").into());
             }
-            JsVariant::Object(object) if !object.is_callable() => match guard::is_array(&value, context)? {
+            JsVariant::Object(object) if !object.is_callable() => match sandbox::is_array(&value, context)? {
                 true => Prepared::Array(object),
                 false => Prepared::Object(object),
             },

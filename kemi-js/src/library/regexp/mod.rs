@@ -20,7 +20,7 @@ use kemi_core::Limit;
 
 use self::matcher::{Program, Stopped};
 use self::pattern::{Flags, Pattern};
-use crate::core::Core;
+use crate::interpreter::Core;
 use crate::trampoline::ending;
 
 /// How many steps Boa's matcher may take: some tens of milliseconds.

@@ -3,8 +3,8 @@
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsValue, js_string};
 
-use crate::core::Core;
-use crate::guard;
+use crate::interpreter::Core;
+use crate::sandbox;
 use crate::trampoline::ending;
 
 /// How deep arrays may stand in each other.
@@ -21,7 +21,7 @@ pub(crate) fn install(core: *const Core, context: &mut Context) -> JsResult<()> 
         // SAFETY: function objects of this context run only while the core that owns it is alive.
         flat(unsafe { &*core }, this, args.get_or_undefined(0), slice, context)
     };
-    guard::replace(&prototype, "flat", slice, call, context)
+    sandbox::replace(&prototype, "flat", slice, call, context)
 }
 
 /// An array whose elements are gone through.
@@ -56,7 +56,7 @@ fn flat(core: &Core, this: &JsValue, depth: &JsValue, slice: &JsObject, context:
         }
         let element = array.get(index, context)?;
         if levels.len() as f64 <= depth
-            && guard::is_array(&element, context)?
+            && sandbox::is_array(&element, context)?
             && let Some(array) = element.as_object()
         {
             if levels.len() >= DEPTH {

@@ -11,7 +11,7 @@ use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsArgs, JsData, JsError, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
 use boa_gc::{Finalize, Trace};
 
-use crate::guard;
+use crate::sandbox;
 
 /// How many proxies may stand in each other.
 const DEPTH: u32 = 2_000;
@@ -43,7 +43,7 @@ pub(crate) fn install(context: &mut Context) -> JsResult<()> {
             check(args.get_or_undefined(0), args.get_or_undefined(1), &originals.proxies, context)?;
             originals.original.call(&JsValue::undefined(), args, context)
         };
-        guard::replace(&holder, "setPrototypeOf", of(original), call, context)?;
+        sandbox::replace(&holder, "setPrototypeOf", of(original), call, context)?;
     }
     let prototype = context.intrinsics().constructors().object().prototype();
     let slot = prototype.borrow().properties().get(&js_string!("__proto__").into());

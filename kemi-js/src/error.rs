@@ -7,10 +7,10 @@ use boa_engine::{Context, JsData, JsError, JsNativeError, js_string};
 use boa_gc::{Finalize, Trace as Traced};
 use kemi_core::{ErrorCode, Frame, Place, ScriptError};
 
-use crate::core::{Core, OWN};
-use crate::drive::CALLER;
+use crate::interpreter::{Core, OWN};
+use crate::slices::CALLER;
 use crate::value::error_text;
-use crate::{stack, text, value};
+use crate::{stack, string, value};
 
 /// How deep the classes of errors may derive from each other to be told from the code that uses them.
 const MAX_CLASSES: usize = 8;
@@ -215,7 +215,7 @@ impl Trace {
             let constructor =
                 prototype.get(js_string!("constructor"), context).ok().and_then(|value| value.as_object());
             let name = constructor.and_then(|constructor| constructor.get(js_string!("name"), context).ok());
-            let name = name.and_then(|name| name.as_string()).map(|name| text::lossy(&name));
+            let name = name.and_then(|name| name.as_string()).map(|name| string::lossy(&name));
             class = prototype.prototype();
             // From the most derived class on, while the outermost of the frames left belongs to one.
             if let Some(name) = name

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use kemi_core::{Runtime, held_bytes};
 
-use crate::core::Core;
+use crate::interpreter::Core;
 use crate::stack;
 
 /// By how much the thread may grow between two collections outside of calls, at least.

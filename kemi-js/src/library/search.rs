@@ -6,8 +6,8 @@
 use boa_engine::object::builtins::JsArray;
 use boa_engine::{Context, JsResult, JsString, JsSymbol, JsValue, js_string};
 
-use crate::core::Core;
-use crate::guard::Call;
+use crate::interpreter::Core;
+use crate::sandbox::Call;
 use crate::trampoline::ending;
 
 /// How long a text is short.

@@ -13,8 +13,8 @@ use boa_engine::object::{FunctionObjectBuilder, JsObject};
 use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsResult, JsValue, NativeFunction, Script, js_string};
 
-use crate::core::Core;
-use crate::text;
+use crate::interpreter::Core;
+use crate::string;
 
 /// The file name of the code that calls callbacks, which tracebacks leave out.
 pub(crate) const CALLER: &str = "kemi-js-call";
@@ -44,7 +44,7 @@ impl Driver {
         });
         let next = FunctionObjectBuilder::new(context.realm(), next).name(js_string!("next")).build();
         let fixed = PropertyDescriptor::builder().value(next).writable(false).enumerable(false).configurable(false);
-        context.global_object().define_property_or_throw(text::to_js(NEXT.as_bytes()), fixed, context)?;
+        context.global_object().define_property_or_throw(string::to_js(NEXT.as_bytes()), fixed, context)?;
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsString, JsSymbol, JsValue, NativeFunction, js_string};
 use kemi_core::Limit;
 
-use crate::core::Core;
+use crate::interpreter::Core;
+use crate::library::{flat, json, search};
 use crate::trampoline::ending;
-use crate::{flat, json, search};
 
 /// How many bytes an element of an array takes, with the room that a growing one has left over.
 const ELEMENT: u64 = 32;

@@ -20,13 +20,14 @@ use kemi_core::{
     log_guarded,
 };
 
-use crate::brake::Brake;
-use crate::drive::Driver;
+use crate::import::Modules;
+use crate::interrupt::Brake;
 use crate::jobs::Jobs;
-use crate::require::Modules;
+use crate::library::{proxy, regexp};
+use crate::slices::Driver;
 use crate::source::Texts;
 use crate::value::{self, Trouble};
-use crate::{bind, chains, console, fault, guard, heap, nesting, references, regexp, source, stack, text};
+use crate::{bind, console, error, memory, nesting, references, sandbox, source, stack, string};
 
 /// How deep functions may call each other at most; a call through a built-in such as `forEach` counts twice.
 ///
@@ -98,7 +99,7 @@ type Job = NonNull<dyn FnMut(&mut Context)>;
 impl Core {
     /// Creates an interpreter with everything bound, and no script yet.
     pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Rc<Core>, ScriptError> {
-        if !heap::is_there() {
+        if !memory::is_there() {
             return Err(ScriptError::new(
                 ErrorCode::Runtime,
                 "no JavaScript is loaded on a thread that is about to end",
@@ -136,11 +137,11 @@ impl Core {
             unknown: RefCell::default(),
             texts: RefCell::default(),
         });
-        heap::enter(&core);
+        memory::enter(&core);
         core.jobs.serve(&core);
         core.lend(|context| {
             core.set_limits(limits, context);
-            core.prepare(context).map_err(|error| fault::script_error(&core, error, context))
+            core.prepare(context).map_err(|error| error::script_error(&core, error, context))
         })
         .unwrap_or_else(|| Err(busy()))?;
         core.arm()?;
@@ -220,7 +221,7 @@ impl Core {
 
     #[cold]
     fn collect(&self) {
-        heap::collect(&self.runtime);
+        memory::collect(&self.runtime);
         self.plan_collection();
     }
 
@@ -299,8 +300,8 @@ impl Core {
         console::install(self, context)?;
         self.modules.install(self, context)?;
         regexp::install(core, context)?;
-        guard::install(core, context)?;
-        chains::install(context)?;
+        sandbox::install(core, context)?;
+        proxy::install(context)?;
         self.handles.borrow_mut().builtin = global_names(context)?;
         Ok(())
     }
@@ -345,7 +346,7 @@ impl Core {
             (Some(done), _) => Ok(done),
             (None, Err(error)) => {
                 self.note_limit(&error, context);
-                Err(fault::script_error(self, error, context))
+                Err(error::script_error(self, error, context))
             }
             (None, Ok(_)) => Err(busy()),
         }
@@ -360,9 +361,9 @@ impl Core {
         let _deeper = Back { slot: &self.depth, value: self.depth.replace(1) };
         if let Some(room) = self.runtime.memory_room() {
             if room < self.collection_step() {
-                heap::collect_again(&self.runtime);
+                memory::collect_again(&self.runtime);
             }
-            heap::run_script();
+            memory::run_script();
             self.plan_collection();
         }
         let result = run(context);
@@ -378,8 +379,8 @@ impl Core {
     /// Collects what a top-level call has left behind, if that is worth it; by now nothing of it is on the stack.
     fn tidy(&self) {
         match self.runtime.exhausted() {
-            Some(Limit::Memory) => heap::collect(&self.runtime),
-            _ => heap::collect_if_grown(&self.runtime),
+            Some(Limit::Memory) => memory::collect(&self.runtime),
+            _ => memory::collect_if_grown(&self.runtime),
         }
     }
 
@@ -391,7 +392,7 @@ impl Core {
         if self.runtime.ending().is_some() {
             return Ok(Value::Nil);
         }
-        let value = result.map_err(|error| fault::script_error(self, error, context))?;
+        let value = result.map_err(|error| error::script_error(self, error, context))?;
         let value = match value.as_object().map(JsPromise::from_object) {
             Some(Ok(promise)) => self.settled(&promise, context)?,
             _ => value,
@@ -407,7 +408,7 @@ impl Core {
                 self.note_limit(&error, context);
                 match self.runtime.ending() {
                     Some(_) => Ok(Value::Nil),
-                    None => Err(fault::script_error(self, error, context)),
+                    None => Err(error::script_error(self, error, context)),
                 }
             }
         }
@@ -415,13 +416,13 @@ impl Core {
 
     /// Ends the top-level call if the error stands for a limit of it, and tells where that was.
     pub(crate) fn note_limit(&self, error: &JsError, context: &mut Context) {
-        if !fault::is_limit(error) {
+        if !error::is_limit(error) {
             return;
         }
         // What a native function raises to end the callback looks the same.
-        let looped = self.counts() && self.runtime.ending().is_none() && fault::is_loop_limit(error);
+        let looped = self.counts() && self.runtime.ending().is_none() && error::is_loop_limit(error);
         if let Some(limit) = self.runtime.over().or(looped.then_some(Limit::Instructions)) {
-            let mut error = fault::script_error(self, error.clone(), context);
+            let mut error = error::script_error(self, error.clone(), context);
             // Code made by the script itself is in no file; what made it is.
             let in_file = |place: &&Place| !place.file.starts_with("eval at") && !place.file.starts_with("unknown at");
             let mut places = error.traceback.iter().filter_map(|frame| frame.place.as_ref());
@@ -436,7 +437,7 @@ impl Core {
             PromiseState::Fulfilled(value) => Ok(value),
             PromiseState::Rejected(reason) => {
                 self.jobs.handled(&JsObject::from(promise.clone()));
-                Err(fault::script_error(self, JsError::from_opaque(reason), context))
+                Err(error::script_error(self, JsError::from_opaque(reason), context))
             }
             PromiseState::Pending => {
                 let message = "the async callback waits for a promise that nothing is left to settle";
@@ -469,7 +470,7 @@ impl Core {
     /// Finds a global function by name.
     fn function(&self, name: &str, context: &mut Context) -> Option<JsObject> {
         let global = context.global_object();
-        if let Some(function) = global.get(text::to_js(name.as_bytes()), context).ok().and_then(|v| v.as_callable()) {
+        if let Some(function) = global.get(string::to_js(name.as_bytes()), context).ok().and_then(|v| v.as_callable()) {
             return Some(function);
         }
         if let Some(function) = self.handles.borrow().lexical.get(name) {
@@ -496,8 +497,8 @@ impl Core {
         let error = error.construct(&[], None, context);
         let stack = error.and_then(|error| stack_of_error.call(&error.into(), &[], context));
         self.set_limits(limits, context);
-        let stack = text::lossy(&stack.ok()?.as_string()?);
-        fault::Trace::read(&stack).place()
+        let stack = string::lossy(&stack.ok()?.as_string()?);
+        error::Trace::read(&stack).place()
     }
 
     /// Notes that the script looked up a name that does not exist.
@@ -534,7 +535,7 @@ impl Core {
             let script = Script::parse(source, None, context);
             // Some mistakes, such as two `let` of one name, are found only here.
             let script = script.and_then(|script| script.codeblock(context).map(|_| script));
-            script.map_err(|error| fault::syntax_error(&error, name, shown))
+            script.map_err(|error| error::syntax_error(&error, name, shown))
         });
         let script = compiled.unwrap_or_else(|| Err(nesting::Stop::Deep(1).error(name)))?;
         references::refuse_replaced(shown, name, self.runtime.registry())?;
@@ -615,7 +616,7 @@ impl Interpreter for Core {
         let result = self.guarded(|context| {
             let function = self.callback(callback, context)?;
             let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
-            let args = args.map_err(|error| fault::script_error(self, error, context))?;
+            let args = args.map_err(|error| error::script_error(self, error, context))?;
             let run = |context: &mut Context| match self.slices() {
                 true => self.driver.call(self, &function, &args, context),
                 false => function.call(&JsValue::undefined(), &args, context),
@@ -648,7 +649,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         if self.owned.get().is_some() {
             self.close();
-            heap::leave(self, &self.runtime);
+            memory::leave(self, &self.runtime);
         }
     }
 }
@@ -695,7 +696,7 @@ fn global_names(context: &mut Context) -> JsResult<Vec<String>> {
     Ok(keys
         .into_iter()
         .filter_map(|key| match key {
-            boa_engine::property::PropertyKey::String(name) => Some(text::lossy(&name)),
+            boa_engine::property::PropertyKey::String(name) => Some(string::lossy(&name)),
             _ => None,
         })
         .collect())

@@ -10,9 +10,9 @@ use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsValue, NativeFuncti
 use kemi_core::{ErrorCode, ScriptError, Source};
 
 use crate::bind::define;
-use crate::core::Core;
+use crate::interpreter::Core;
 use crate::source::utf8;
-use crate::{fault, text};
+use crate::{error, string};
 
 /// What stands before a module's text, on its first line so that line numbers stay right.
 const HEAD: &str = "(function (exports, require, module, __filename, __dirname) {";
@@ -100,8 +100,8 @@ impl Modules {
         let empty = JsObject::with_object_proto(context.intrinsics());
         module.create_data_property_or_throw(exports.clone(), empty.clone(), context)?;
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        let file = text::to_js(name.as_bytes());
-        let dir = text::to_js(folder.display().to_string().as_bytes());
+        let file = string::to_js(name.as_bytes());
+        let dir = string::to_js(folder.display().to_string().as_bytes());
         // A first line for the shell is none of the language in the middle of a text.
         let first = if code.starts_with("#!") { "//" } else { "" };
         let wrapped = format!("{HEAD}{first}{code}{TAIL}");
@@ -129,7 +129,7 @@ impl Modules {
         let parse = json.get(js_string!("parse"), context)?;
         let Some(parse) = parse.as_callable() else { return Err(error("JSON.parse is no function".to_owned())) };
         let value =
-            parse.call(&JsValue::undefined(), &[text::to_js(code.as_bytes()).into()], context).map_err(|cause| {
+            parse.call(&JsValue::undefined(), &[string::to_js(code.as_bytes()).into()], context).map_err(|cause| {
                 match cause.as_native() {
                     Some(native) => error(format!("{name} is not valid JSON: {}", native.message())),
                     None => cause,
@@ -157,7 +157,7 @@ fn require(core: *const Core, args: &[JsValue], folders: &[PathBuf], context: &m
     let Some(name) = args.get_or_undefined(0).as_string() else {
         return Err(JsNativeError::typ().with_message("require takes the name of a module").into());
     };
-    let (path, real) = modules.find(&text::lossy(&name), folders).map_err(error)?;
+    let (path, real) = modules.find(&string::lossy(&name), folders).map_err(error)?;
     modules.load(core, &path, real, context)
 }
 
@@ -188,6 +188,6 @@ fn failed(core: &Core, cause: ScriptError, context: &mut Context) -> boa_engine:
     };
     // A script that catches it sees nothing but the text.
     let place = cause.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
-    let text = format!("{place}{}", fault::text_of(&cause));
-    fault::carrying(core, kind.with_message(text), cause, context)
+    let text = format!("{place}{}", error::text_of(&cause));
+    error::carrying(core, kind.with_message(text), cause, context)
 }
