@@ -1,4 +1,4 @@
-//! Values across the border, both ways.
+//! Conversion of values, both ways.
 
 use boa_engine::builtins::error::Error;
 use boa_engine::builtins::promise::Promise;
@@ -14,72 +14,76 @@ use crate::string::{self, Text};
 /// The greatest integer up to which every integer is a double: 2^53.
 const EXACT: i64 = 1 << 53;
 
-/// Why a value cannot cross.
-pub(crate) enum Trouble {
+/// The reason why a value cannot be converted.
+pub(crate) enum ConvertError {
     /// A getter or proxy threw.
     Thrown(JsError),
-    /// There is no counterpart.
-    Error(ScriptError),
+    /// The value has no counterpart.
+    Unconvertible(ScriptError),
 }
 
-impl From<JsError> for Trouble {
-    fn from(error: JsError) -> Trouble {
-        Trouble::Thrown(error)
+impl From<JsError> for ConvertError {
+    fn from(error: JsError) -> ConvertError {
+        ConvertError::Thrown(error)
     }
 }
 
-impl From<ScriptError> for Trouble {
-    fn from(error: ScriptError) -> Trouble {
-        Trouble::Error(error)
+impl From<ScriptError> for ConvertError {
+    fn from(error: ScriptError) -> ConvertError {
+        ConvertError::Unconvertible(error)
     }
 }
 
-/// An argument on its way to a native function, with what it borrows from.
-pub(crate) enum Held {
+/// An argument of a native function, with the memory that it borrows from.
+pub(crate) enum HeldArg {
     Plain(Arg<'static>),
     Text(Text),
     Value(Value),
 }
 
-impl Held {
+impl HeldArg {
     /// Takes an argument of a native call; arrays and objects are converted at once.
-    pub(crate) fn new(value: &JsValue, budget: &mut ConversionBudget, context: &mut Context) -> Result<Held, Trouble> {
+    pub(crate) fn new(
+        value: &JsValue,
+        budget: &mut ConversionBudget,
+        context: &mut Context,
+    ) -> Result<HeldArg, ConvertError> {
         Ok(match value.variant() {
-            JsVariant::String(string) => Held::Text(Text::new(string)),
+            JsVariant::String(string) => HeldArg::Text(Text::new(string)),
             JsVariant::Object(object) => match foreign(&object) {
-                Some(kind) => Held::Plain(Arg::Foreign(kind)),
-                None => Held::Value(Converter::new(budget).object(&object, context)?),
+                Some(kind) => HeldArg::Plain(Arg::Foreign(kind)),
+                None => HeldArg::Value(Converter::new(budget).object(&object, context)?),
             },
             other => match scalar(&other) {
-                Ok(Value::Bool(b)) => Held::Plain(Arg::Bool(b)),
-                Ok(Value::Int(i)) => Held::Plain(Arg::Int(i)),
-                Ok(Value::Float(x)) => Held::Plain(Arg::Float(x)),
-                Ok(_) => Held::Plain(Arg::Nil),
-                Err(kind) => Held::Plain(Arg::Foreign(kind)),
+                Ok(Value::Bool(b)) => HeldArg::Plain(Arg::Bool(b)),
+                Ok(Value::Int(i)) => HeldArg::Plain(Arg::Int(i)),
+                Ok(Value::Float(x)) => HeldArg::Plain(Arg::Float(x)),
+                Ok(_) => HeldArg::Plain(Arg::Nil),
+                Err(kind) => HeldArg::Plain(Arg::Foreign(kind)),
             },
         })
     }
 
     pub(crate) fn arg(&self) -> Arg<'_> {
         match self {
-            Held::Plain(arg) => *arg,
-            Held::Text(text) => Arg::Str(text.bytes()),
-            Held::Value(value) => value.into(),
+            HeldArg::Plain(arg) => *arg,
+            HeldArg::Text(text) => Arg::Str(text.bytes()),
+            HeldArg::Value(value) => value.into(),
         }
     }
 }
 
 /// Converts any value of the script.
-pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
+pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
     Converter::new(&mut ConversionBudget::new()).value(value, context)
 }
 
-/// Converts what a callback gives to the host, which is the host's to hold and to free.
-pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, Trouble> {
+/// Converts the result of a callback. It is the host's to hold and to free.
+pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, ConvertError> {
     if !value.is_object() {
         return runtime.host_side(|| to_value(value, context));
     }
-    // The script's getters may run, so this is on its side; what it gets is freed there, and the copy is the host's.
+    // The script's getters may run, so this is on its side; its result is freed there, and the copy is the host's.
     let given = to_value(value, context)?;
     Ok(runtime.host_side(|| given.clone()))
 }
@@ -243,7 +247,7 @@ impl<'a> Converter<'a> {
         Converter { above: Vec::new(), budget }
     }
 
-    fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
+    fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
         match value.variant() {
             JsVariant::Object(object) => match foreign(&object) {
                 Some(kind) => Err(unconvertible(format!("a {kind} cannot be passed to the host")).into()),
@@ -258,7 +262,7 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn object(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn object(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         if self.above.iter().any(|above| JsObject::equals(above, object)) {
             return Err(unconvertible("the value contains itself".to_owned()).into());
         }
@@ -270,7 +274,7 @@ impl<'a> Converter<'a> {
         result
     }
 
-    fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         let length = usize::try_from(JsArray::from_object(array.clone())?.length(context)?).unwrap_or(usize::MAX);
         let mut items = Vec::new();
         for i in 0..length {
@@ -281,7 +285,7 @@ impl<'a> Converter<'a> {
         Ok(Value::Array(items))
     }
 
-    fn map(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn map(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         let keys = object.own_property_keys(context)?;
         let mut map = Map::new();
         for key in keys {

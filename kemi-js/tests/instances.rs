@@ -22,12 +22,12 @@ impl Engine for Watched {
     }
 
     fn language(&self) -> String {
-        kemi_js::JavaScript.language()
+        kemi_js::JsEngine.language()
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
         SEEN.set(Rc::downgrade(&runtime));
-        kemi_js::JavaScript.load(runtime, sources)
+        kemi_js::JsEngine.load(runtime, sources)
     }
 }
 
