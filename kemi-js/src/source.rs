@@ -1,17 +1,23 @@
-//! Script files as text: what can be read from them without parsing.
+//! Script files as text: what can be read from them without a parser.
 
 use std::collections::HashMap;
 
 use kemi_core::{ErrorCode, Place, ScriptError};
 
-/// The texts of the loaded files, to find in them what Boa does not tell.
+/// The file name of the engine's own code, which tracebacks leave out.
+pub(crate) const ENGINE_FILE: &str = "kemi-js";
+
+/// The file name of the code that calls callbacks in slices, which tracebacks leave out.
+pub(crate) const SLICES_FILE: &str = "kemi-js-call";
+
+/// The texts of the loaded files, for the positions that Boa does not tell.
 ///
 /// Boa knows the position of calls, property accesses, assignments and `throw`. Anything else has the position of its
 /// function's body, or none at the top level.
 #[derive(Default)]
-pub(crate) struct Texts(HashMap<String, Box<str>>);
+pub(crate) struct SourceTexts(HashMap<String, Box<str>>);
 
-impl Texts {
+impl SourceTexts {
     pub(crate) fn insert(&mut self, file: &str, text: &str) {
         self.0.insert(file.to_owned(), text.into());
     }
@@ -55,7 +61,7 @@ impl Texts {
     }
 }
 
-/// Checks that a script is text.
+/// Reads a script's bytes as text, without a byte order mark.
 pub(crate) fn utf8<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, ScriptError> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn names_are_found_as_words() {
-        let mut texts = Texts::default();
+        let mut texts = SourceTexts::default();
         texts.insert("a.js", "function f() {\n  // name\n  names; a.name.x\n  name;\n}");
         let from = Place { file: "a.js".to_owned(), line: 1 };
         assert_eq!(texts.find("name", &from, |_| true), Some(3));

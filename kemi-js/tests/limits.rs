@@ -1,4 +1,4 @@
-//! What a script may use: time, instructions, depth.
+//! The limits on time, instructions and depth.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Values across the border, both ways.
+//! Conversion of values, both ways.
 
 mod common;
 

@@ -7,7 +7,7 @@
 use boa_engine::JsString;
 use boa_engine::string::{JsStr, JsStrVariant};
 
-/// What stands for the byte 0 in the range of lone surrogates; only bytes from 0x80 on occur.
+/// The lone surrogate for the byte 0; only bytes from 0x80 on occur.
 const ESCAPE: u16 = 0xDC00;
 
 /// The bytes of a JavaScript string: borrowed from it when it is ASCII, else converted.

@@ -9,24 +9,23 @@ mod pattern;
 mod set;
 
 use boa_engine::builtins::regexp::RegExp;
+use boa_engine::object::JsObject;
 use boa_engine::object::builtins::{JsArray, JsWeakMap};
-use boa_engine::object::{FunctionObjectBuilder, JsObject};
-use boa_engine::property::PropertyDescriptor;
-use boa_engine::{
-    Context, JsArgs, JsData, JsError, JsNativeError, JsResult, JsString, JsValue, NativeFunction, js_string,
-};
+use boa_engine::{Context, JsArgs, JsData, JsError, JsNativeError, JsResult, JsString, JsValue, js_string};
 use boa_gc::{Finalize, Trace};
 use kemi_core::Limit;
 
 use self::matcher::{Program, Stopped};
 use self::pattern::{Flags, Pattern};
-use crate::core::Core;
-use crate::trampoline::ending;
+use super::replace;
+use crate::bind::InstanceRef;
+use crate::interpreter::State;
+use crate::terminate::terminated;
 
 /// How many steps Boa's matcher may take: some tens of milliseconds.
 const CHEAP: f64 = (1 << 24) as f64;
 
-/// What is kept for a regular expression.
+/// A regular expression as the matcher needs it.
 #[derive(Trace, Finalize, JsData)]
 struct Prepared {
     #[unsafe_ignore_trace]
@@ -42,7 +41,7 @@ struct Prepared {
     indices: bool,
 }
 
-/// What the new functions need of the old ones.
+/// The built-ins that the new functions call, and the list of prepared expressions.
 #[derive(Clone, Trace, Finalize)]
 struct Originals {
     exec: JsObject,
@@ -56,8 +55,8 @@ struct Originals {
 const FLAGS: [&str; 8] =
     ["hasIndices", "global", "ignoreCase", "multiline", "dotAll", "unicode", "unicodeSets", "sticky"];
 
-/// Replaces `exec`, and `compile`, which may change what has been prepared.
-pub(crate) fn install(core: *const Core, context: &mut Context) -> JsResult<()> {
+/// Replaces `exec`, and `compile`, which may change a prepared expression.
+pub(crate) fn install(instance: InstanceRef, context: &mut Context) -> JsResult<()> {
     let prototype = context.intrinsics().constructors().regexp().prototype();
     let getter = |name: &str| {
         let object = prototype.borrow();
@@ -71,10 +70,10 @@ pub(crate) fn install(core: *const Core, context: &mut Context) -> JsResult<()> 
     let prepared = JsWeakMap::new(context).into();
     let originals = Originals { exec: exec_, compile: compile_, source, flags, prepared };
     let run = move |this: &JsValue, args: &[JsValue], originals: &Originals, context: &mut Context| {
-        // SAFETY: function objects of this context run only while the core that owns it is alive.
-        exec(unsafe { &*core }, this, args, originals, context)
+        // SAFETY: a function object of the instance's context runs this.
+        exec(unsafe { instance.state() }, this, args, originals, context)
     };
-    define(&prototype, "exec", 1, NativeFunction::from_copy_closure_with_captures(run, originals.clone()), context)?;
+    replace(&prototype, "exec", originals.clone(), run, context)?;
     let again = |this: &JsValue, args: &[JsValue], originals: &Originals, context: &mut Context| {
         let result = originals.compile.call(this, args, context);
         if let Some(object) = this.as_object() {
@@ -82,20 +81,7 @@ pub(crate) fn install(core: *const Core, context: &mut Context) -> JsResult<()> 
         }
         result
     };
-    define(&prototype, "compile", 2, NativeFunction::from_copy_closure_with_captures(again, originals), context)
-}
-
-fn define(
-    object: &JsObject,
-    name: &str,
-    length: usize,
-    function: NativeFunction,
-    context: &mut Context,
-) -> JsResult<()> {
-    let function = FunctionObjectBuilder::new(context.realm(), function).name(js_string!(name)).length(length).build();
-    let property = PropertyDescriptor::builder().value(function).writable(true).enumerable(false).configurable(true);
-    object.define_property_or_throw(js_string!(name), property, context)?;
-    Ok(())
+    replace(&prototype, "compile", originals, again, context)
 }
 
 #[cold]
@@ -104,15 +90,15 @@ fn missing() -> JsError {
 }
 
 fn exec(
-    core: &Core,
+    state: &State,
     this: &JsValue,
     args: &[JsValue],
     originals: &Originals,
     context: &mut Context,
 ) -> JsResult<JsValue> {
     // Built-ins that call this once for each match look at no limit themselves.
-    if core.runtime().over().is_some() {
-        return Err(ending());
+    if state.runtime().over().is_some() {
+        return Err(terminated());
     }
     let Some(object) = this.as_object().filter(|object| object.is::<RegExp>()) else {
         return originals.exec.call(this, args, context);
@@ -126,12 +112,12 @@ fn exec(
         && let Some(pattern) = &prepared.pattern
         && let Some(program) = prepared.program.get_or_init(|| Program::new(pattern))
     {
-        return search(core, &object, &text, &prepared, pattern, program, context);
+        return search(state, &object, &text, &prepared, pattern, program, context);
     }
     originals.exec.call(this, &[text.into()], context)
 }
 
-/// Finds what is known of a regular expression.
+/// Finds or makes the prepared form of a regular expression.
 fn prepared(object: &JsObject, originals: &Originals, context: &mut Context) -> JsResult<JsObject> {
     let all = JsWeakMap::from_object(originals.prepared.clone()).map_err(|_| missing())?;
     if let Some(known) = all.get(object, context)?.as_object() {
@@ -158,7 +144,7 @@ fn prepared(object: &JsObject, originals: &Originals, context: &mut Context) -> 
 
 /// As the language prescribes, with a matcher that can be stopped.
 fn search(
-    core: &Core,
+    state: &State,
     object: &JsObject,
     text: &JsString,
     prepared: &Prepared,
@@ -177,12 +163,12 @@ fn search(
     let found = if from > text.len() {
         None
     } else {
-        let found = program.find(&units, from, prepared.sticky, &mut || core.runtime().over().is_none());
+        let found = program.find(&units, from, prepared.sticky, &mut || state.runtime().over().is_none());
         found.map_err(|stopped| {
             if stopped == Stopped::Memory {
-                core.runtime().exhaust(Limit::Memory, core.place_in(context));
+                state.runtime().exhaust(Limit::Memory, state.place_in(context));
             }
-            ending()
+            terminated()
         })?
     };
     let Some(found) = found else {

@@ -2,10 +2,11 @@
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsValue, js_string};
+use kemi_core::Runtime;
 
-use crate::core::Core;
-use crate::guard;
-use crate::trampoline::ending;
+use super::{is_array, length, replace};
+use crate::bind::InstanceRef;
+use crate::terminate::terminated;
 
 /// How deep arrays may stand in each other.
 const DEPTH: usize = 10_000;
@@ -14,14 +15,15 @@ const DEPTH: usize = 10_000;
 const ELEMENTS: u64 = 1 << 10;
 
 /// Replaces the built-in; it captures `slice`, which knows what kind of array to make.
-pub(crate) fn install(core: *const Core, context: &mut Context) -> JsResult<()> {
+pub(crate) fn install(instance: InstanceRef, context: &mut Context) -> JsResult<()> {
     let prototype = context.intrinsics().constructors().array().prototype();
     let Some(slice) = prototype.get(js_string!("slice"), context)?.as_callable() else { return Ok(()) };
     let call = move |this: &JsValue, args: &[JsValue], slice: &JsObject, context: &mut Context| {
-        // SAFETY: function objects of this context run only while the core that owns it is alive.
-        flat(unsafe { &*core }, this, args.get_or_undefined(0), slice, context)
+        // SAFETY: a function object of the instance's context runs this.
+        let runtime = unsafe { instance.state() }.runtime();
+        flat(runtime, this, args.get_or_undefined(0), slice, context)
     };
-    guard::replace(&prototype, "flat", slice, call, context)
+    replace(&prototype, "flat", slice, call, context)
 }
 
 /// An array whose elements are gone through.
@@ -31,7 +33,13 @@ struct Level {
     length: u64,
 }
 
-fn flat(core: &Core, this: &JsValue, depth: &JsValue, slice: &JsObject, context: &mut Context) -> JsResult<JsValue> {
+fn flat(
+    runtime: &Runtime,
+    this: &JsValue,
+    depth: &JsValue,
+    slice: &JsObject,
+    context: &mut Context,
+) -> JsResult<JsValue> {
     let source = this.to_object(context)?;
     let length = length(&source, context)?;
     let depth = if depth.is_undefined() { 1.0 } else { depth.to_number(context)? };
@@ -42,8 +50,8 @@ fn flat(core: &Core, this: &JsValue, depth: &JsValue, slice: &JsObject, context:
     let (mut count, mut steps) = (0u64, 0u64);
     while let Some(level) = levels.last_mut() {
         steps += 1;
-        if steps % ELEMENTS == 0 && core.runtime().over().is_some() {
-            return Err(ending());
+        if steps % ELEMENTS == 0 && runtime.over().is_some() {
+            return Err(terminated());
         }
         if level.next >= level.length {
             levels.pop();
@@ -56,7 +64,7 @@ fn flat(core: &Core, this: &JsValue, depth: &JsValue, slice: &JsObject, context:
         }
         let element = array.get(index, context)?;
         if levels.len() as f64 <= depth
-            && guard::is_array(&element, context)?
+            && is_array(&element, context)?
             && let Some(array) = element.as_object()
         {
             if levels.len() >= DEPTH {
@@ -71,8 +79,4 @@ fn flat(core: &Core, this: &JsValue, depth: &JsValue, slice: &JsObject, context:
         }
     }
     Ok(result)
-}
-
-fn length(object: &JsObject, context: &mut Context) -> JsResult<u64> {
-    object.get(js_string!("length"), context)?.to_length(context)
 }

@@ -1,4 +1,4 @@
-//! How many steps a pattern may take at most, by its form and the length of the text.
+//! The number of steps that a pattern may take, by its form and the length of the text.
 
 use super::pattern::{Node, Pattern};
 

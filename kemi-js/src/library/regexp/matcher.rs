@@ -10,10 +10,10 @@ use super::set::Set;
 /// How many steps are taken between two questions.
 const STEPS: u32 = 1 << 12;
 
-/// How many places to come back to may be kept, 24 bytes each.
+/// How many backtracking points there may be, 24 bytes each.
 const MOST: usize = 1 << 26;
 
-/// Why a search was given up.
+/// The reason why a search was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// Whoever was asked said so.
@@ -22,7 +22,7 @@ pub(crate) enum Stopped {
     Memory,
 }
 
-/// What a search has found: the whole match first, then the captures.
+/// The result of a search: the whole match first, then the captures.
 pub(crate) type Found = Vec<Option<Range<usize>>>;
 
 enum Op {
@@ -261,8 +261,8 @@ impl Program {
     }
 }
 
-/// What to put back, or where to go on, when a way has failed.
-enum Back {
+/// A step back when a way has failed: a value to restore, or a place to go on from.
+enum Backtrack {
     Branch {
         op: usize,
         at: usize,
@@ -290,11 +290,11 @@ struct Run<'a> {
     program: &'a Program,
     text: &'a [u16],
     captures: Found,
-    /// Where captures have begun that have not ended.
+    /// The starts of captures that have not ended.
     opened: Vec<usize>,
     /// How many turns each loop has taken, and where its last one has begun.
     loops: Vec<(u64, usize)>,
-    back: Vec<Back>,
+    back: Vec<Backtrack>,
     left: u32,
     go_on: &'a mut dyn FnMut() -> bool,
 }
@@ -343,14 +343,14 @@ impl Run<'_> {
     fn set_capture(&mut self, group: usize, value: Option<Range<usize>>) {
         if let Some(slot) = self.captures.get_mut(group) {
             let former = std::mem::replace(slot, value);
-            self.back.push(Back::Capture { group, former });
+            self.back.push(Backtrack::Capture { group, former });
         }
     }
 
     fn set_turn(&mut self, id: usize, value: (u64, usize)) {
         if let Some(slot) = self.loops.get_mut(id) {
             let former = std::mem::replace(slot, value);
-            self.back.push(Back::Turn { id, former });
+            self.back.push(Backtrack::Turn { id, former });
         }
     }
 
@@ -358,32 +358,32 @@ impl Run<'_> {
     fn fail(&mut self, base: usize) -> Option<(usize, usize, bool)> {
         while self.back.len() > base {
             match self.back.pop()? {
-                Back::Branch { op, at } => return Some((op, at, false)),
-                Back::Enter { op, at } => return Some((op, at, true)),
+                Backtrack::Branch { op, at } => return Some((op, at, false)),
+                Backtrack::Enter { op, at } => return Some((op, at, true)),
                 undo => self.undo(undo),
             }
         }
         None
     }
 
-    fn undo(&mut self, undo: Back) {
+    fn undo(&mut self, undo: Backtrack) {
         match undo {
-            Back::Capture { group, former } => {
+            Backtrack::Capture { group, former } => {
                 if let Some(slot) = self.captures.get_mut(group) {
                     *slot = former;
                 }
             }
-            Back::Opened { group, former } => {
+            Backtrack::Opened { group, former } => {
                 if let Some(slot) = self.opened.get_mut(group) {
                     *slot = former;
                 }
             }
-            Back::Turn { id, former } => {
+            Backtrack::Turn { id, former } => {
                 if let Some(slot) = self.loops.get_mut(id) {
                     *slot = former;
                 }
             }
-            Back::Branch { .. } | Back::Enter { .. } => {}
+            Backtrack::Branch { .. } | Backtrack::Enter { .. } => {}
         }
     }
 
@@ -416,14 +416,14 @@ impl Run<'_> {
                     .reference(groups.first().copied().unwrap_or_default(), *same, *back, at)?
                     .map(|at| (op + 1, at)),
                 Op::Split { second } => {
-                    self.back.push(Back::Branch { op: *second, at });
+                    self.back.push(Backtrack::Branch { op: *second, at });
                     Some((op + 1, at))
                 }
                 Op::Jump(to) => Some((*to, at)),
                 Op::Open(group) => {
                     if let Some(slot) = self.opened.get_mut(*group) {
                         let former = std::mem::replace(slot, at);
-                        self.back.push(Back::Opened { group: *group, former });
+                        self.back.push(Backtrack::Opened { group: *group, former });
                     }
                     Some((op + 1, at))
                 }
@@ -444,14 +444,14 @@ impl Run<'_> {
                         None
                     } else if !enter && turns >= *least && (turns >= *most || !greedy) {
                         if turns < *most {
-                            self.back.push(Back::Enter { op, at });
+                            self.back.push(Backtrack::Enter { op, at });
                         }
                         Some((*exit, at))
                     } else if turns >= *most {
                         Some((*exit, at))
                     } else {
                         if !enter && turns >= *least {
-                            self.back.push(Back::Branch { op: *exit, at });
+                            self.back.push(Backtrack::Branch { op: *exit, at });
                         }
                         self.set_turn(*id, (turns + 1, at));
                         for group in groups.clone() {
@@ -467,10 +467,10 @@ impl Run<'_> {
                     let found = self.attempt(op + 1, at)?.is_some();
                     if found {
                         // What it has found stays, other ways to find it do not count.
-                        let kept: Vec<Back> = self.back.drain(before..).collect();
-                        let mut changes: Vec<Back> = kept
+                        let held: Vec<Backtrack> = self.back.drain(before..).collect();
+                        let mut changes: Vec<Backtrack> = held
                             .into_iter()
-                            .filter(|back| !matches!(back, Back::Branch { .. } | Back::Enter { .. }))
+                            .filter(|back| !matches!(back, Backtrack::Branch { .. } | Backtrack::Enter { .. }))
                             .collect();
                         if *negated {
                             while let Some(change) = changes.pop() {

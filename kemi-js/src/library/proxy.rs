@@ -1,4 +1,4 @@
-//! Prototypes and proxies, which lead from one object to the next: no circles, and no proxies in each other without end.
+//! `Proxy` and the setters of prototypes: no circles, and no proxies in each other without end.
 //!
 //! Boa looks for a property by a recursion along them that looks at no limit. A chain of prototypes costs more memory than
 //! stack. A circle costs nothing: it takes a proxy, behind which the language itself looks for none.
@@ -11,12 +11,12 @@ use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsArgs, JsData, JsError, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
 use boa_gc::{Finalize, Trace};
 
-use crate::guard;
+use super::replace;
 
 /// How many proxies may stand in each other.
 const DEPTH: u32 = 2_000;
 
-/// What is known of a proxy.
+/// The parts of a proxy.
 #[derive(Trace, Finalize, JsData)]
 struct Made {
     target: JsObject,
@@ -24,7 +24,7 @@ struct Made {
     depth: u32,
 }
 
-/// What the new functions need of the old ones.
+/// The built-in that a new function calls, and the list of proxies.
 #[derive(Clone, Trace, Finalize)]
 struct Originals {
     original: JsObject,
@@ -43,7 +43,7 @@ pub(crate) fn install(context: &mut Context) -> JsResult<()> {
             check(args.get_or_undefined(0), args.get_or_undefined(1), &originals.proxies, context)?;
             originals.original.call(&JsValue::undefined(), args, context)
         };
-        guard::replace(&holder, "setPrototypeOf", of(original), call, context)?;
+        replace(&holder, "setPrototypeOf", of(original), call, context)?;
     }
     let prototype = context.intrinsics().constructors().object().prototype();
     let slot = prototype.borrow().properties().get(&js_string!("__proto__").into());

@@ -10,10 +10,10 @@ use boa_engine::object::builtins::JsArray;
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsNativeError, JsResult, JsString, JsValue, js_string};
+use kemi_core::Runtime;
 
-use crate::core::Core;
-use crate::guard::{self, Call};
-use crate::trampoline::ending;
+use super::{BuiltinCall, is_array, length};
+use crate::terminate::terminated;
 
 /// How deep values may stand in each other in a text, as in Boa.
 const READ_DEPTH: usize = 127;
@@ -25,7 +25,7 @@ const WRITE_DEPTH: usize = 10_000;
 const VALUES: u32 = 1 << 10;
 
 /// Reads a text without a function to revive what is in it.
-pub(crate) fn parse(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn parse(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     if call.arg(1).is_callable() {
         return Ok(None);
     }
@@ -35,11 +35,11 @@ pub(crate) fn parse(core: &Core, call: &mut Call, context: &mut Context) -> JsRe
     }
     call.set_arg(0, text.clone());
     let Ok(text) = text.to_std_string() else { return Ok(None) };
-    Reader { core, text: text.as_bytes(), at: 0, values: 0 }.read(context)
+    Reader { runtime, text: text.as_bytes(), at: 0, values: 0 }.read(context)
 }
 
 struct Reader<'a> {
-    core: &'a Core,
+    runtime: &'a Runtime,
     text: &'a [u8],
     at: usize,
     values: u32,
@@ -57,8 +57,8 @@ impl Reader<'_> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             self.values += 1;
-            if self.values.is_multiple_of(VALUES) && self.core.runtime().over().is_some() {
-                return Err(ending());
+            if self.values.is_multiple_of(VALUES) && self.runtime.over().is_some() {
+                return Err(terminated());
             }
             // A value begins here.
             self.space();
@@ -251,13 +251,13 @@ impl Reader<'_> {
 }
 
 /// Writes a value.
-pub(crate) fn stringify(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn stringify(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     let (mut replacer, mut list) = (None, None);
     if let Some(object) = call.arg(1).as_object() {
         if object.is_callable() {
             replacer = Some(object);
-        } else if guard::is_array(&call.arg(1), context)? {
-            list = Some(listed(core, &object, context)?);
+        } else if is_array(&call.arg(1), context)? {
+            list = Some(listed(runtime, &object, context)?);
         }
     }
     let mut space = call.arg(2);
@@ -276,7 +276,7 @@ pub(crate) fn stringify(core: &Core, call: &mut Call, context: &mut Context) -> 
     let holder = JsObject::with_object_proto(context.intrinsics());
     holder.create_data_property_or_throw(js_string!(), call.arg(0), context)?;
     let mut writer =
-        Writer { core, replacer, list, gap, out: Vec::new(), above: Vec::new(), seen: HashSet::new(), values: 0 };
+        Writer { runtime, replacer, list, gap, out: Vec::new(), above: Vec::new(), seen: HashSet::new(), values: 0 };
     let value = writer.prepared(js_string!(), &holder, context)?;
     let written = writer.write(value, context)?;
     Ok(Some(match written {
@@ -286,12 +286,12 @@ pub(crate) fn stringify(core: &Core, call: &mut Call, context: &mut Context) -> 
 }
 
 /// Reads the names that are to be written.
-fn listed(core: &Core, list: &JsObject, context: &mut Context) -> JsResult<Vec<JsString>> {
-    let length = list.get(js_string!("length"), context)?.to_length(context)?;
+fn listed(runtime: &Runtime, list: &JsObject, context: &mut Context) -> JsResult<Vec<JsString>> {
+    let length = length(list, context)?;
     let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for i in 0..length {
-        if i % u64::from(VALUES) == 0 && core.runtime().over().is_some() {
-            return Err(ending());
+        if i % u64::from(VALUES) == 0 && runtime.over().is_some() {
+            return Err(terminated());
         }
         let name = list.get(i, context)?;
         let is_name = name.is_string()
@@ -307,7 +307,7 @@ fn listed(core: &Core, list: &JsObject, context: &mut Context) -> JsResult<Vec<J
     Ok(names)
 }
 
-/// What stands for a value in the text.
+/// The form of a value in the text.
 enum Prepared {
     Text(JsString),
     Quoted(JsString),
@@ -328,7 +328,7 @@ struct Level {
 }
 
 struct Writer<'a> {
-    core: &'a Core,
+    runtime: &'a Runtime,
     replacer: Option<JsObject>,
     list: Option<Vec<JsString>>,
     gap: Vec<u16>,
@@ -347,8 +347,8 @@ impl Writer<'_> {
     /// Reads a value and asks it, and the function that may replace it, what to write.
     fn prepared(&mut self, key: JsString, holder: &JsObject, context: &mut Context) -> JsResult<Prepared> {
         self.values += 1;
-        if self.values.is_multiple_of(VALUES) && self.core.runtime().over().is_some() {
-            return Err(ending());
+        if self.values.is_multiple_of(VALUES) && self.runtime.over().is_some() {
+            return Err(terminated());
         }
         let mut value = holder.get(key.clone(), context)?;
         if value.is_object() || value.is_bigint() {
@@ -393,7 +393,7 @@ impl Writer<'_> {
             JsVariant::BigInt(_) => {
                 return Err(JsNativeError::typ().with_message("cannot serialize bigint to JSON").into());
             }
-            JsVariant::Object(object) if !object.is_callable() => match guard::is_array(&value, context)? {
+            JsVariant::Object(object) if !object.is_callable() => match is_array(&value, context)? {
                 true => Prepared::Array(object),
                 false => Prepared::Object(object),
             },
@@ -401,7 +401,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Tells whether an object came from `JSON.rawJSON`: frozen, without a prototype, and not made by a script.
+    /// Returns whether an object came from `JSON.rawJSON`: frozen, without a prototype, and not made by a script.
     fn is_raw(&self, object: &JsObject, context: &mut Context) -> JsResult<bool> {
         if object.prototype().is_some() || object.is_ordinary() {
             return Ok(false);
@@ -493,7 +493,7 @@ impl Writer<'_> {
         }
         let (mut length, mut keys) = (0, Vec::new());
         if is_array {
-            length = object.get(js_string!("length"), context)?.to_length(context)?;
+            length = super::length(&object, context)?;
         } else {
             keys = match &self.list {
                 Some(list) => list.clone(),

@@ -1,6 +1,6 @@
 //! A pattern as a tree, read from a text that Boa's own matcher has accepted.
 //!
-//! What one character may be is not understood here: the text of a class, an escape or a literal is kept, and
+//! The meaning of a single character is not understood here: the text of a class, an escape or a literal is held, and
 //! [`Set`](super::set::Set) lets Boa's matcher decide. So both agree on cases, properties and old escapes.
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Tells whether the text is read by code points.
+    /// Returns whether the text is read by code points.
     pub(crate) fn by_points(self) -> bool {
         self.unicode || self.unicode_sets
     }
@@ -436,7 +436,7 @@ impl Reader<'_> {
     }
 }
 
-/// Tells whether a class may stand for more than one character.
+/// Returns whether a class may stand for more than one character.
 fn has_strings(text: &[u32]) -> bool {
     let text: String = text.iter().map(|&c| char::from_u32(c).unwrap_or('\u{fffd}')).collect();
     ["\\q", "Basic_Emoji", "Emoji_Keycap_Sequence", "RGI_"].iter().any(|strings| text.contains(strings))

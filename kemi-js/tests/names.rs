@@ -50,7 +50,7 @@ fn the_root_has_the_name_that_the_host_gives_it() {
     callbacks.named("sub", &[]);
     let registry = Registry::<Host>::builder().root("APP").module("t").callbacks(callbacks).build().expect("is sound");
     let code = "function f() { return typeof KSR + APP.t.add(40, 2) + APP.t.zz(); }";
-    let instance = Instance::load(&kemi_js::JavaScript, &registry, &[Source::text("t.js", code)]).expect("loads");
+    let instance = Instance::load(&kemi_js::JsEngine, &registry, &[Source::text("t.js", code)]).expect("loads");
     let error = instance.call(f, &mut Host::default(), &[]).expect_err("there is no zz");
     assert_eq!(error.message, "there is no function APP.t.zz");
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::matcher::Program;
 use super::pattern::{Flags, Pattern};
 
-/// What both find in a text from a place on, or `None` where Boa refuses the pattern.
+/// The results of both matchers in a text from a place on, or `None` where Boa refuses the pattern.
 #[allow(clippy::type_complexity, reason = "a pair of results")]
 fn both(
     source: &str,

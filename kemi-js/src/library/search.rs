@@ -5,18 +5,18 @@
 
 use boa_engine::object::builtins::JsArray;
 use boa_engine::{Context, JsResult, JsString, JsSymbol, JsValue, js_string};
+use kemi_core::Runtime;
 
-use crate::core::Core;
-use crate::guard::Call;
-use crate::trampoline::ending;
+use super::BuiltinCall;
+use crate::terminate::terminated;
 
-/// How long a text is short.
+/// The length up to which a text is short.
 const SHORT: usize = 1 << 12;
 
 /// How many units are looked at between two looks at the limits.
 const UNITS: usize = 1 << 16;
 
-/// What is searched, and for what, where it is worth it.
+/// A text and the pattern to find in it, where the search is worth it.
 struct Task {
     text: JsString,
     pattern: JsString,
@@ -24,7 +24,7 @@ struct Task {
 
 impl Task {
     /// Reads receiver and first argument; `None` where the built-in is to do it.
-    fn read(call: &mut Call, method: Option<JsSymbol>, context: &mut Context) -> JsResult<Option<Task>> {
+    fn read(call: &mut BuiltinCall, method: Option<JsSymbol>, context: &mut Context) -> JsResult<Option<Task>> {
         let Some(text) = call.text(context)? else { return Ok(None) };
         if text.len() <= SHORT {
             return Ok(None);
@@ -44,9 +44,9 @@ impl Task {
         Ok((!pattern.is_empty()).then_some(Task { text, pattern }))
     }
 
-    fn positions(&self, core: &Core, backwards: bool, most: usize) -> JsResult<Vec<usize>> {
-        let go_on = &mut || core.runtime().over().is_none();
-        positions(&self.text, &self.pattern, backwards, most, go_on).ok_or_else(ending)
+    fn positions(&self, runtime: &Runtime, backwards: bool, most: usize) -> JsResult<Vec<usize>> {
+        let go_on = &mut || runtime.over().is_none();
+        positions(&self.text, &self.pattern, backwards, most, go_on).ok_or_else(terminated)
     }
 }
 
@@ -103,14 +103,14 @@ pub(crate) fn positions(
     Some(found)
 }
 
-pub(crate) fn includes(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn includes(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     let from = call.arg(1);
     let Some(task) = Task::read(call, None, context)? else { return Ok(None) };
-    let first = first_from(core, &task, &from, context)?;
+    let first = first_from(runtime, &task, &from, context)?;
     Ok(Some(JsValue::new(first.is_some())))
 }
 
-pub(crate) fn index_of(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn index_of(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     // A regular expression is a text here.
     let (from, pattern) = (call.arg(1), call.arg(0));
     let Some(text) = call.text(context)? else { return Ok(None) };
@@ -122,18 +122,22 @@ pub(crate) fn index_of(core: &Core, call: &mut Call, context: &mut Context) -> J
     if pattern.is_empty() {
         return Ok(None);
     }
-    let first = first_from(core, &Task { text, pattern }, &from, context)?;
+    let first = first_from(runtime, &Task { text, pattern }, &from, context)?;
     Ok(Some(first.map_or(JsValue::new(-1), |at| JsValue::new(at as u64))))
 }
 
-fn first_from(core: &Core, task: &Task, from: &JsValue, context: &mut Context) -> JsResult<Option<usize>> {
+fn first_from(runtime: &Runtime, task: &Task, from: &JsValue, context: &mut Context) -> JsResult<Option<usize>> {
     let from = from.to_integer_or_infinity(context)?.clamp_finite(0, task.text.len() as i64);
     let from = usize::try_from(from).unwrap_or_default();
     let rest = Task { text: task.text.get_expect(from..), pattern: task.pattern.clone() };
-    Ok(rest.positions(core, false, 1)?.first().map(|at| at + from))
+    Ok(rest.positions(runtime, false, 1)?.first().map(|at| at + from))
 }
 
-pub(crate) fn last_index_of(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn last_index_of(
+    runtime: &Runtime,
+    call: &mut BuiltinCall,
+    context: &mut Context,
+) -> JsResult<Option<JsValue>> {
     let (from, pattern) = (call.arg(1), call.arg(0));
     let Some(text) = call.text(context)? else { return Ok(None) };
     if text.len() <= SHORT {
@@ -149,18 +153,18 @@ pub(crate) fn last_index_of(core: &Core, call: &mut Call, context: &mut Context)
     let last = if from.is_nan() { last } else { (from.max(0.0).min(last as f64)) as usize };
     let end = (last + pattern.len()).min(text.len());
     let head = Task { text: text.get_expect(..end), pattern };
-    let found = head.positions(core, true, 1)?;
+    let found = head.positions(runtime, true, 1)?;
     Ok(Some(found.first().map_or(JsValue::new(-1), |&at| JsValue::new(at as u64))))
 }
 
-pub(crate) fn split(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
+pub(crate) fn split(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     let Some(task) = Task::read(call, Some(JsSymbol::split()), context)? else { return Ok(None) };
     let limit = call.arg(1);
     let limit = if limit.is_undefined() { u32::MAX } else { limit.to_u32(context)? };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut parts = Vec::new();
     let mut start = 0;
-    for at in task.positions(core, false, limit)? {
+    for at in task.positions(runtime, false, limit)? {
         parts.push(JsValue::from(task.text.get_expect(start..at)));
         start = at + task.pattern.len();
     }
@@ -170,15 +174,24 @@ pub(crate) fn split(core: &Core, call: &mut Call, context: &mut Context) -> JsRe
     Ok(Some(JsArray::from_iter(parts, context).into()))
 }
 
-pub(crate) fn replace(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
-    substitute(core, call, 1, context)
+pub(crate) fn replace(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
+    substitute(runtime, call, 1, context)
 }
 
-pub(crate) fn replace_all(core: &Core, call: &mut Call, context: &mut Context) -> JsResult<Option<JsValue>> {
-    substitute(core, call, usize::MAX, context)
+pub(crate) fn replace_all(
+    runtime: &Runtime,
+    call: &mut BuiltinCall,
+    context: &mut Context,
+) -> JsResult<Option<JsValue>> {
+    substitute(runtime, call, usize::MAX, context)
 }
 
-fn substitute(core: &Core, call: &mut Call, most: usize, context: &mut Context) -> JsResult<Option<JsValue>> {
+fn substitute(
+    runtime: &Runtime,
+    call: &mut BuiltinCall,
+    most: usize,
+    context: &mut Context,
+) -> JsResult<Option<JsValue>> {
     let Some(task) = Task::read(call, Some(JsSymbol::replace()), context)? else { return Ok(None) };
     let Task { text, pattern } = &task;
     let with = call.arg(1);
@@ -186,9 +199,9 @@ fn substitute(core: &Core, call: &mut Call, most: usize, context: &mut Context) 
     let template = if function.is_some() { js_string!() } else { with.to_string(context)? };
     let mut result: Vec<u16> = Vec::new();
     let mut start = 0;
-    for (i, at) in task.positions(core, false, most)?.into_iter().enumerate() {
-        if i % 1024 == 0 && core.runtime().over().is_some() {
-            return Err(ending());
+    for (i, at) in task.positions(runtime, false, most)?.into_iter().enumerate() {
+        if i % 1024 == 0 && runtime.over().is_some() {
+            return Err(terminated());
         }
         result.extend(text.get_expect(start..at).iter());
         match &function {

@@ -11,16 +11,16 @@ use kemi_core::{Limits, Outcome, Policy, Source, Value};
 /// A line for each: its path, and which of these holds for it.
 ///
 /// - `small`: it takes a time and a memory that its arguments have cost already, a few times over at the most.
-/// - `asks`: it is asked before how much it will take (`guard.rs`), or done here in a form that ends (`search.rs`, `json.rs`,
-///   `flat.rs`, `regexp`).
+/// - `asks`: it is estimated before how much it will take (`library/size_guards.rs`), or done here in a form that ends
+///   (`library/`: `search.rs`, `json.rs`, `flat.rs`, `regexp/`).
 /// - `calls`: it goes on only as long as it calls functions, each of which ends with the call.
 /// - `makes`: it makes a function, coroutine or proxy; what it makes is stopped as all code is.
 /// - `code`: it compiles a text, which is looked at before (`nesting.rs`).
-/// - `chain`: it makes chains of objects, which are kept from being circular or too long (`chains.rs`).
+/// - `chain`: it makes chains of objects, which are kept from being circular or too long (`library/proxy.rs`).
 /// - `waits`: it waits, or leaves something behind that does, until the call ends (`jobs.rs`).
 /// - `host`: it is the host's or this crate's own.
 /// - `large`: it may take long for much; `docs/limits.md` tells how long.
-const LIST: &str = include_str!("data/builtins.txt");
+const LIST: &str = include_str!("library.txt");
 
 const KINDS: [&str; 9] = ["small", "asks", "calls", "makes", "code", "chain", "waits", "host", "large"];
 
@@ -85,7 +85,7 @@ fn every_function_of_the_language_is_known() {
     let new: Vec<&str> = found.lines().filter(|path| !known.contains_key(path)).collect();
     assert!(
         new.is_empty(),
-        "Boa has new functions; see what ends them, and list them in tests/data/builtins.txt:\n{}",
+        "Boa has new functions; see what ends them, and list them in tests/library.txt:\n{}",
         new.join("\n")
     );
     let gone: Vec<&&str> = known.keys().filter(|path| !found.lines().any(|line| line == **path)).collect();

@@ -1,15 +1,15 @@
-//! Which characters a part of a pattern stands for, as Boa's own matcher says.
+//! The set of characters that a part of a pattern stands for, by Boa's own matcher.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use super::pattern::Flags;
 
-/// What one character may be.
+/// The characters that a part of a pattern matches.
 pub(crate) struct Set {
     regex: regress::Regex,
     by_points: bool,
-    /// What is known of the first characters.
+    /// The cached answers for the first characters.
     low: [Cell<Option<bool>>; 256],
     high: RefCell<HashMap<u32, bool>>,
 }
@@ -38,7 +38,7 @@ impl Set {
         })
     }
 
-    /// Tells whether a character is in the set.
+    /// Returns whether a character is in the set.
     pub(crate) fn has(&self, c: u32) -> bool {
         if let Some(slot) = self.low.get(c as usize) {
             if let Some(known) = slot.get() {
