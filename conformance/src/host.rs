@@ -325,7 +325,7 @@ fn look(cx: &mut Host, name: &str) -> bool {
 /// Calls a function of the script with a context of its own, which also goes while the script is being loaded.
 #[kemi_export(module = "probe", context = Host)]
 fn apart(script: &Script<'_>, name: &str) -> Result<bool, ScriptError> {
-    let Some(route) = script.registry().route("nested") else { return Ok(false) };
+    let Some(route) = script.route("nested") else { return Ok(false) };
     let callback = script.callback(route, name)?;
     script.call(callback, &mut Host::new(route), &[])?;
     Ok(true)

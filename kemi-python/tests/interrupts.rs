@@ -366,7 +366,7 @@ fn a_native_that_waits_may_call_back_and_its_wait_counts() {
     let _alone = alone();
     #[kemi_export(module = "tm")]
     fn waits_and_calls(cx: &mut Cx, script: &kemi_core::Script<'_>) -> Result<i64, kemi_core::ScriptError> {
-        let route = script.registry().route("branch");
+        let route = script.route("branch");
         let callback = script.callback(route.unwrap_or_else(|| unreachable!()), "branch")?;
         let outcome = kemi_core::while_waiting(|| script.call(callback, cx, &[]))?;
         Ok(i64::from(outcome == Outcome::Value(7.into())))

@@ -25,6 +25,10 @@ impl Caller for ScriptCaller<'_> {
         self.runtime.run(self.interpreter, callback, context, args)
     }
 
+    fn route(&self, name: &str) -> Option<RouteId> {
+        self.runtime.registry().route(name)
+    }
+
     fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
         self.runtime.named_callback(self.interpreter, route, name)
     }

@@ -25,6 +25,9 @@ pub(crate) trait Caller: fmt::Debug {
     /// that nothing else uses during the call.
     fn call(&self, callback: CallbackId, context: *mut (), args: &[Arg<'_>]) -> Result<Outcome, ScriptError>;
 
+    /// Finds a route by its name.
+    fn route(&self, name: &str) -> Option<RouteId>;
+
     /// Finds the callback for a function name that a script gives at run time.
     fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError>;
 
@@ -59,6 +62,12 @@ impl<'a> Script<'a> {
             return Err(ScriptError::new(ErrorCode::NoContext, message));
         }
         self.caller.call(callback, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Finds a route that the host has declared by its name.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<RouteId> {
+        self.caller.route(name)
     }
 
     /// Finds the callback for a function name that a script gives at run time.

@@ -96,7 +96,7 @@ fn place(cx: &mut Host, script: &Script<'_>) {
 /// Calls back into the script: gives `exit`, `drop` or the value as text.
 #[kemi_export(module = "t")]
 fn call(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
-    let route = script.registry().route("sub").expect("declared below");
+    let route = script.route("sub").expect("declared below");
     let callback = script.callback(route, name)?;
     Ok(match script.call(callback, cx, &[])? {
         Outcome::Value(value) => value.to_string(),
@@ -108,7 +108,7 @@ fn call(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, Script
 /// As `call`, but an error is a result as well: its code.
 #[kemi_export(module = "t")]
 fn attempt(cx: &mut Host, script: &Script<'_>, name: &str) -> String {
-    let route = script.registry().route("sub").expect("declared below");
+    let route = script.route("sub").expect("declared below");
     match script.callback(route, name).and_then(|callback| script.call(callback, cx, &[])) {
         Ok(Outcome::Value(value)) => value.to_string(),
         Ok(Outcome::Exit) => "exit".to_owned(),

@@ -150,7 +150,7 @@ fn event_only(_cx: &mut Host) {}
 /// Calls a function of the script and tells how it ended.
 #[kemi_export(module = "t")]
 fn run(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
-    let Some(route) = script.registry().route("named") else {
+    let Some(route) = script.route("named") else {
         return Err(ScriptError::new(ErrorCode::MissingCallback, "no route"));
     };
     let callback = script.callback(route, name)?;

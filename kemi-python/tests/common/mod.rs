@@ -93,7 +93,6 @@ fn old(_cx: &mut Cx, i: i64) -> i64 {
 #[kemi_export(module = "tm")]
 fn run(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
     let route = script
-        .registry()
         .route("branch")
         .ok_or_else(|| ScriptError::new(kemi_core::ErrorCode::NativeError, "no branch route"))?;
     let callback = script.callback(route, name)?;

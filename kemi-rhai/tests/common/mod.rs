@@ -152,7 +152,7 @@ fn only_in_reply(_cx: &mut Cx) -> bool {
 #[kemi_export(module = "t")]
 fn call(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<Value, ScriptError> {
     let route =
-        script.registry().route("nested").ok_or_else(|| ScriptError::new(ErrorCode::NativeError, "no route"))?;
+        script.route("nested").ok_or_else(|| ScriptError::new(ErrorCode::NativeError, "no route"))?;
     let id = script.callback(route, name)?;
     cx.depth += 1;
     let depth = i64::from(cx.depth);
