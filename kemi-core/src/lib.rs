@@ -43,6 +43,8 @@ mod registry;
 mod runtime;
 mod settings;
 mod source;
+#[cfg(feature = "stack")]
+pub mod stack;
 mod suggest;
 mod throttle;
 mod types;

@@ -12,6 +12,7 @@ use rhai::{
 };
 
 use crate::bind::root_module;
+use crate::call::on_stack;
 use crate::errors::{describe, syntax};
 use crate::imports::Imports;
 use crate::interpreter::{Callback, RhaiInterpreter, Shared};
@@ -20,7 +21,6 @@ use crate::limits;
 use crate::parse::{self, parse};
 use crate::raised;
 use crate::references;
-use crate::stack;
 
 /// The Rhai engine.
 ///
@@ -65,7 +65,7 @@ impl kemi_core::Engine for RhaiEngine {
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
-        stack::run(|| load(runtime, sources))
+        on_stack(|| load(runtime, sources))
     }
 }
 

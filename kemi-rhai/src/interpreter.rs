@@ -9,9 +9,9 @@ use std::rc::Rc;
 use kemi_core::{Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime, ScriptError, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
 
+use crate::call::on_stack;
 use crate::errors::describe;
 use crate::limits::{StackGuard, exceeded};
-use crate::stack;
 use crate::tokens::Tokens;
 use crate::values::{arg_to_dynamic, to_value};
 
@@ -130,7 +130,7 @@ impl Interpreter for RhaiInterpreter {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        stack::run(|| self.view().call(callback, args))
+        on_stack(|| self.view().call(callback, args))
     }
 
     fn place(&self) -> Option<Place> {
@@ -152,7 +152,7 @@ impl Interpreter for RhaiInterpreter {
 impl Drop for RhaiInterpreter {
     /// Frees the values of the script, which may be nested deep, where there is room for it.
     fn drop(&mut self) {
-        stack::run(|| {
+        on_stack(|| {
             self.shared.end(self.engine.new_global_runtime_state());
             drop(mem::replace(&mut self.engine, Engine::new_raw()));
         });

@@ -7,6 +7,7 @@
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
+mod call;
 mod engine;
 mod errors;
 mod guard;
@@ -20,7 +21,6 @@ mod raised;
 mod references;
 mod reserved;
 mod shapes;
-mod stack;
 mod text;
 mod tokens;
 mod values;

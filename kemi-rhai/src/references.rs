@@ -6,10 +6,10 @@ use std::rc::{Rc, Weak};
 use kemi_core::{Reference, Runtime, ScriptError};
 use rhai::{ASTFlags, ASTNode, BinaryExpr, Engine, Expr, FnCallExpr, LexError, OptimizationLevel, Position, Token};
 
+use crate::call::on_stack;
 use crate::errors::syntax_error;
 use crate::interpreter::line_of;
 use crate::limits;
-use crate::stack;
 use crate::text;
 use crate::tokens::{is_name, name_of};
 
@@ -25,7 +25,7 @@ pub(crate) fn within(runtime: &Rc<Runtime>) {
 
 /// Lists the paths that begin with the root in a script.
 pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Reference>, ScriptError> {
-    stack::run(|| {
+    on_stack(|| {
         let mut engine = Engine::new_raw();
         limits::set_depths(&mut engine);
         engine.set_optimization_level(OptimizationLevel::None);
