@@ -7,10 +7,10 @@ use std::rc::Rc;
 use kemi_core::{Arg, ConversionBudget, Export, Fault, Interpreter, RegistryData, Ret};
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
-use crate::errors::raise;
+use crate::error::raise;
 use crate::interpreter::{Shared, View};
-use crate::shapes::{self, Returned, TypedResult};
-use crate::values::{Held, ret_to_dynamic};
+use crate::trampoline::{self, Returned, TypedResult};
+use crate::value::{Held, ret_to_dynamic};
 
 /// The most parameters of any type that Rhai resolves.
 const MAX_PARAMETERS: usize = rhai::default_limits::MAX_DYNAMIC_PARAMETERS;
@@ -66,7 +66,7 @@ fn bind(module: &mut Module, binding: &Rc<Binding>) {
     }
     // A deprecated function is warned of on the generic path.
     if let Some(typed) = def.typed.filter(|_| def.deprecated.is_none()) {
-        let (types, func) = shapes::trampoline(binding, typed);
+        let (types, func) = trampoline::trampoline(binding, typed);
         register(types, func);
     }
 }

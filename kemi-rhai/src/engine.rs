@@ -13,14 +13,14 @@ use rhai::{
 
 use crate::bind::root_module;
 use crate::call::on_stack;
-use crate::errors::{describe, syntax};
-use crate::imports::Imports;
+use crate::error::{describe, syntax};
+use crate::error_object;
+use crate::import::Imports;
 use crate::interpreter::{Callback, RhaiInterpreter, Shared};
-use crate::library;
-use crate::limits;
+use crate::interrupt;
 use crate::parse::{self, parse};
-use crate::raised;
 use crate::references;
+use crate::sandbox;
 
 /// The Rhai engine.
 ///
@@ -74,10 +74,10 @@ fn load(runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>
     let mut engine = Engine::new();
     let global = engine.new_global_runtime_state();
     let shared = Rc::new(Shared::new(runtime, global));
-    limits::set(&mut engine, shared.runtime.registry().limits());
-    limits::watch(&mut engine, &shared);
-    library::install(&mut engine, &shared);
-    raised::install(&mut engine);
+    interrupt::set(&mut engine, shared.runtime.registry().limits());
+    interrupt::watch(&mut engine, &shared);
+    sandbox::install(&mut engine, &shared);
+    error_object::install(&mut engine);
     parse::set(&mut engine);
     let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
     engine.set_module_resolver(Imports::new(folders, shared.clone()));
@@ -162,7 +162,7 @@ fn top_level_end(shared: &Shared, result: Result<Dynamic, Box<EvalAltResult>>, f
         Ok(_) => return Ok(()),
         Err(error) => *error,
     };
-    if let Some(limit) = limits::exceeded(&shared.runtime, &error) {
+    if let Some(limit) = interrupt::exceeded(&shared.runtime, &error) {
         let place = describe(shared, error, file, None).place.take();
         shared.runtime.exhaust(limit, place);
         return Ok(());

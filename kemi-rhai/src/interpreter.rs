@@ -10,10 +10,10 @@ use kemi_core::{Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime
 use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
 
 use crate::call::on_stack;
-use crate::errors::describe;
-use crate::limits::{StackGuard, exceeded};
-use crate::tokens::Tokens;
-use crate::values::{arg_to_dynamic, to_value};
+use crate::error::describe;
+use crate::integrity::Tokens;
+use crate::interrupt::{StackGuard, exceeded};
+use crate::value::{arg_to_dynamic, to_value};
 
 /// What the interpreter and its native functions share; the engine owns the functions, so it is not in here.
 pub(crate) struct Shared {

@@ -2,8 +2,8 @@
 
 use rhai::{AST, Engine, OptimizationLevel, ParseError, Scope};
 
-use crate::text;
-use crate::tokens::Tokens;
+use crate::integrity::Tokens;
+use crate::string;
 
 /// Up to how many bytes of source Rhai's optimizer is run: it takes quadratic time for many constants in a block, in which
 /// nothing looks at the clock.
@@ -16,7 +16,7 @@ pub(crate) fn set(engine: &mut Engine) {
 
 /// Parses a file of the script, within the time that the call may take.
 pub(crate) fn parse(engine: &Engine, tokens: &Tokens, name: &str, bytes: &[u8]) -> Result<AST, ParseError> {
-    let text = text::script(bytes);
+    let text = string::script(bytes);
     tokens.begin(name);
     let mut ast = engine.compile(&text)?;
     tokens.reset();

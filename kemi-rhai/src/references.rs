@@ -7,11 +7,11 @@ use kemi_core::{Reference, Runtime, ScriptError};
 use rhai::{ASTFlags, ASTNode, BinaryExpr, Engine, Expr, FnCallExpr, LexError, OptimizationLevel, Position, Token};
 
 use crate::call::on_stack;
-use crate::errors::syntax_error;
+use crate::error::syntax_error;
+use crate::integrity::{is_name, name_of};
 use crate::interpreter::line_of;
-use crate::limits;
-use crate::text;
-use crate::tokens::{is_name, name_of};
+use crate::interrupt;
+use crate::string;
 
 thread_local! {
     /// The runtime of what the thread loaded last: its clock is the one that looking through a script is to obey.
@@ -27,7 +27,7 @@ pub(crate) fn within(runtime: &Rc<Runtime>) {
 pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Reference>, ScriptError> {
     on_stack(|| {
         let mut engine = Engine::new_raw();
-        limits::set_depths(&mut engine);
+        interrupt::set_depths(&mut engine);
         engine.set_optimization_level(OptimizationLevel::None);
         let path = Path { root: root.to_owned(), place: Cell::new(Place::Outside) };
         let runtime = LOADED.with_borrow(Weak::upgrade);
@@ -36,7 +36,7 @@ pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Ref
             Some(runtime) if runtime.over().is_some() => late(),
             _ => path.map(token),
         });
-        let ast = engine.compile(text::script(bytes)).map_err(|error| syntax_error(name, &error))?;
+        let ast = engine.compile(string::script(bytes)).map_err(|error| syntax_error(name, &error))?;
         let mut found = Vec::new();
         ast.walk(&mut |nodes| {
             if let Some(ASTNode::Expr(Expr::Dot(dot, _, position))) = nodes.last() {
@@ -96,7 +96,7 @@ fn called(found: &mut Reference, call: &FnCallExpr) {
     found.path.push(call.name.to_string());
     found.called = true;
     let texts = call.args.iter().enumerate().filter_map(|(position, argument)| match argument {
-        Expr::StringConstant(text, _) => Some((position, String::from_utf8_lossy(&text::decode(text)).into_owned())),
+        Expr::StringConstant(text, _) => Some((position, String::from_utf8_lossy(&string::decode(text)).into_owned())),
         _ => None,
     });
     found.texts.extend(texts);

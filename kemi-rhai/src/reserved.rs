@@ -4,7 +4,7 @@ use kemi_core::NameRole;
 
 /// Returns what a name means in Rhai, if a script could not use what the host gives that name.
 ///
-/// After a dot every name may stand: `tokens.rs` takes keywords there as names.
+/// After a dot every name may stand: `integrity.rs` takes keywords there as names.
 pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
     match role {
         NameRole::Member => None,

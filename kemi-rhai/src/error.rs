@@ -4,10 +4,10 @@ use kemi_core::{ErrorCode, Fault, Frame, Place, Runtime, ScriptError};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::bind::{most_arguments, split_path};
+use crate::error_object::Raised;
 use crate::interpreter::{Shared, line_of};
-use crate::raised::Raised;
-use crate::text;
-use crate::values::to_value;
+use crate::string;
+use crate::value::to_value;
 
 /// Makes what Rhai raises for a fault: an error that `catch` gets as a [`Raised`], or an end that nothing catches.
 pub(crate) fn raise(runtime: &Runtime, fault: Fault, position: Position) -> Box<EvalAltResult> {
@@ -180,7 +180,7 @@ fn caused(message: String, cause: ScriptError) -> ScriptError {
 }
 
 fn readable_text(text: &str) -> String {
-    String::from_utf8_lossy(&text::decode(text)).into_owned()
+    String::from_utf8_lossy(&string::decode(text)).into_owned()
 }
 
 /// Describes what a script threw.

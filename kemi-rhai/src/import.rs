@@ -9,7 +9,7 @@ use kemi_core::Place;
 use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared as RhaiShared};
 
 use crate::interpreter::{Shared, line_of};
-use crate::limits::exceeded;
+use crate::interrupt::exceeded;
 use crate::parse::parse;
 
 type Resolved = Result<RhaiShared<Module>, Box<EvalAltResult>>;

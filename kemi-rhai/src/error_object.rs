@@ -5,7 +5,7 @@ use std::rc::Rc;
 use kemi_core::ScriptError;
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, ImmutableString, Position};
 
-use crate::text;
+use crate::string;
 
 /// The error of a native function in the hands of a script, or a text that the script has put around it.
 ///
@@ -25,7 +25,7 @@ impl Raised {
             Some(export) => format!("{export}: {}", error.message),
             None => error.message.clone(),
         };
-        Raised { text: text::encode(text.as_bytes()).as_ref().into(), error: Rc::new(error), wrapped: false }
+        Raised { text: string::encode(text.as_bytes()).as_ref().into(), error: Rc::new(error), wrapped: false }
     }
 
     /// What the script reads.

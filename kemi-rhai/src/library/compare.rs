@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
 
 use crate::interpreter::{Shared, View};
-use crate::json;
+use crate::library::json;
 
 /// How many steps pass between two looks at the clock.
 const STEPS: u32 = 256;

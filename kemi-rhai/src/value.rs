@@ -3,8 +3,8 @@
 use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, Runtime, ScriptError, Value};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
-use crate::raised::Raised;
-use crate::text;
+use crate::error_object::Raised;
+use crate::string;
 
 /// Converts a value of the script.
 ///
@@ -52,7 +52,7 @@ pub(crate) fn arg_to_dynamic(arg: &Arg<'_>) -> Option<Dynamic> {
 
 /// Makes a string of the script.
 pub(crate) fn bytes_to_dynamic(bytes: &[u8]) -> Dynamic {
-    ImmutableString::from(&*text::encode(bytes)).into()
+    ImmutableString::from(&*string::encode(bytes)).into()
 }
 
 fn value_to_dynamic(value: &Value) -> Dynamic {
@@ -64,7 +64,7 @@ fn value_to_dynamic(value: &Value) -> Dynamic {
         Value::Str(bytes) => bytes_to_dynamic(bytes),
         Value::Array(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
         Value::Map(map) => Dynamic::from_map(
-            map.iter().map(|(key, item)| ((&*text::encode(key)).into(), value_to_dynamic(item))).collect(),
+            map.iter().map(|(key, item)| ((&*string::encode(key)).into(), value_to_dynamic(item))).collect(),
         ),
     }
 }
@@ -97,7 +97,7 @@ impl<'a> Held<'a> {
             return Some(Held::Scalar(Arg::Int(i)));
         }
         if let Some(text) = value.read_lock::<ImmutableString>() {
-            return (!text::may_hold_escapes(&text)).then_some(Held::Text(text));
+            return (!string::may_hold_escapes(&text)).then_some(Held::Text(text));
         }
         if let Ok(b) = value.as_bool() {
             return Some(Held::Scalar(Arg::Bool(b)));
@@ -147,9 +147,9 @@ fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, Scri
     } else if let Ok(x) = value.as_float() {
         Value::Float(x)
     } else if let Ok(c) = value.as_char() {
-        Value::Str(copied(&text::decode(c.encode_utf8(&mut [0; 4])), budget)?)
+        Value::Str(copied(&string::decode(c.encode_utf8(&mut [0; 4])), budget)?)
     } else if let Some(text) = value.read_lock::<ImmutableString>() {
-        Value::Str(copied(&text::decode(&text), budget)?)
+        Value::Str(copied(&string::decode(&text), budget)?)
     } else if let Some(blob) = value.read_lock::<Blob>() {
         Value::Str(copied(&blob, budget)?)
     } else if let Some(items) = value.read_lock::<Array>() {
@@ -166,13 +166,13 @@ fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, Scri
         let mut map = KemiMap::new();
         for (key, item) in entries.iter() {
             budget.element()?;
-            let key = copied(&text::decode(key), budget)?;
+            let key = copied(&string::decode(key), budget)?;
             map.insert(key, convert(item, budget)?);
         }
         budget.leave();
         Value::Map(map)
     } else if let Some(error) = value.read_lock::<Raised>() {
-        Value::Str(copied(&text::decode(error.text()), budget)?)
+        Value::Str(copied(&string::decode(error.text()), budget)?)
     } else {
         let name = foreign(value).unwrap_or("value that is in use");
         return Err(refuse(format!("a {name} has no counterpart outside of the script")));

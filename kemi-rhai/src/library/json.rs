@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use rhai::{Array, Blob, Dynamic, FnPtr, Map};
 
-use crate::guard::{Look, Outcome, fits};
+use crate::library::compare::{Look, Outcome, fits};
 
 /// How deep values may nest in a text; as deep as in Rhai's own.
 const MAX_DEPTH: usize = 120;

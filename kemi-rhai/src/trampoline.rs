@@ -7,8 +7,8 @@ use kemi_core::{Arg, Fault, Kind, RawBytes, RawOut, Ret, Runtime, Shape, Typed};
 use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
 use crate::bind::{Binding, NativeFn};
-use crate::text;
-use crate::values::{Held, bytes_to_dynamic, ret_to_dynamic};
+use crate::string;
+use crate::value::{Held, bytes_to_dynamic, ret_to_dynamic};
 
 /// Returns the trampoline for an export with the argument types it is for.
 pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
@@ -222,7 +222,7 @@ impl Parameter for marker::Bytes {
         TypeId::of::<ImmutableString>()
     }
     fn hold(value: &Dynamic) -> Option<Self::Held<'_>> {
-        value.read_lock::<ImmutableString>().filter(|text| !text::may_hold_escapes(text))
+        value.read_lock::<ImmutableString>().filter(|text| !string::may_hold_escapes(text))
     }
     fn raw(held: &Self::Held<'_>) -> RawBytes {
         // SAFETY: the trampoline keeps the lock until the call is over, and a string under it does not change.

@@ -11,7 +11,7 @@ use kemi_core::{Place, Runtime};
 use rhai::{LexError, Position, Token, is_valid_identifier};
 
 use crate::interpreter::line_of;
-use crate::limits::Nowhere;
+use crate::interrupt::Nowhere;
 
 /// How many cases of a `switch` there may be: Rhai takes quadratic time for them, in which nothing looks at the clock.
 const MAX_CASES: u32 = 5_000;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use kemi_core::log_guarded;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
 
-use crate::guard::{self, Outcome};
 use crate::interpreter::{Shared, View};
-use crate::text;
+use crate::library::compare::{self, Outcome};
+use crate::string;
 
 /// How long a sleeping script is deaf to the end of its time.
 const SLEEP_SLICE: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
             tracing::debug!(target: "script", engine = "rhai", "{}:{line}: {}", file.unwrap_or("script"), readable(text));
         });
     });
-    guard::install(engine, shared);
+    compare::install(engine, shared);
     // Rhai's own sort goes on when the comparison fails, and so past an exit.
     engine.register_fn("sort", sort_by).register_fn("sort_by", sort_by);
     engine.register_fn("order", order_by).register_fn("order_by", order_by);
@@ -56,7 +56,7 @@ fn sleep(shared: &Shared, call: &NativeCallContext<'_>, time: Duration) -> Outco
 }
 
 fn readable(text: &str) -> String {
-    String::from_utf8_lossy(&text::decode(text)).into_owned()
+    String::from_utf8_lossy(&string::decode(text)).into_owned()
 }
 
 /// Sorts an array by a function that tells the order of two items as a number or as "goes before".
