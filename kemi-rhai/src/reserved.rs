@@ -93,7 +93,7 @@ mod tests {
             let code = format!("let {word} = 1;");
             assert!(engine.compile(&code).is_err(), "{word} is a name");
         }
-        for name in ["exit", "drop", "len", "push", "KSR", "json", "string", "end", "class", "self", "function"] {
+        for name in ["exit", "drop", "len", "push", "host", "json", "string", "end", "class", "self", "function"] {
             assert!(engine.compile(format!("let {name} = 1; fn {name}() {{}}")).is_ok(), "{name} is none");
             assert_eq!(meaning(name, NameRole::Root), None, "{name}");
         }

@@ -1,125 +1,19 @@
-//! What scripts get instead of parts of Rhai's own library.
+//! The parts of Rhai's own library that are taken out and replaced in each interpreter.
 
 use std::rc::Rc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use kemi_core::log_guarded;
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext, Position};
+use kemi_core::Runtime;
+use rhai::Engine;
 
-use crate::interpreter::{Shared, View};
-use crate::library::compare::{self, Outcome};
-use crate::string;
+use crate::console;
+use crate::library::{compare, json, replace, sleep, sort};
 
-/// How long a sleeping script is deaf to the end of its time.
-const SLEEP_SLICE: Duration = Duration::from_millis(10);
-
-/// Replaces what writes to the standard output, hides the end of a script or outlasts its time.
-pub(crate) fn install(engine: &mut Engine, shared: &Rc<Shared>) {
-    engine.on_print(|text| {
-        log_guarded(|| tracing::info!(target: "script", engine = "rhai", "{}", readable(text)));
-    });
-    engine.on_debug(|text, file, position| {
-        let line = position.line().unwrap_or_default();
-        log_guarded(|| {
-            tracing::debug!(target: "script", engine = "rhai", "{}:{line}: {}", file.unwrap_or("script"), readable(text));
-        });
-    });
-    compare::install(engine, shared);
-    // Rhai's own sort goes on when the comparison fails, and so past an exit.
-    engine.register_fn("sort", sort_by).register_fn("sort_by", sort_by);
-    engine.register_fn("order", order_by).register_fn("order_by", order_by);
-    let sleeper = shared.clone();
-    engine.register_fn("sleep", move |call: NativeCallContext<'_>, seconds: i64| {
-        sleep(&sleeper, &call, Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
-    });
-    let sleeper = shared.clone();
-    engine.register_fn("sleep", move |call: NativeCallContext<'_>, seconds: f64| {
-        let longest = if seconds > 0.0 { Duration::MAX } else { Duration::ZERO };
-        sleep(&sleeper, &call, Duration::try_from_secs_f64(seconds).unwrap_or(longest))
-    });
-}
-
-/// Sleeps in slices, since Rhai's own sleep goes on when the call's time is over.
-fn sleep(shared: &Shared, call: &NativeCallContext<'_>, time: Duration) -> Outcome<()> {
-    let start = Instant::now();
-    loop {
-        let left = time.saturating_sub(start.elapsed());
-        if left.is_zero() {
-            return Ok(());
-        }
-        thread::sleep(left.min(SLEEP_SLICE));
-        if shared.runtime.poll(&View::of_call(shared, call)) {
-            return Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, call.call_position()).into());
-        }
-    }
-}
-
-fn readable(text: &str) -> String {
-    String::from_utf8_lossy(&string::decode(text)).into_owned()
-}
-
-/// Sorts an array by a function that tells the order of two items as a number or as "goes before".
-///
-/// If it fails, the array stays as it was.
-fn sort_by(call: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr) -> Outcome<()> {
-    let mut before = |a: usize, b: usize| match (array.get(a), array.get(b)) {
-        (Some(a), Some(b)) => {
-            let order = comparer.call_raw(&call, None, [a.clone(), b.clone()])?;
-            goes_before(&order, call.call_position())
-        }
-        _ => Ok(false),
-    };
-    let order = sorted(&(0..array.len()).collect::<Vec<_>>(), &mut before)?;
-    let mut items: Vec<Dynamic> = std::mem::take(array).into_iter().collect();
-    *array = order.into_iter().filter_map(|i| items.get_mut(i).map(Dynamic::take)).collect();
-    Ok(())
-}
-
-/// Gives a sorted copy of an array.
-fn order_by(call: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr) -> Outcome<Array> {
-    let mut array = array.clone();
-    sort_by(call, &mut array, comparer)?;
-    Ok(array)
-}
-
-fn goes_before(order: &Dynamic, position: Position) -> Outcome<bool> {
-    if let Ok(number) = order.as_int() {
-        return Ok(number < 0);
-    }
-    order.as_bool().map_err(|given| {
-        let message = format!("the function to sort by must return an integer or a boolean, not {given}");
-        EvalAltResult::ErrorRuntime(message.into(), position).into()
-    })
-}
-
-/// A stable merge sort that ends at the first failure and does not mind an inconsistent order.
-fn sorted<E>(items: &[usize], before: &mut impl FnMut(usize, usize) -> Result<bool, E>) -> Result<Vec<usize>, E> {
-    if items.len() <= 1 {
-        return Ok(items.to_vec());
-    }
-    let (left, right) = items.split_at(items.len() / 2);
-    let (left, right) = (sorted(left, before)?, sorted(right, before)?);
-    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
-    let mut merged = Vec::with_capacity(items.len());
-    while let (Some(&a), Some(&b)) = (left.peek(), right.peek()) {
-        merged.extend(if before(b, a)? { right.next() } else { left.next() });
-    }
-    merged.extend(left.chain(right));
-    Ok(merged)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sorted;
-
-    #[test]
-    fn sorting_is_stable_and_survives_nonsense() {
-        let keys = [3, 1, 2, 1, 3, 0];
-        let by_key = sorted::<()>(&[0, 1, 2, 3, 4, 5], &mut |a, b| Ok(keys[a] < keys[b]));
-        assert_eq!(by_key, Ok(vec![5, 1, 3, 2, 0, 4]));
-        let nonsense = sorted::<()>(&[0, 1, 2, 3, 4], &mut |_, _| Ok(true)).unwrap();
-        assert_eq!(nonsense.len(), 5);
-        assert_eq!(sorted(&[0, 1], &mut |_, _| Err("no")), Err("no"));
-    }
+/// Replaces what writes to the standard output, hides the end of a script, outlasts its time or outgrows its memory.
+pub(crate) fn install(engine: &mut Engine, runtime: &Rc<Runtime>) {
+    console::install(engine);
+    compare::install(engine, runtime);
+    json::install(engine, runtime);
+    replace::install(engine);
+    sort::install(engine);
+    sleep::install(engine, runtime);
 }

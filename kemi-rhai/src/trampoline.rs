@@ -1,17 +1,103 @@
-//! The typed path: one trampoline for each shape of signature, found by Rhai itself through the argument types.
+//! Script → native: the functions that Rhai calls.
+//!
+//! Each export has a trampoline for its shape of signature, which Rhai itself finds through the argument types, and one
+//! that takes arguments of any number and types.
 
 use std::any::TypeId;
 use std::rc::Rc;
 
-use kemi_core::{Arg, Fault, Kind, RawBytes, RawOut, Ret, Runtime, Shape, Typed};
+use kemi_core::{Arg, ConversionBudget, Fault, Interpreter, Kind, RawBytes, RawOut, Ret, Runtime, Shape, Typed};
 use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
-use crate::bind::{Binding, NativeFn};
+use crate::bind::{BoundExport, Called, FunctionObject, NativeFn};
+use crate::call::CallView;
+use crate::error::raise;
 use crate::string;
-use crate::value::{Held, bytes_to_dynamic, ret_to_dynamic};
+use crate::value::{HeldArg, bytes_to_dynamic, most_arguments, ret_to_dynamic};
 
-/// Returns the trampoline for an export with the argument types it is for.
-pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
+/// Makes the function objects of an export.
+pub(crate) fn function_objects(bound: &Rc<BoundExport>) -> Vec<FunctionObject> {
+    let def = bound.export().def();
+    let generic = native(bound, call_generic);
+    let mut objects: Vec<FunctionObject> = (0..=most_arguments(bound.export()))
+        .map(|arity| FunctionObject { types: vec![TypeId::of::<Dynamic>(); arity], function: generic.clone() })
+        .collect();
+    // A deprecated function is warned of on the generic path.
+    if let Some(typed) = def.typed.filter(|_| def.deprecated.is_none()) {
+        objects.push(typed_object(bound, typed));
+    }
+    objects
+}
+
+/// Makes a native function of a trampoline.
+fn native(
+    bound: &Rc<BoundExport>,
+    trampoline: impl Fn(&BoundExport, &NativeCallContext<'_>, &[&mut Dynamic]) -> Called + 'static,
+) -> Rc<NativeFn> {
+    let bound = bound.clone();
+    Rc::new(move |call: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| match call {
+        Some(call) => trampoline(&bound, &call, args),
+        // Rhai passes a context to each function registered with one.
+        None => Err("a native function was called without its context".into()),
+    })
+}
+
+/// Calls the export with arguments of any number and types.
+fn call_generic(bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
+    let view = CallView::of_call(bound.state(), call);
+    let runtime = bound.runtime();
+    let result = runtime.host_side(|| {
+        let mut budget = ConversionBudget::new();
+        let held: Vec<HeldArg<'_>> = match args.iter().map(|arg| HeldArg::of(arg, &mut budget)).collect() {
+            Ok(held) => held,
+            Err(error) => return runtime.settle(bound.export(), error.into(), &view),
+        };
+        let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
+        runtime.invoke(bound.export(), &args, &view)
+    });
+    returned(bound, call, result)
+}
+
+/// Calls the export's typed entry.
+#[inline]
+fn call_typed<R>(
+    bound: &BoundExport,
+    call: &NativeCallContext<'_>,
+    run: impl FnOnce(*mut ()) -> TypedResult<R>,
+) -> TypedResult<R> {
+    let runtime = bound.runtime();
+    let place = || CallView::of_call(bound.state(), call).place();
+    runtime.host_side(|| {
+        // SAFETY: `bound` was made for an export of this runtime's registry. Only the script calls it, and whoever runs the
+        // script from within a native function has taken the context out of its slot. `run` is the typed entry.
+        unsafe { runtime.typed(bound.export(), place, run) }
+    })
+}
+
+/// Turns the outcome of a typed call into a value of the script or what ends the call.
+#[inline]
+fn finish_typed<R: Returned>(bound: &BoundExport, call: &NativeCallContext<'_>, result: TypedResult<R>) -> Called {
+    match result {
+        Ok(value) => Ok(value.into_dynamic(bound.runtime())),
+        Err(fault) => settle(bound, call, fault),
+    }
+}
+
+#[cold]
+fn settle(bound: &BoundExport, call: &NativeCallContext<'_>, fault: Box<Fault>) -> Called {
+    let view = CallView::of_call(bound.state(), call);
+    returned(bound, call, bound.runtime().settle(bound.export(), fault, &view))
+}
+
+fn returned(bound: &BoundExport, call: &NativeCallContext<'_>, result: Result<Ret, Box<Fault>>) -> Called {
+    match result {
+        Ok(ret) => Ok(ret_to_dynamic(bound.runtime(), ret)),
+        Err(fault) => Err(raise(bound.runtime(), *fault, call.call_position())),
+    }
+}
+
+/// Makes the function object for an export's typed entry.
+fn typed_object(bound: &Rc<BoundExport>, typed: Typed) -> FunctionObject {
     macro_rules! shapes {
         ($([$($kind:ident)*] $call:ident;)*) => {
             $(shapes! { @results [$($kind)*] $call; Nil (), Bool bool, Int i64, Float f64, Bytes RawOut, Any Ret })*
@@ -21,37 +107,40 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, R
         };
         (@one [$($kind:ident)*] $call:ident $result:ident $ret:ty) => {
             if typed.shape() == Shape::of(&[$(Kind::$kind),*], Kind::$result) {
-                return shape!(binding, typed, $call [$($kind)*] $ret);
+                return shape!(bound, typed, $call [$($kind)*] $ret);
             }
         };
     }
     macro_rules! shape {
-        ($binding:ident, $typed:ident, $call:ident [] $ret:ty) => {
-            (Vec::new(), $binding.native(move |binding, call, _args| {
-                // SAFETY: the shape is the one of this result without parameters, and the context is the export's.
-                let result = binding.typed(call, |context| unsafe { $typed.$call::<$ret>(context) });
-                binding.finish(call, result)
-            }))
+        ($bound:ident, $typed:ident, $call:ident [] $ret:ty) => {
+            FunctionObject {
+                types: Vec::new(),
+                function: native($bound, move |bound, call, _args| {
+                    // SAFETY: the shape is the one of this result without parameters, and the context is the export's.
+                    let result = call_typed(bound, call, |context| unsafe { $typed.$call::<$ret>(context) });
+                    finish_typed(bound, call, result)
+                }),
+            }
         };
-        ($binding:ident, $typed:ident, $call:ident [$($kind:ident)+] $ret:ty) => {
-            (
-                vec![$(<marker::$kind as Parameter>::type_id()),+],
-                $binding.native(move |binding, call, args| {
+        ($bound:ident, $typed:ident, $call:ident [$($kind:ident)+] $ret:ty) => {
+            FunctionObject {
+                types: vec![$(<marker::$kind as Parameter>::type_id()),+],
+                function: native($bound, move |bound, call, args| {
                     let mut rest = args.iter();
                     let held = ($(rest.next().and_then(|arg| marker::$kind::hold(arg)),)+);
                     match numbered!(held; $($kind)+) {
                         Some(raw) => {
                             // SAFETY: the shape is the one of these parameters and result, and the context is the
                             // export's.
-                            let result = binding.typed(call, |context| unsafe {
+                            let result = call_typed(bound, call, |context| unsafe {
                                 spread!($typed $call $ret; context, raw; $($kind)+)
                             });
-                            binding.finish(call, result)
+                            finish_typed(bound, call, result)
                         }
-                        None => binding.generic(call, args),
+                        None => call_generic(bound, call, args),
                     }
                 }),
-            )
+            }
         };
     }
     /// Borrows each held argument, if all are there.
@@ -98,11 +187,11 @@ pub(crate) fn trampoline(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, R
         [Bytes Bytes Int] call3;
         [Bytes Bytes Bytes] call3;
     }
-    listed(binding, typed)
+    listed_object(bound, typed)
 }
 
-/// The trampoline of the other shapes: the arguments go through a list.
-fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
+/// Makes the function object for the other shapes: the arguments go through a list.
+fn listed_object(bound: &Rc<BoundExport>, typed: Typed) -> FunctionObject {
     let type_of = |kind| match kind {
         Kind::Bool => TypeId::of::<bool>(),
         Kind::Int => TypeId::of::<i64>(),
@@ -110,14 +199,14 @@ fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
         Kind::Bytes => TypeId::of::<ImmutableString>(),
         Kind::Nil | Kind::Any => TypeId::of::<Dynamic>(),
     };
-    let call = move |binding: &Binding, call: &NativeCallContext<'_>, args: &[&mut Dynamic]| {
-        let mut held: [Option<Held<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
+    let trampoline = move |bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut Dynamic]| {
+        let mut held: [Option<HeldArg<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
         for (slot, arg) in held.iter_mut().zip(args) {
-            *slot = Held::plain(arg);
+            *slot = HeldArg::plain(arg);
         }
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
         for (slot, held) in list.iter_mut().zip(&held) {
-            *slot = held.as_ref().map_or(Arg::Nil, Held::arg);
+            *slot = held.as_ref().map_or(Arg::Nil, HeldArg::arg);
         }
         let fits = |(kind, arg): (Kind, &Arg<'_>)| {
             matches!(
@@ -131,17 +220,17 @@ fn listed(binding: &Rc<Binding>, typed: Typed) -> (Vec<TypeId>, Rc<NativeFn>) {
         match list.get(..args.len()) {
             Some(list) if typed.shape().params().len() == list.len() && typed.shape().params().zip(list).all(fits) => {
                 // SAFETY: the context is the export's; what the list borrows is held until the end.
-                let result = binding.typed(call, |context| unsafe { typed.call(context, list) });
-                binding.finish(call, result)
+                let result = call_typed(bound, call, |context| unsafe { typed.call(context, list) });
+                finish_typed(bound, call, result)
             }
-            _ => binding.generic(call, args),
+            _ => call_generic(bound, call, args),
         }
     };
-    (typed.shape().params().map(type_of).collect(), binding.native(call))
+    FunctionObject { types: typed.shape().params().map(type_of).collect(), function: native(bound, trampoline) }
 }
 
 /// A result of a typed entry.
-pub(crate) trait Returned {
+trait Returned {
     /// Converts it into a value of the script.
     fn into_dynamic(self, runtime: &Runtime) -> Dynamic;
 }
@@ -162,13 +251,13 @@ returned! {
     bool, |v, _runtime| v.into();
     i64, |v, _runtime| v.into();
     f64, |v, _runtime| v.into();
-    // SAFETY: `Binding::finish` converts right after the native function returned, before the context is used again.
+    // SAFETY: `finish_typed` converts right after the native function returned, before the context is used again.
     RawOut, |v, _runtime| bytes_to_dynamic(unsafe { v.bytes() });
     Ret, |v, runtime| ret_to_dynamic(runtime, v);
 }
 
 /// The result of a typed call before it is settled.
-pub(crate) type TypedResult<R> = Result<R, Box<Fault>>;
+type TypedResult<R> = Result<R, Box<Fault>>;
 
 /// A kind of parameter: the Rhai type that Rhai finds the trampoline by, and how to read it.
 trait Parameter {

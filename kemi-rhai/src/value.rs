@@ -1,9 +1,11 @@
 //! Values between Rhai and the host.
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, Runtime, ScriptError, Value};
+use kemi_core::{
+    Arg, ByteString, ConversionBudget, ErrorCode, Export, Map as KemiMap, Ret, Runtime, ScriptError, Value,
+};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
-use crate::error_object::Raised;
+use crate::error_object::ErrorObject;
 use crate::string;
 
 /// Converts a value of the script.
@@ -69,51 +71,62 @@ fn value_to_dynamic(value: &Value) -> Dynamic {
     }
 }
 
-/// One argument of a native call, kept alive while it is borrowed.
-pub(crate) enum Held<'a> {
+/// The most parameters of any type that Rhai resolves.
+const MAX_PARAMETERS: usize = rhai::default_limits::MAX_DYNAMIC_PARAMETERS;
+
+/// How many arguments each function can at least be called with, so that too many are its own error.
+const LEAST_ARITIES: usize = 6;
+
+/// Returns how many arguments a function can be called with before Rhai itself says that there is no such function.
+pub(crate) fn most_arguments(export: &Export) -> usize {
+    export.def().max_args().map_or(MAX_PARAMETERS, |most| (most + 1).clamp(LEAST_ARITIES, MAX_PARAMETERS))
+}
+
+/// One argument of a native call, which must outlive the call's start.
+pub(crate) enum HeldArg<'a> {
     Scalar(Arg<'static>),
     Text(DynamicReadLock<'a, ImmutableString>),
     Owned(Value),
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldArg<'a> {
     /// Looks at an argument.
     ///
     /// # Errors
     /// As [`to_value`]; a function is no error here but an argument that no export takes.
-    pub(crate) fn of(value: &'a Dynamic, budget: &mut ConversionBudget) -> Result<Held<'a>, ScriptError> {
-        if let Some(held) = Held::plain(value) {
+    pub(crate) fn of(value: &'a Dynamic, budget: &mut ConversionBudget) -> Result<HeldArg<'a>, ScriptError> {
+        if let Some(held) = HeldArg::plain(value) {
             return Ok(held);
         }
         match foreign(value) {
-            Some(name) => Ok(Held::Scalar(Arg::Foreign(name))),
-            None => convert(value, budget).map(Held::Owned),
+            Some(name) => Ok(HeldArg::Scalar(Arg::Foreign(name))),
+            None => convert(value, budget).map(HeldArg::Owned),
         }
     }
 
     /// Looks at an argument that need not be copied.
-    pub(crate) fn plain(value: &'a Dynamic) -> Option<Held<'a>> {
+    pub(crate) fn plain(value: &'a Dynamic) -> Option<HeldArg<'a>> {
         if let Ok(i) = value.as_int() {
-            return Some(Held::Scalar(Arg::Int(i)));
+            return Some(HeldArg::Scalar(Arg::Int(i)));
         }
         if let Some(text) = value.read_lock::<ImmutableString>() {
-            return (!string::may_hold_escapes(&text)).then_some(Held::Text(text));
+            return (!string::may_hold_escapes(&text)).then_some(HeldArg::Text(text));
         }
         if let Ok(b) = value.as_bool() {
-            return Some(Held::Scalar(Arg::Bool(b)));
+            return Some(HeldArg::Scalar(Arg::Bool(b)));
         }
         if let Ok(x) = value.as_float() {
-            return Some(Held::Scalar(Arg::Float(x)));
+            return Some(HeldArg::Scalar(Arg::Float(x)));
         }
-        value.is_unit().then_some(Held::Scalar(Arg::Nil))
+        value.is_unit().then_some(HeldArg::Scalar(Arg::Nil))
     }
 
     /// Lends the argument.
     pub(crate) fn arg(&self) -> Arg<'_> {
         match self {
-            Held::Scalar(arg) => *arg,
-            Held::Text(text) => Arg::Str(text.as_bytes()),
-            Held::Owned(value) => value.into(),
+            HeldArg::Scalar(arg) => *arg,
+            HeldArg::Text(text) => Arg::Str(text.as_bytes()),
+            HeldArg::Owned(value) => value.into(),
         }
     }
 }
@@ -128,7 +141,7 @@ fn foreign(value: &Dynamic) -> Option<&'static str> {
         || value.is_blob()
         || value.is_char()
         || value.is_string()
-        || value.is::<Raised>();
+        || value.is::<ErrorObject>();
     // A shared value that is being written to shows no type that can be read.
     (!convertible && !value.is_shared()).then(|| match value.type_name() {
         "timestamp" => "timestamp",
@@ -171,7 +184,7 @@ fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, Scri
         }
         budget.leave();
         Value::Map(map)
-    } else if let Some(error) = value.read_lock::<Raised>() {
+    } else if let Some(error) = value.read_lock::<ErrorObject>() {
         Value::Str(copied(&string::decode(error.text()), budget)?)
     } else {
         let name = foreign(value).unwrap_or("value that is in use");
