@@ -43,6 +43,8 @@ pub use self::export::{
     Call, CallbackName, ContextType, Deprecated, EXPORTS, ExportDef, FromArg, IntoRet, IntoValue, Mismatch, NoContext,
     Param, Rest, Script, Thunk, Typed,
 };
+#[cfg(feature = "stack")]
+pub use self::limits::stack;
 pub use self::limits::{CountingAllocator, Interrupt, Limit, Limits, held_bytes, interrupt};
 pub use self::program::{Instance, LoadError, Program, ProgramStatus, Reloaded, Settings, Wake, Worker, WorkerStatus};
 pub use self::registry::{Export, NameRole, Registry, RegistryBuilder, RegistryData, RegistryError};

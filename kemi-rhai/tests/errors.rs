@@ -25,34 +25,6 @@ fn syntax_errors_have_file_and_line() {
 }
 
 #[test]
-fn the_roots_name_is_nobody_elses() {
-    let uses = [
-        "let KSR = 1;",
-        "const KSR = 1;",
-        "fn KSR() {}",
-        "fn f(KSR) { }",
-        "fn f(a, KSR) { }",
-        "for KSR in 0..1 { }",
-        "for (i, KSR) in [1] { }",
-        "let f = |KSR| 1;",
-        "try { } catch (KSR) { }",
-        "import \"x\" as KSR;",
-        "KSR = 2;",
-        "let x = KSR;",
-        "KSR[1];",
-        "KSR();",
-    ];
-    for text in uses {
-        let error = load_error(&format!("let a = 1;\n{text}"));
-        assert_eq!(error.code, ErrorCode::Syntax, "{text}: {error}");
-        assert_eq!(place(&error), "test.rhai:2", "{text}: {error}");
-        assert!(error.message.contains("'KSR' names the host's functions"), "{text}: {error}");
-    }
-    // A text that was refused leaves nothing behind for the next one.
-    assert_eq!(eval("let r = 0; try { eval(\"KSR\") } catch { r = 1; } eval(\"\\n\\n\\n 1 + 1\") + r"), Value::Int(3));
-}
-
-#[test]
 fn runtime_errors_have_place_and_traceback() {
     let mut host = load("fn inner(x) {\n  x / 0\n}\nfn middle() {\n\n  inner(1)\n}\nfn run() {\n middle()\n}").unwrap();
     let error = host.error();

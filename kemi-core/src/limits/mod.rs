@@ -3,6 +3,8 @@
 pub mod interrupt;
 mod memory;
 mod settings;
+#[cfg(feature = "stack")]
+pub mod stack;
 mod watch;
 mod watchdog;
 

@@ -48,6 +48,11 @@ pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
+/// Returns a string of the script for people to read.
+pub(crate) fn readable(text: &str) -> String {
+    String::from_utf8_lossy(&decode(text)).into_owned()
+}
+
 /// Returns whether a string may differ from its bytes; when not, they can be lent as they are.
 #[inline]
 pub(crate) fn may_hold_escapes(text: &str) -> bool {

@@ -1,10 +1,12 @@
 //! Values between Rhai and the host.
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, Map as KemiMap, Ret, Runtime, ScriptError, Value};
+use kemi_core::{
+    Arg, ByteString, ConversionBudget, ErrorCode, Export, Map as KemiMap, Ret, Runtime, ScriptError, Value,
+};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
-use crate::raised::Raised;
-use crate::text;
+use crate::error_object::ErrorObject;
+use crate::string;
 
 /// Converts a value of the script.
 ///
@@ -52,7 +54,7 @@ pub(crate) fn arg_to_dynamic(arg: &Arg<'_>) -> Option<Dynamic> {
 
 /// Makes a string of the script.
 pub(crate) fn bytes_to_dynamic(bytes: &[u8]) -> Dynamic {
-    ImmutableString::from(&*text::encode(bytes)).into()
+    ImmutableString::from(&*string::encode(bytes)).into()
 }
 
 fn value_to_dynamic(value: &Value) -> Dynamic {
@@ -64,56 +66,67 @@ fn value_to_dynamic(value: &Value) -> Dynamic {
         Value::Str(bytes) => bytes_to_dynamic(bytes),
         Value::Array(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
         Value::Map(map) => Dynamic::from_map(
-            map.iter().map(|(key, item)| ((&*text::encode(key)).into(), value_to_dynamic(item))).collect(),
+            map.iter().map(|(key, item)| ((&*string::encode(key)).into(), value_to_dynamic(item))).collect(),
         ),
     }
 }
 
-/// One argument of a native call, kept alive while it is borrowed.
-pub(crate) enum Held<'a> {
+/// The most parameters of any type that Rhai resolves.
+const MAX_PARAMETERS: usize = rhai::default_limits::MAX_DYNAMIC_PARAMETERS;
+
+/// How many arguments each function can at least be called with, so that too many are its own error.
+const LEAST_ARITIES: usize = 6;
+
+/// Returns how many arguments a function can be called with before Rhai itself says that there is no such function.
+pub(crate) fn most_arguments(export: &Export) -> usize {
+    export.def().max_args().map_or(MAX_PARAMETERS, |most| (most + 1).clamp(LEAST_ARITIES, MAX_PARAMETERS))
+}
+
+/// One argument of a native call, which must outlive the call's start.
+pub(crate) enum HeldArg<'a> {
     Scalar(Arg<'static>),
     Text(DynamicReadLock<'a, ImmutableString>),
     Owned(Value),
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldArg<'a> {
     /// Looks at an argument.
     ///
     /// # Errors
     /// As [`to_value`]; a function is no error here but an argument that no export takes.
-    pub(crate) fn of(value: &'a Dynamic, budget: &mut ConversionBudget) -> Result<Held<'a>, ScriptError> {
-        if let Some(held) = Held::plain(value) {
+    pub(crate) fn of(value: &'a Dynamic, budget: &mut ConversionBudget) -> Result<HeldArg<'a>, ScriptError> {
+        if let Some(held) = HeldArg::plain(value) {
             return Ok(held);
         }
         match foreign(value) {
-            Some(name) => Ok(Held::Scalar(Arg::Foreign(name))),
-            None => convert(value, budget).map(Held::Owned),
+            Some(name) => Ok(HeldArg::Scalar(Arg::Foreign(name))),
+            None => convert(value, budget).map(HeldArg::Owned),
         }
     }
 
     /// Looks at an argument that need not be copied.
-    pub(crate) fn plain(value: &'a Dynamic) -> Option<Held<'a>> {
+    pub(crate) fn plain(value: &'a Dynamic) -> Option<HeldArg<'a>> {
         if let Ok(i) = value.as_int() {
-            return Some(Held::Scalar(Arg::Int(i)));
+            return Some(HeldArg::Scalar(Arg::Int(i)));
         }
         if let Some(text) = value.read_lock::<ImmutableString>() {
-            return (!text::may_hold_escapes(&text)).then_some(Held::Text(text));
+            return (!string::may_hold_escapes(&text)).then_some(HeldArg::Text(text));
         }
         if let Ok(b) = value.as_bool() {
-            return Some(Held::Scalar(Arg::Bool(b)));
+            return Some(HeldArg::Scalar(Arg::Bool(b)));
         }
         if let Ok(x) = value.as_float() {
-            return Some(Held::Scalar(Arg::Float(x)));
+            return Some(HeldArg::Scalar(Arg::Float(x)));
         }
-        value.is_unit().then_some(Held::Scalar(Arg::Nil))
+        value.is_unit().then_some(HeldArg::Scalar(Arg::Nil))
     }
 
     /// Lends the argument.
     pub(crate) fn arg(&self) -> Arg<'_> {
         match self {
-            Held::Scalar(arg) => *arg,
-            Held::Text(text) => Arg::Str(text.as_bytes()),
-            Held::Owned(value) => value.into(),
+            HeldArg::Scalar(arg) => *arg,
+            HeldArg::Text(text) => Arg::Str(text.as_bytes()),
+            HeldArg::Owned(value) => value.into(),
         }
     }
 }
@@ -128,7 +141,7 @@ fn foreign(value: &Dynamic) -> Option<&'static str> {
         || value.is_blob()
         || value.is_char()
         || value.is_string()
-        || value.is::<Raised>();
+        || value.is::<ErrorObject>();
     // A shared value that is being written to shows no type that can be read.
     (!convertible && !value.is_shared()).then(|| match value.type_name() {
         "timestamp" => "timestamp",
@@ -147,9 +160,9 @@ fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, Scri
     } else if let Ok(x) = value.as_float() {
         Value::Float(x)
     } else if let Ok(c) = value.as_char() {
-        Value::Str(copied(&text::decode(c.encode_utf8(&mut [0; 4])), budget)?)
+        Value::Str(copied(&string::decode(c.encode_utf8(&mut [0; 4])), budget)?)
     } else if let Some(text) = value.read_lock::<ImmutableString>() {
-        Value::Str(copied(&text::decode(&text), budget)?)
+        Value::Str(copied(&string::decode(&text), budget)?)
     } else if let Some(blob) = value.read_lock::<Blob>() {
         Value::Str(copied(&blob, budget)?)
     } else if let Some(items) = value.read_lock::<Array>() {
@@ -166,13 +179,13 @@ fn convert(value: &Dynamic, budget: &mut ConversionBudget) -> Result<Value, Scri
         let mut map = KemiMap::new();
         for (key, item) in entries.iter() {
             budget.element()?;
-            let key = copied(&text::decode(key), budget)?;
+            let key = copied(&string::decode(key), budget)?;
             map.insert(key, convert(item, budget)?);
         }
         budget.leave();
         Value::Map(map)
-    } else if let Some(error) = value.read_lock::<Raised>() {
-        Value::Str(copied(&text::decode(error.text()), budget)?)
+    } else if let Some(error) = value.read_lock::<ErrorObject>() {
+        Value::Str(copied(&string::decode(error.text()), budget)?)
     } else {
         let name = foreign(value).unwrap_or("value that is in use");
         return Err(refuse(format!("a {name} has no counterpart outside of the script")));

@@ -5,28 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use kemi_core::Place;
-use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared as RhaiShared};
+use kemi_core::{Place, Runtime};
+use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
-use crate::interpreter::{Shared, line_of};
-use crate::limits::exceeded;
-use crate::parse::parse;
+use crate::parse::Parser;
+use crate::program::line_of;
+use crate::terminate::exceeded_limit;
 
-type Resolved = Result<RhaiShared<Module>, Box<EvalAltResult>>;
+type Resolved = Result<Shared<Module>, Box<EvalAltResult>>;
 
 /// Finds modules in the folder of the file that imports them, then in the folders of the scripts.
 ///
 /// Each file is run once for an interpreter; errors name it with its whole path.
 pub(crate) struct Imports {
     folders: Vec<PathBuf>,
-    shared: Rc<Shared>,
-    loaded: RefCell<BTreeMap<PathBuf, RhaiShared<Module>>>,
+    runtime: Rc<Runtime>,
+    parser: Rc<Parser>,
+    loaded: RefCell<BTreeMap<PathBuf, Shared<Module>>>,
     loading: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Imports {
-    pub(crate) fn new(folders: Vec<PathBuf>, shared: Rc<Shared>) -> Imports {
-        Imports { folders, shared, loaded: RefCell::default(), loading: RefCell::default() }
+    pub(crate) fn new(folders: Vec<PathBuf>, runtime: &Rc<Runtime>, parser: &Rc<Parser>) -> Imports {
+        let (runtime, parser) = (runtime.clone(), parser.clone());
+        Imports { folders, runtime, parser, loaded: RefCell::default(), loading: RefCell::default() }
     }
 
     fn find(&self, importer: Option<&str>, name: &str, position: Position) -> Result<PathBuf, Box<EvalAltResult>> {
@@ -62,19 +64,17 @@ impl Imports {
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, path: &Path) -> Resolved {
         let name = path.display().to_string();
         let bytes = self
-            .shared
             .runtime
             .read_file(path)
             .map_err(|error| EvalAltResult::ErrorRuntime(error.message.clone().into(), Position::NONE))?;
-        let ast = parse(engine, &self.shared.tokens, &name, &bytes);
-        let module = ast.map_err(Into::into);
+        let module = self.parser.parse(engine, &name, &bytes).map_err(Into::into);
         match module.and_then(|ast| Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast)) {
             Ok(module) => Ok(module.into()),
             Err(error) => {
                 // Noted before the script can catch what is wrapped into an error of the import.
-                if let Some(limit) = exceeded(&self.shared.runtime, &error) {
+                if let Some(limit) = exceeded_limit(&self.runtime, &error) {
                     let place = line_of(error.position()).map(|line| Place { file: name, line });
-                    self.shared.runtime.exhaust(limit, place);
+                    self.runtime.exhaust(limit, place);
                 }
                 Err(error)
             }

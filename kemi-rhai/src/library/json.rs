@@ -1,13 +1,17 @@
 //! JSON for scripts, within the limits of the call.
 //!
-//! Rhai's own reader takes quadratic time for objects with many members, and its writer goes round for ever in a map that
+//! Rhai's own reader takes quadratic time for objects with many members, and its writer never ends in a map that
 //! holds a closure which has captured that map.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
-use rhai::{Array, Blob, Dynamic, FnPtr, Map};
+use kemi_core::Runtime;
+use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContext};
 
-use crate::guard::{Look, Outcome, fits};
+use super::RhaiResult;
+use crate::interrupt::LimitCheck;
+use crate::memory::check_text_size;
 
 /// How deep values may nest in a text; as deep as in Rhai's own.
 const MAX_DEPTH: usize = 120;
@@ -18,14 +22,20 @@ const MAX_WRITTEN_DEPTH: usize = 10_000;
 /// Up to how many bytes Rhai's own reader is asked when this one refuses a text: it takes more than JSON.
 const LENIENT: usize = 16 << 10;
 
+/// Replaces `to_json` and `parse_json`.
+pub(crate) fn install(engine: &mut Engine, runtime: &Rc<Runtime>) {
+    checked!(engine, runtime, "to_json", |check, map: &mut Map| write(check, map));
+    checked!(engine, runtime, "parse_json", |check, text: ImmutableString| read(check, &text));
+}
+
 /// Writes a map.
-pub(crate) fn write(look: &mut Look<'_>, map: &Map) -> Outcome<String> {
+fn write(check: &mut LimitCheck<'_>, map: &Map) -> RhaiResult<String> {
     let mut text = String::new();
-    write_map(look, &mut text, map, 0)?;
+    write_map(check, &mut text, map, 0)?;
     Ok(text)
 }
 
-fn write_map(look: &mut Look<'_>, text: &mut String, map: &Map, depth: usize) -> Outcome<()> {
+fn write_map(check: &mut LimitCheck<'_>, text: &mut String, map: &Map, depth: usize) -> RhaiResult<()> {
     text.push('{');
     for (i, (key, value)) in map.iter().enumerate() {
         if i > 0 {
@@ -33,34 +43,35 @@ fn write_map(look: &mut Look<'_>, text: &mut String, map: &Map, depth: usize) ->
         }
         put(text, format_args!("{key:?}"));
         text.push(':');
-        write_value(look, text, value, depth + 1)?;
+        write_value(check, text, value, depth + 1)?;
     }
     text.push('}');
     Ok(())
 }
 
-fn write_value(look: &mut Look<'_>, text: &mut String, value: &Dynamic, depth: usize) -> Outcome<()> {
-    look.step()?;
-    fits(look.engine(), text.len())?;
+fn write_value(check: &mut LimitCheck<'_>, text: &mut String, value: &Dynamic, depth: usize) -> RhaiResult<()> {
+    check.step()?;
+    check_text_size(check.engine(), text.len())?;
     if depth > MAX_WRITTEN_DEPTH {
-        return look.error("the map is nested too deep for JSON; it may contain itself");
+        return check.error("the map is nested too deep for JSON; it may contain itself");
     }
     if value.is_locked() {
-        return look.error("the map contains itself, so there is no JSON for it");
+        return check.error("the map contains itself, so there is no JSON for it");
     }
     if value.is_unit() {
         text.push_str("null");
     } else if let Some(function) = value.read_lock::<FnPtr>() {
-        write_function(look, text, &function, depth)?;
+        write_function(check, text, &function, depth)?;
     } else if let Some(map) = value.read_lock::<Map>() {
-        write_map(look, text, &map, depth)?;
+        write_map(check, text, &map, depth)?;
     } else if let Some(array) = value.read_lock::<Array>() {
-        let write = |look: &mut Look<'_>, text: &mut String, item: &Dynamic| write_value(look, text, item, depth + 1);
-        listed(look, text, array.iter(), write)?;
+        let write =
+            |check: &mut LimitCheck<'_>, text: &mut String, item: &Dynamic| write_value(check, text, item, depth + 1);
+        listed(check, text, array.iter(), write)?;
     } else if let Some(blob) = value.read_lock::<Blob>() {
-        listed(look, text, blob.iter(), |look, text, byte| {
+        listed(check, text, blob.iter(), |check, text, byte| {
             put(text, format_args!("{byte}"));
-            look.step()
+            check.step()
         })?;
     } else {
         put(text, format_args!("{:?}", value.flatten_clone()));
@@ -68,7 +79,7 @@ fn write_value(look: &mut Look<'_>, text: &mut String, value: &Dynamic, depth: u
     Ok(())
 }
 
-fn write_function(look: &mut Look<'_>, text: &mut String, function: &FnPtr, depth: usize) -> Outcome<()> {
+fn write_function(check: &mut LimitCheck<'_>, text: &mut String, function: &FnPtr, depth: usize) -> RhaiResult<()> {
     if !function.is_curried() {
         put(text, format_args!("{:?}", function.fn_name()));
         return Ok(());
@@ -76,24 +87,24 @@ fn write_function(look: &mut Look<'_>, text: &mut String, function: &FnPtr, dept
     put(text, format_args!("[{:?}", function.fn_name()));
     for value in function.iter_curry() {
         text.push(',');
-        write_value(look, text, value, depth + 1)?;
+        write_value(check, text, value, depth + 1)?;
     }
     text.push(']');
     Ok(())
 }
 
 fn listed<T>(
-    look: &mut Look<'_>,
+    check: &mut LimitCheck<'_>,
     text: &mut String,
     items: impl Iterator<Item = T>,
-    mut write: impl FnMut(&mut Look<'_>, &mut String, T) -> Outcome<()>,
-) -> Outcome<()> {
+    mut write: impl FnMut(&mut LimitCheck<'_>, &mut String, T) -> RhaiResult<()>,
+) -> RhaiResult<()> {
     text.push('[');
     for (i, item) in items.enumerate() {
         if i > 0 {
             text.push(',');
         }
-        write(look, text, item)?;
+        write(check, text, item)?;
     }
     text.push(']');
     Ok(())
@@ -105,14 +116,14 @@ fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
 }
 
 /// Reads an object.
-pub(crate) fn read(look: &mut Look<'_>, text: &str) -> Outcome<Dynamic> {
+fn read(check: &mut LimitCheck<'_>, text: &str) -> RhaiResult<Dynamic> {
     let mut reader = Reader { text, at: 0, problem: "" };
-    match reader.document(look)? {
+    match reader.document(check)? {
         Some(map) => Ok(map),
-        None if text.len() <= LENIENT => look.engine().parse_json(text, true).map(Dynamic::from_map),
+        None if text.len() <= LENIENT => check.engine().parse_json(text, true).map(Dynamic::from_map),
         None => {
             let line = text.get(..reader.at).unwrap_or(text).lines().count().max(1);
-            look.error(format!("this is no JSON object: {} in line {line}", reader.problem))
+            check.error(format!("this is no JSON object: {} in line {line}", reader.problem))
         }
     }
 }
@@ -124,7 +135,7 @@ struct Reader<'a> {
     problem: &'static str,
 }
 
-type Read<T> = Outcome<Option<T>>;
+type Read<T> = RhaiResult<Option<T>>;
 
 /// Goes on with what was read, if it was.
 macro_rules! take {
@@ -137,26 +148,26 @@ macro_rules! take {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, look: &mut Look<'_>) -> Read<Dynamic> {
+    fn document(&mut self, check: &mut LimitCheck<'_>) -> Read<Dynamic> {
         self.blanks();
         if self.peek() != Some(b'{') {
             return Ok(self.fail("there is no '{' to begin with"));
         }
-        let map = take!(self.value(look, 0)?);
+        let map = take!(self.value(check, 0)?);
         self.blanks();
         Ok(if self.at == self.text.len() { Some(map) } else { self.fail("something follows the object") })
     }
 
-    fn value(&mut self, look: &mut Look<'_>, depth: usize) -> Read<Dynamic> {
-        look.step()?;
+    fn value(&mut self, check: &mut LimitCheck<'_>, depth: usize) -> Read<Dynamic> {
+        check.step()?;
         if depth > MAX_DEPTH {
             return Ok(self.fail("values are nested too deep"));
         }
         self.blanks();
         Ok(match self.peek() {
-            Some(b'{') => return self.object(look, depth),
-            Some(b'[') => return self.array(look, depth),
-            Some(b'"') => self.string(look)?.map(Dynamic::from),
+            Some(b'{') => return self.object(check, depth),
+            Some(b'[') => return self.array(check, depth),
+            Some(b'"') => self.string(check)?.map(Dynamic::from),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Dynamic::TRUE),
             Some(b'f') => self.word("false", Dynamic::FALSE),
@@ -165,7 +176,7 @@ impl Reader<'_> {
         })
     }
 
-    fn object(&mut self, look: &mut Look<'_>, depth: usize) -> Read<Dynamic> {
+    fn object(&mut self, check: &mut LimitCheck<'_>, depth: usize) -> Read<Dynamic> {
         let mut map = Map::new();
         self.at += 1;
         self.blanks();
@@ -177,12 +188,12 @@ impl Reader<'_> {
             if self.peek() != Some(b'"') {
                 return Ok(self.fail("a member has no name in quotes"));
             }
-            let key = take!(self.string(look)?);
+            let key = take!(self.string(check)?);
             self.blanks();
             if !self.eat(b':') {
                 return Ok(self.fail("there is no ':' after a name"));
             }
-            let value = take!(self.value(look, depth + 1)?);
+            let value = take!(self.value(check, depth + 1)?);
             if map.insert(key.as_str().into(), value).is_some() {
                 return Ok(self.fail("two members have the same name"));
             }
@@ -196,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, look: &mut Look<'_>, depth: usize) -> Read<Dynamic> {
+    fn array(&mut self, check: &mut LimitCheck<'_>, depth: usize) -> Read<Dynamic> {
         let mut items = Array::new();
         self.at += 1;
         self.blanks();
@@ -204,7 +215,7 @@ impl Reader<'_> {
             return Ok(Some(Dynamic::from_array(items)));
         }
         loop {
-            items.push(take!(self.value(look, depth + 1)?));
+            items.push(take!(self.value(check, depth + 1)?));
             self.blanks();
             if self.eat(b']') {
                 return Ok(Some(Dynamic::from_array(items)));
@@ -215,11 +226,11 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self, look: &mut Look<'_>) -> Read<String> {
+    fn string(&mut self, check: &mut LimitCheck<'_>) -> Read<String> {
         let mut text = String::new();
         self.at += 1;
         loop {
-            look.step()?;
+            check.step()?;
             let rest = self.text.get(self.at..).unwrap_or_default();
             let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
             let Some(length) = rest.bytes().position(special) else { return Ok(self.fail("a text has no end")) };

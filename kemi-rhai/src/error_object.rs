@@ -1,34 +1,34 @@
-//! What a script catches for an error of a native function: an object that reads as a text and carries the error.
+//! The object that a script catches for an error of a native function: it reads as a text and carries the error.
 
 use std::rc::Rc;
 
 use kemi_core::ScriptError;
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, ImmutableString, Position};
 
-use crate::text;
+use crate::string;
 
 /// The error of a native function in the hands of a script, or a text that the script has put around it.
 ///
 /// It is recognised at the end by what it is, not by what it says: an error that the script has dealt with is never taken
 /// for another one.
 #[derive(Clone, Debug)]
-pub(crate) struct Raised {
+pub(crate) struct ErrorObject {
     text: ImmutableString,
     error: Rc<ScriptError>,
     /// Whether the text is the script's.
     wrapped: bool,
 }
 
-impl Raised {
-    pub(crate) fn new(error: ScriptError) -> Raised {
+impl ErrorObject {
+    pub(crate) fn new(error: ScriptError) -> ErrorObject {
         let text = match &error.export {
             Some(export) => format!("{export}: {}", error.message),
             None => error.message.clone(),
         };
-        Raised { text: text::encode(text.as_bytes()).as_ref().into(), error: Rc::new(error), wrapped: false }
+        ErrorObject { text: string::encode(text.as_bytes()).as_ref().into(), error: Rc::new(error), wrapped: false }
     }
 
-    /// What the script reads.
+    /// Returns the text that the script reads.
     pub(crate) fn text(&self) -> &ImmutableString {
         &self.text
     }
@@ -38,37 +38,37 @@ impl Raised {
         (Rc::unwrap_or_clone(self.error), self.wrapped)
     }
 
-    fn within(&self, before: &str, after: &str) -> Raised {
+    fn within(&self, before: &str, after: &str) -> ErrorObject {
         let text = format!("{before}{}{after}", self.text).into();
-        Raised { text, error: self.error.clone(), wrapped: true }
+        ErrorObject { text, error: self.error.clone(), wrapped: true }
     }
 }
 
 /// Lets scripts use such an error as the text that it was before it became an object.
 pub(crate) fn install(engine: &mut Engine) {
-    engine.register_type_with_name::<Raised>("Error");
+    engine.register_type_with_name::<ErrorObject>("Error");
     engine
-        .register_get("message", |error: &mut Raised| error.text.clone())
-        .register_get("len", |error: &mut Raised| int(error.text.chars().count()))
-        .register_get("bytes", |error: &mut Raised| int(error.text.len()))
-        .register_get("is_empty", |error: &mut Raised| error.text.is_empty());
+        .register_get("message", |error: &mut ErrorObject| error.text.clone())
+        .register_get("len", |error: &mut ErrorObject| int(error.text.chars().count()))
+        .register_get("bytes", |error: &mut ErrorObject| int(error.text.len()))
+        .register_get("is_empty", |error: &mut ErrorObject| error.text.is_empty());
     for name in ["to_string", "print", "to_debug", "debug"] {
-        engine.register_fn(name, |error: &mut Raised| error.text.clone());
+        engine.register_fn(name, |error: &mut ErrorObject| error.text.clone());
     }
     engine
-        .register_fn("+", |before: ImmutableString, error: Raised| error.within(&before, ""))
-        .register_fn("+", |error: Raised, after: ImmutableString| error.within("", &after))
-        .register_fn("+", |before: char, error: Raised| error.within(before.encode_utf8(&mut [0; 4]), ""))
-        .register_fn("+", |error: Raised, after: char| error.within("", after.encode_utf8(&mut [0; 4])))
-        .register_fn("+", |before: Raised, after: Raised| before.within("", &after.text))
-        .register_fn("+=", |error: &mut Raised, after: ImmutableString| *error = error.within("", &after))
-        .register_fn("==", |a: Raised, b: Raised| a.text == b.text)
-        .register_fn("!=", |a: Raised, b: Raised| a.text != b.text)
-        .register_fn("==", |a: Raised, b: ImmutableString| a.text == b)
-        .register_fn("!=", |a: Raised, b: ImmutableString| a.text != b)
-        .register_fn("==", |a: ImmutableString, b: Raised| a == b.text)
-        .register_fn("!=", |a: ImmutableString, b: Raised| a != b.text);
-    engine.register_indexer_get(|error: &mut Raised, index: i64| -> Result<char, Box<EvalAltResult>> {
+        .register_fn("+", |before: ImmutableString, error: ErrorObject| error.within(&before, ""))
+        .register_fn("+", |error: ErrorObject, after: ImmutableString| error.within("", &after))
+        .register_fn("+", |before: char, error: ErrorObject| error.within(before.encode_utf8(&mut [0; 4]), ""))
+        .register_fn("+", |error: ErrorObject, after: char| error.within("", after.encode_utf8(&mut [0; 4])))
+        .register_fn("+", |before: ErrorObject, after: ErrorObject| before.within("", &after.text))
+        .register_fn("+=", |error: &mut ErrorObject, after: ImmutableString| *error = error.within("", &after))
+        .register_fn("==", |a: ErrorObject, b: ErrorObject| a.text == b.text)
+        .register_fn("!=", |a: ErrorObject, b: ErrorObject| a.text != b.text)
+        .register_fn("==", |a: ErrorObject, b: ImmutableString| a.text == b)
+        .register_fn("!=", |a: ErrorObject, b: ImmutableString| a.text != b)
+        .register_fn("==", |a: ImmutableString, b: ErrorObject| a == b.text)
+        .register_fn("!=", |a: ImmutableString, b: ErrorObject| a != b.text);
+    engine.register_indexer_get(|error: &mut ErrorObject, index: i64| -> Result<char, Box<EvalAltResult>> {
         let count = error.text.chars().count();
         let from_end = usize::try_from(index.unsigned_abs()).ok().and_then(|index| count.checked_sub(index));
         let position = if index < 0 { from_end } else { usize::try_from(index).ok() };
@@ -86,11 +86,11 @@ pub(crate) fn install(engine: &mut Engine) {
 /// Rhai also asks after a function that failed; of those that take a text or such an error first, none changes anything.
 #[cold]
 fn as_text(name: &str, args: &mut [&mut Dynamic], context: &mut EvalContext<'_, '_, '_, '_, '_, '_>) -> Found {
-    let about_text = args.first().is_some_and(|first| first.is::<Raised>() || first.is_string());
-    if !about_text || !args.iter().any(|arg| arg.is::<Raised>()) {
+    let about_text = args.first().is_some_and(|first| first.is::<ErrorObject>() || first.is_string());
+    if !about_text || !args.iter().any(|arg| arg.is::<ErrorObject>()) {
         return Ok(None);
     }
-    let text_of = |arg: &Dynamic| match arg.read_lock::<Raised>() {
+    let text_of = |arg: &Dynamic| match arg.read_lock::<ErrorObject>() {
         Some(error) => Dynamic::from(error.text.clone()),
         None => arg.clone(),
     };
