@@ -2,7 +2,7 @@
 //!
 //! This crate is the part that knows neither a language nor a protocol:
 //!
-//! 1. An *export* is a Rust function that `#[kemi_export]` has described in an [`ExportDef`].
+//! 1. An *export* is a Rust function that `#[kemi_export]` has described in an [`ExportDef`](export::ExportDef).
 //! 2. A [`Registry`] is the sorted, checked table of the exports of one host, with its [`Callbacks`].
 //! 3. An [`Engine`] binds a registry into an interpreter; [`find_engine`] gives the linked ones by name.
 //! 4. An [`Instance`] is a loaded script on one thread: the host calls its callbacks, the script calls exports.
@@ -10,6 +10,24 @@
 //!
 //! A call ends in an [`Outcome`] or a [`ScriptError`]. Most users name the facade crate `kemi`, which re-exports this
 //! one; authors of modules and engines depend on this one alone.
+//!
+//! # Where to find what
+//!
+//! The names at the root are those that a host and its functions need. Each lives in a room with its kin, and no room knows
+//! the ones above it:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`program`] | loaded scripts: one on its thread, and the versions that all workers run |
+//! | [`engine`] | the contract with an interpreter, for authors of engines |
+//! | [`registry`] | the table of everything a script may call |
+//! | [`limits`] | how much a call may use, the watchdog, the counting allocator |
+//! | [`export`] | one native function: its description, its entries, its conversions |
+//! | [`telemetry`] | what is counted, timed and logged |
+//! | [`callback`] | the functions of a script that the host calls |
+//! | [`abi`] | parameters and results as machine words, for authors of engines |
+//! | [`value`] | values, their types, the policy for bad arguments |
+//! | [`error`] | errors, and how a native function ends without a result |
 
 extern crate self as kemi_core;
 
@@ -19,50 +37,38 @@ const _: () = assert!(
     "KEMI needs `panic = \"unwind\"`: a panic of a native function becomes an error of the script that called it"
 );
 
-mod abi;
-mod callback;
-mod engine;
-mod error;
-mod export;
-mod limits;
-mod program;
-mod registry;
-mod telemetry;
-mod value;
+pub mod abi;
+pub mod callback;
+pub mod engine;
+pub mod error;
+pub mod export;
+pub mod limits;
+pub mod program;
+pub mod registry;
+pub mod telemetry;
+pub mod value;
 
-pub use self::abi::{Kind, Out, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
-pub use self::callback::{CallbackDecl, CallbackId, Callbacks, Outcome, Presence, RouteId};
-pub use self::engine::{
-    Compiled, CompiledFn, Engine, Interpreter, MAX_NESTED_CALLBACKS, Reference, Runtime, Source, UnknownEngine,
-    engines, find_engine, interpreter_lock, while_waiting,
-};
-pub use self::error::{
-    BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError, nearest,
-};
-pub use self::export::{
-    Call, CallbackName, ContextType, Deprecated, EXPORTS, ExportDef, FromArg, IntoRet, IntoValue, Mismatch, NoContext,
-    Param, Rest, Script, Thunk, Typed,
-};
-#[cfg(feature = "stack")]
-pub use self::limits::stack;
-pub use self::limits::{CountingAllocator, Interrupt, Limit, Limits, held_bytes, interrupt};
-pub use self::program::{Instance, LoadError, Program, ProgramStatus, Reloaded, Settings, Wake, Worker, WorkerStatus};
-pub use self::registry::{Export, NameRole, Registry, RegistryBuilder, RegistryData, RegistryError};
-#[cfg(feature = "prometheus")]
-pub use self::telemetry::MetricsCollector;
-pub use self::telemetry::{CallbackMetrics, Durations, ErrorLog, ExportMetrics, Insight, Metrics, log_guarded};
-pub use self::value::{
-    Arg, ByteString, Coercions, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Policy,
-    Type, Value,
-};
+pub use self::callback::{CallbackId, Callbacks, Outcome, RouteId};
+pub use self::engine::{Engine, NativeEngine, Source, engines, find_engine, while_waiting};
+pub use self::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
+pub use self::export::{CallbackName, Script};
+pub use self::limits::{CountingAllocator, Limits};
+pub use self::program::{Instance, Program, Settings, Worker};
+pub use self::registry::Registry;
+pub use self::telemetry::TelemetryConfig;
+pub use self::value::{Arg, ArgumentPolicy, ByteString, Map, Value};
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::abi::has_shape;
+    pub use crate::abi::{RawArg, RawRet, Ret, has_shape};
     pub use crate::engine::Announcement;
+    pub use crate::error::NativeError;
     pub use crate::export::expansion::*;
-    pub use crate::export::{bad_argument, caught};
+    pub use crate::export::{
+        Call, ContextType, Deprecated, EXPORTS, ExportDef, IntoRet, NoContext, Param, Thunk, Typed, bad_argument,
+        caught,
+    };
     pub use crate::registry::LanguageNames;
     pub use inventory;
     pub use linkme;

@@ -6,7 +6,7 @@ use boa_engine::object::builtins::JsFunction;
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction, js_string};
-use kemi_core::Export;
+use kemi_core::registry::Export;
 
 use crate::integrity::define_fixed;
 use crate::interpreter::State;

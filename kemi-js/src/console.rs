@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 
 use crate::bind::{InstanceRef, define};
 use crate::interpreter::State;
@@ -25,7 +25,7 @@ pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> 
                     let state = unsafe { instance.state() };
                     let (place, text) = line(state, args, context);
                     // A getter of a written object may have ended the callback.
-                    if state.runtime().ending().is_some() {
+                    if state.runtime().pending_exit().is_some() {
                         return Err(terminated());
                     }
                     log_guarded(|| tracing::event!(target: "script", tracing::Level::$level, place, "{text}"));

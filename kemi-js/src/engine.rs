@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, NameRole, Reference, Runtime, ScriptError, Source, announce_engine};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::NameRole;
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ScriptError, Source, announce_engine};
 
 use crate::interpreter::JsInterpreter;
 use crate::source::utf8;
@@ -39,8 +42,8 @@ impl Engine for JsEngine {
         reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions {
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions {
             text_to_integer: true,
             number_to_text: true,
             nil_to_empty: true,

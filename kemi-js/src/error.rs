@@ -9,7 +9,9 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsWeakMap;
 use boa_engine::{Context, JsData, JsError, JsNativeError, JsValue, js_string};
 use boa_gc::{Finalize, Trace};
-use kemi_core::{CallbackId, ErrorCode, Frame, Place, Runtime, ScriptError};
+use kemi_core::engine::Runtime;
+use kemi_core::error::Frame;
+use kemi_core::{CallbackId, ErrorCode, Location, ScriptError};
 
 use crate::call::ContextLimits;
 use crate::source::{ENGINE_FILE, SLICES_FILE, SourceTexts};
@@ -70,12 +72,12 @@ impl Diagnostics {
     }
 
     /// Returns where a callback is defined.
-    pub(crate) fn definition(&self, callback: CallbackId) -> Option<Place> {
+    pub(crate) fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.texts.borrow().definition(&self.runtime.registry().callback_name(callback)?)
     }
 
     /// Returns where the script is, while a native function of it runs.
-    pub(crate) fn place(&self, limits: &ContextLimits, context: &mut Context) -> Option<Place> {
+    pub(crate) fn place(&self, limits: &ContextLimits, context: &mut Context) -> Option<Location> {
         let stack_getter = self.stack_getter.borrow().clone()?;
         let error = context.intrinsics().constructors().error().constructor();
         // As in `CallFrame::in_own_frame`. No code of the script runs here, so nothing else can fail.
@@ -282,7 +284,7 @@ impl Backtrace {
             let (place, column) = match (parts.next(), parts.next(), parts.next()) {
                 (Some(column), Some(line), Some(file)) => {
                     // Code at the top level may have no position.
-                    (Some(Place { file: file.to_owned(), line: line.parse().unwrap_or(1) }), column.parse().ok())
+                    (Some(Location { file: file.to_owned(), line: line.parse().unwrap_or(1) }), column.parse().ok())
                 }
                 _ => (None, None),
             };
@@ -308,7 +310,7 @@ impl Backtrace {
     }
 
     /// Returns where the innermost script code is.
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         self.at().and_then(|i| self.frames.get(i)?.place.clone())
     }
 

@@ -5,7 +5,9 @@
 use boa_engine::object::JsObject;
 use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsResult, JsValue};
-use kemi_core::{ErrorCode, RegistryData, ScriptError, log_guarded};
+use kemi_core::registry::RegistryData;
+use kemi_core::telemetry::log_guarded;
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::{references, string};
 

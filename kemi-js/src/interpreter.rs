@@ -14,7 +14,8 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, JsError, JsResult, JsValue, Script};
-use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 
 use crate::call::CallFrame;
 use crate::error::Diagnostics;
@@ -71,11 +72,11 @@ impl Interpreter for JsInterpreter {
         self.0.call(callback, args)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         self.0.place()
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.0.definition(callback)
     }
 }
@@ -166,7 +167,7 @@ impl State {
 
     fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
         for source in sources {
-            if self.runtime.ending().is_some() {
+            if self.runtime.pending_exit().is_some() {
                 break;
             }
             let name = source.name();
@@ -204,7 +205,7 @@ impl State {
     }
 
     /// Returns where the script is, while a native function of it runs.
-    pub(crate) fn place_in(&self, context: &mut Context) -> Option<Place> {
+    pub(crate) fn place_in(&self, context: &mut Context) -> Option<Location> {
         self.diagnostics.place(self.frame.limits(), context)
     }
 
@@ -304,7 +305,7 @@ impl State {
         if let Err(error) = &result {
             self.note_limit(error, context);
         }
-        if self.runtime.ending().is_some() {
+        if self.runtime.pending_exit().is_some() {
             return Ok(Value::Nil);
         }
         let value = result.map_err(|error| self.diagnostics.script_error(error, context))?;
@@ -321,7 +322,7 @@ impl State {
             Err(ConvertError::Thrown(error)) => {
                 // Getters may end the callback as well.
                 self.note_limit(&error, context);
-                match self.runtime.ending() {
+                match self.runtime.pending_exit() {
                     Some(_) => Ok(Value::Nil),
                     None => Err(self.diagnostics.script_error(error, context)),
                 }
@@ -436,14 +437,14 @@ impl Interpreter for State {
         result
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         if !self.frame.is_running() {
             return None;
         }
         self.frame.with_context(|context| self.place_in(context)).flatten()
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.diagnostics.definition(callback)
     }
 }

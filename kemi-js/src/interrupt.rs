@@ -22,8 +22,9 @@ use boa_engine::object::{FunctionObjectBuilder, JsObject};
 use boa_engine::property::PropertyDescriptor;
 use boa_engine::vm::RuntimeLimits;
 use boa_engine::{Context, JsResult, JsValue, NativeFunction, Script, js_string};
-use kemi_core::interrupt::{Running, set_innermost};
-use kemi_core::{ErrorCode, Interpreter, Runtime, ScriptError};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::limits::interrupt::{Running, set_innermost};
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::source::SLICES_FILE;
 use crate::stack::{self, OverflowHandler};
@@ -115,7 +116,7 @@ unsafe fn wake(interrupt: *mut ()) {
     // SAFETY: as the caller's.
     let interrupt = unsafe { &*interrupt.cast_const().cast::<Interrupt>() };
     // A late signal may be for a call that is over.
-    if interrupt.runtime.over().is_some() {
+    if interrupt.runtime.pending_limit().is_some() {
         interrupt.stop();
     }
 }
@@ -127,7 +128,7 @@ unsafe fn wake(interrupt: *mut ()) {
 pub(crate) fn arm(runtime: &Runtime) -> Result<(), ScriptError> {
     let limits = runtime.registry().limits();
     if cfg!(unix) && (limits.max_time_ms != 0 || limits.max_load_time_ms != 0 || limits.max_memory != 0) {
-        let interrupt = kemi_core::interrupt::for_this_thread().map_err(|error| {
+        let interrupt = kemi_core::limits::interrupt::for_this_thread().map_err(|error| {
             let message = format!("cannot limit the script's time: no handler for the signal SIGURG: {error}");
             ScriptError::new(ErrorCode::Runtime, message)
         })?;
@@ -234,7 +235,7 @@ fn run_in_slices(
         if let Poll::Ready(result) = slices.as_mut().poll(&mut task) {
             return result;
         }
-        let used_up = counts && runtime.spend(SLICE.into(), interpreter);
+        let used_up = counts && runtime.use_instructions(SLICE.into(), interpreter);
         if used_up || runtime.poll(interpreter) {
             interrupt.stop();
         }

@@ -18,7 +18,8 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::realm::Realm;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, JsValue};
 
-use kemi_core::{Interpreter, Runtime, log_guarded};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::telemetry::log_guarded;
 
 use crate::error::Diagnostics;
 use crate::nesting::{self, Goal, Stop};
@@ -138,7 +139,7 @@ impl Jobs {
 
     /// Runs the queue until it is empty; drops it if the callback has been ended, before or by a job.
     pub(crate) fn run(&self, context: &mut Context) {
-        let is_ending = || self.runtime().ending().is_some();
+        let is_ending = || self.runtime().pending_exit().is_some();
         if is_ending() && self.queue.filled.get() {
             // With the token set the executor drops its jobs instead of running them.
             self.queue.jobs.borrow().get_cancellation_token().store(true, Ordering::Relaxed);

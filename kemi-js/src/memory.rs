@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kemi_core::{Limit, Runtime, held_bytes, log_guarded};
+use kemi_core::engine::Runtime;
+use kemi_core::limits::{Limit, held_bytes};
+use kemi_core::telemetry::log_guarded;
 
 use crate::stack;
 
@@ -105,7 +107,7 @@ pub(crate) fn unregister<T: HeapUser>(user: &T, runtime: &Runtime) {
 
 /// Collects the garbage that a top-level call has left behind, if that is worth it. Nothing of it is on the stack now.
 pub(crate) fn collect_garbage(runtime: &Runtime) {
-    let is_full = matches!(runtime.exhausted(), Some(Limit::Memory));
+    let is_full = matches!(runtime.limit_hit(), Some(Limit::Memory));
     let _ = HEAP.try_with(|heap| {
         if is_full || heap.has_grown() {
             heap.collect(runtime);

@@ -18,7 +18,8 @@ use boa_engine::ast::statement::Statement;
 use boa_engine::ast::visitor::{VisitWith, Visitor};
 use boa_engine::interner::Interner;
 use boa_engine::parser::Parser;
-use kemi_core::{ErrorCode, Runtime, ScriptError};
+use kemi_core::engine::Runtime;
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::stack;
 
@@ -98,7 +99,7 @@ impl Read for SourceReader<'_> {
             return Err(self.refuse(Stop::Deep(self.line)));
         }
         self.read = self.read.wrapping_add(1);
-        if self.read.is_multiple_of(BYTES) && self.runtime.is_some_and(|runtime| runtime.over().is_some()) {
+        if self.read.is_multiple_of(BYTES) && self.runtime.is_some_and(|runtime| runtime.pending_limit().is_some()) {
             return Err(self.refuse(Stop::Over));
         }
         let (Some((&first, rest)), Some(slot)) = (self.bytes.split_first(), buffer.first_mut()) else { return Ok(0) };

@@ -14,7 +14,8 @@ use boa_engine::ast::function::{FormalParameter, FunctionBody};
 use boa_engine::ast::visitor::{VisitWith, Visitor};
 use boa_engine::interner::{Interner, Sym};
 use boa_engine::parser::Parser;
-use kemi_core::{Reference, ScriptError};
+use kemi_core::ScriptError;
+use kemi_core::engine::Reference;
 
 use crate::{error, nesting, stack};
 

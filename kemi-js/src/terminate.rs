@@ -2,23 +2,25 @@
 
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::{Context, JsError, JsNativeError};
-use kemi_core::{Fault, Limit, Place, Runtime};
+use kemi_core::engine::Runtime;
+use kemi_core::limits::Limit;
+use kemi_core::{Location, NativeError};
 
 use crate::error::{self, Diagnostics};
 use crate::interrupt::counts_instructions;
 
 /// Makes the error that a native function returns to end the callback: Boa unwinds everything for it, `finally` included.
 ///
-/// [`Runtime::ending`](kemi_core::Runtime::ending) tells it from a limit that was really reached.
+/// [`Runtime::pending_exit`](kemi_core::engine::Runtime::pending_exit) tells it from a limit that was really reached.
 pub(crate) fn terminated() -> JsError {
     JsError::from(EngineError::RuntimeLimit(RuntimeLimitError::LoopIteration))
 }
 
 /// Turns a fault of a native function into the error that the script gets.
-pub(crate) fn raise(diagnostics: &Diagnostics, fault: Fault, context: &mut Context) -> JsError {
+pub(crate) fn raise(diagnostics: &Diagnostics, fault: NativeError, context: &mut Context) -> JsError {
     match fault {
-        Fault::Exit | Fault::Drop => terminated(),
-        Fault::Error(error) => {
+        NativeError::Exit | NativeError::Drop => terminated(),
+        NativeError::Error(error) => {
             let native = JsNativeError::error().with_message(error::text_of(&error));
             diagnostics.carry(native, error, context)
         }
@@ -31,13 +33,13 @@ pub(crate) fn note_limit(runtime: &Runtime, diagnostics: &Diagnostics, error: &J
         return;
     }
     // What a native function raises to end the callback looks the same.
-    let looped = counts_instructions(runtime) && runtime.ending().is_none() && error::is_loop_limit(error);
-    if let Some(limit) = runtime.over().or(looped.then_some(Limit::Instructions)) {
+    let looped = counts_instructions(runtime) && runtime.pending_exit().is_none() && error::is_loop_limit(error);
+    if let Some(limit) = runtime.pending_limit().or(looped.then_some(Limit::Instructions)) {
         let mut error = diagnostics.script_error(error.clone(), context);
         // Code made by the script itself is in no file; what made it is.
-        let in_file = |place: &&Place| !place.file.starts_with("eval at") && !place.file.starts_with("unknown at");
+        let in_file = |place: &&Location| !place.file.starts_with("eval at") && !place.file.starts_with("unknown at");
         let mut places = error.traceback.iter().filter_map(|frame| frame.place.as_ref());
         let place = places.find(in_file).cloned().or_else(|| error.place.take());
-        runtime.exhaust(limit, place);
+        runtime.hit_limit(limit, place);
     }
 }

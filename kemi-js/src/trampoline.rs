@@ -5,9 +5,11 @@
 //! decided in one place.
 
 use boa_engine::{Context, JsResult, JsValue, NativeFunction};
-use kemi_core::{
-    Arg, ConversionBudget, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape,
-};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::engine::Interpreter;
+use kemi_core::registry::Export;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, NativeError};
 
 use crate::bind::BoundExport;
 use crate::interpreter::State;
@@ -50,7 +52,7 @@ fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsRes
         }
         Err(ConvertError::Thrown(error)) => return Err(error),
         Err(ConvertError::Unconvertible(error)) => {
-            state.lend_context(context, || state.runtime().settle(export, error.into(), state))
+            state.lend_context(context, || state.runtime().finish_error(export, error.into(), state))
         }
     };
     match result {
@@ -116,13 +118,13 @@ fn call<R: RawRet>(
     state: &State,
     export: &Export,
     context: &mut Context,
-    typed: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    typed: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
 ) -> JsResult<JsValue> {
     // SAFETY: the function object was made for an export of this runtime's registry. Only the script calls it, and whoever
     // runs the script from within a native function has taken the context out of its slot. `typed` is the typed entry.
     let native = || match unsafe { state.runtime().typed(export, || state.place(), typed) } {
         Ok(raw) => Ok(raw.into_ret()),
-        Err(fault) => state.runtime().settle(export, fault, state),
+        Err(fault) => state.runtime().finish_error(export, fault, state),
     };
     let result = state.lend_context(context, || state.runtime().host_side(native));
     match result {

@@ -7,7 +7,10 @@ use boa_engine::object::builtins::JsArray;
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue};
-use kemi_core::{Arg, ConversionBudget, ErrorCode, Map, Ret, Runtime, ScriptError, Value};
+use kemi_core::abi::Ret;
+use kemi_core::engine::Runtime;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, ErrorCode, Map, ScriptError, Value};
 
 use crate::string::{self, Text};
 

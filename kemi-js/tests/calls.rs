@@ -4,7 +4,8 @@
 mod common;
 
 use common::{body, error, load, text, try_load};
-use kemi_core::{ErrorCode, MAX_NESTED_CALLBACKS, Outcome, Policy, Source, Value};
+use kemi_core::engine::MAX_NESTED_CALLBACKS;
+use kemi_core::{ArgumentPolicy, ErrorCode, Outcome, Source, Value};
 
 #[test]
 fn callbacks_are_found_however_they_are_declared() {
@@ -116,7 +117,7 @@ fn several_sources_share_one_scope() {
         Source::text("a.js", "var a = 1; let b = 2; function g() { return a + b + c; }"),
         Source::text("b.js", "var c = 3; const f = () => g() + b - 2;"),
     ];
-    assert_eq!(try_load(&sources, Policy::Strict).expect("loads").value(&[]), Value::Int(6));
+    assert_eq!(try_load(&sources, ArgumentPolicy::Strict).expect("loads").value(&[]), Value::Int(6));
 }
 
 #[test]

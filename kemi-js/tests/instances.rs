@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use common::{load, registry};
-use kemi_core::{Engine, Instance, Interpreter, Policy, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{ArgumentPolicy, Engine, Instance, ScriptError, Source};
 
 thread_local! {
     static SEEN: RefCell<Weak<Runtime>> = const { RefCell::new(Weak::new()) };
@@ -37,7 +38,7 @@ fn alive() -> bool {
 
 #[test]
 fn an_interpreter_goes_with_its_instance_and_after_a_failed_load() {
-    let (registry, _) = registry(Policy::Strict);
+    let (registry, _) = registry(ArgumentPolicy::Strict);
     let instance = Instance::load(&Watched, &registry, &[Source::text("t.js", "var a = {}; a.a = a;")]);
     assert!(alive());
     drop(instance.expect("loads"));

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::load_limited;
-use kemi_core::{Limits, Outcome, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, Limits, Outcome, Source, Value};
 
 /// A line for each: its path, and which of these holds for it.
 ///
@@ -68,7 +68,7 @@ function f() {
 #[test]
 fn every_function_of_the_language_is_known() {
     let source = [Source::text("t.js", WALK)];
-    let mut loaded = load_limited(&source, Policy::Strict, Limits::NONE).expect("it loads");
+    let mut loaded = load_limited(&source, ArgumentPolicy::Strict, Limits::NONE).expect("it loads");
     let found = match loaded.call(&[]) {
         Ok(Outcome::Value(Value::Str(found))) => String::from_utf8_lossy(&found).into_owned(),
         other => panic!("no list: {other:?}"),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Loaded, load_limited};
-use kemi_core::{CountingAllocator, ErrorCode, Limits, Outcome, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, CountingAllocator, ErrorCode, Limits, Outcome, ScriptError, Source, Value};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
@@ -68,7 +68,7 @@ const GREEDY: &[(&str, &str)] = &[
 const BIG: &str = "function big(n) { let s = 'x'; while (s.length < n) s += s; return s; }";
 
 fn limited(limits: Limits, code: &str) -> Result<Loaded, ScriptError> {
-    load_limited(&[Source::text("big.js", BIG), Source::text("t.js", code)], Policy::Strict, limits)
+    load_limited(&[Source::text("big.js", BIG), Source::text("t.js", code)], ArgumentPolicy::Strict, limits)
 }
 
 /// The most that the process has ever held in memory, in bytes.

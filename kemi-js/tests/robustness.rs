@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Loaded, load, load_limited, try_load};
-use kemi_core::{ErrorCode, Limits, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Source, Value};
 
 /// Ways to nest a source: what is before the innermost part, the innermost part, and what is after it.
 const SOURCES: &[(&str, &str, &str, &str)] = &[
@@ -111,7 +111,7 @@ fn a_source_that_nests_too_deep_is_refused_and_never_ends_the_process() {
         for depth in [1_000, 40_000] {
             for (name, source) in deep_sources(depth) {
                 let start = std::time::Instant::now();
-                let loaded = load_limited(&[Source::text("t.js", source)], Policy::Strict, limits);
+                let loaded = load_limited(&[Source::text("t.js", source)], ArgumentPolicy::Strict, limits);
                 let what = loaded.as_ref().map_or_else(ToString::to_string, |_| "taken".to_owned());
                 println!("{name}, {depth} levels, {} ms: {what}", start.elapsed().as_millis());
                 match loaded {
@@ -133,7 +133,7 @@ fn a_source_that_nests_as_people_write_is_taken() {
             if ["regular expressions", "in", "with", "labels"].iter().any(|odd| name.contains(odd)) {
                 continue;
             }
-            if let Err(error) = try_load(&[Source::text("t.js", source)], Policy::Strict) {
+            if let Err(error) = try_load(&[Source::text("t.js", source)], ArgumentPolicy::Strict) {
                 assert!(error.code != ErrorCode::StackOverflow && !error.message.contains("deep"), "{name}: {error}");
             }
         }
@@ -161,7 +161,7 @@ fn code_made_by_a_script_may_nest_no_deeper() {
             return 'taken';
         }";
         let limits = Limits { max_time_ms: 2_000, ..Limits::NONE };
-        let mut loaded = load_limited(&[Source::text("t.js", code)], Policy::Strict, limits).expect("it loads");
+        let mut loaded = load_limited(&[Source::text("t.js", code)], ArgumentPolicy::Strict, limits).expect("it loads");
         for (name, before, inner, after) in SOURCES.iter().step_by(4) {
             for depth in [1_000usize, 40_000] {
                 for way in 0..6i64 {
@@ -193,7 +193,7 @@ fn a_module_that_nests_too_deep_can_be_caught() {
             "function f(name) { try { require(name); } catch (e) { return e.name; } return 'loaded'; }",
         )
         .unwrap();
-        let mut loaded = try_load(&[Source::File(folder.join("main.js"))], Policy::Strict).unwrap();
+        let mut loaded = try_load(&[Source::File(folder.join("main.js"))], ArgumentPolicy::Strict).unwrap();
         let results = ["./deep.js", "./deep.json"].map(|name| loaded.value(&[name.into()]));
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(results, [common::text("SyntaxError"), common::text("Error")]);
@@ -300,7 +300,7 @@ fn a_recursion_of_builtins_is_an_error_and_never_ends_the_process() {
             // No limit of time: what ends them is the stack.
             let source = [Source::text("t.js", source)];
             println!("{name}");
-            let mut loaded: Loaded = load_limited(&source, Policy::Strict, Limits::NONE).expect("it loads");
+            let mut loaded: Loaded = load_limited(&source, ArgumentPolicy::Strict, Limits::NONE).expect("it loads");
             let start = std::time::Instant::now();
             let outcome = loaded.call(&[]);
             println!("{name}, {} ms: {outcome:?}", start.elapsed().as_millis());

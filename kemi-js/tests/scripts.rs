@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{Loaded, text, try_load};
-use kemi_core::{ErrorCode, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, ScriptError, Source, Value};
 
 struct Folder(PathBuf);
 
@@ -21,7 +21,7 @@ impl Folder {
     }
 
     fn load(&self) -> Result<Loaded, ScriptError> {
-        try_load(&[Source::File(self.0.join("script/main.js"))], Policy::Strict)
+        try_load(&[Source::File(self.0.join("script/main.js"))], ArgumentPolicy::Strict)
     }
 
     fn error(&self) -> ScriptError {
@@ -180,7 +180,7 @@ fn a_module_may_begin_with_a_line_for_the_shell_or_a_byte_order_mark() {
         "#!/usr/bin/env node\nfunction f(name) { try { return require(name); } catch (e) { return e.message; } }",
     )
     .unwrap();
-    let mut loaded = try_load(&[Source::File(folder.join("main.js"))], Policy::Strict).unwrap();
+    let mut loaded = try_load(&[Source::File(folder.join("main.js"))], ArgumentPolicy::Strict).unwrap();
     let results = ["./shell", "./mark", "./both"].map(|name| loaded.value(&[name.into()]));
     let (only, json) = (loaded.value(&["./only".into()]), loaded.value(&["./data.json".into()]));
     let broken = loaded.value(&["./broken".into()]).to_string();

@@ -119,7 +119,7 @@ fn an_exit_at_the_top_level_ends_the_loading() {
         ),
         kemi_core::Source::text("b.js", "f = null;"),
     ];
-    let mut loaded = common::try_load(&sources, kemi_core::Policy::Strict).expect("loads");
+    let mut loaded = common::try_load(&sources, kemi_core::ArgumentPolicy::Strict).expect("loads");
     assert_eq!(loaded.value(&[]), Value::Int(2));
 }
 

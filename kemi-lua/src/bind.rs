@@ -4,7 +4,9 @@ use std::ffi::c_int;
 use std::ptr;
 use std::rc::Rc;
 
-use kemi_core::{Export, Runtime, Typed};
+use kemi_core::engine::Runtime;
+use kemi_core::export::Typed;
+use kemi_core::registry::Export;
 
 use crate::call::CallState;
 use crate::error::Diagnostics;

@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::rc::Rc;
 
-use kemi_core::{ByteString, Interpreter, Runtime, Value};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{ByteString, Value};
 
 use crate::ffi::{self, LuaThread};
 use crate::memory::Memory;
@@ -81,7 +82,7 @@ impl CallState {
     /// Tells whether the running call is to end.
     #[inline]
     pub(crate) fn is_ending(&self) -> bool {
-        self.runtime.ending().is_some()
+        self.runtime.pending_exit().is_some()
     }
 
     /// Tells whether no callback runs.

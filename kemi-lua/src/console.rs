@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 
 use crate::call::CallState;
 use crate::ffi::{self, LuaThread};
@@ -70,7 +70,8 @@ mod warnings {
     use std::ptr;
     use std::rc::Rc;
 
-    use kemi_core::{Runtime, log_guarded};
+    use kemi_core::engine::Runtime;
+    use kemi_core::telemetry::log_guarded;
 
     use crate::ffi::{self, LuaThread};
 

@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, NameRole, Reference, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::NameRole;
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ScriptError, Source};
 
 use crate::interpreter::LuaInterpreter;
 use crate::{references, reserved};
@@ -35,8 +38,8 @@ impl Engine for LuaEngine {
         reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions {
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions {
             text_to_integer: true,
             number_to_text: true,
             nil_to_empty: true,

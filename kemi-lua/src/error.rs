@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_int};
 use std::sync::Arc;
 
-use kemi_core::{ConversionBudget, ErrorCode, Frame, Place, Runtime, ScriptError, Value};
+use kemi_core::engine::Runtime;
+use kemi_core::error::Frame;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{ErrorCode, Location, ScriptError, Value};
 
 use crate::call::CallState;
 use crate::error_object::{self, ErrorObject};
@@ -40,7 +43,7 @@ impl Diagnostics {
     }
 
     /// Returns the place of the innermost frame of the last error.
-    pub(crate) fn place(&self) -> Option<Place> {
+    pub(crate) fn place(&self) -> Option<Location> {
         self.frames.borrow().iter().find_map(|frame| frame.place.clone())
     }
 
@@ -191,7 +194,7 @@ fn concerns_unknown(message: &str, unknown: &str) -> bool {
 }
 
 /// Splits `file:line: message`, for one of the files.
-pub(crate) fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str>>) -> Option<(Place, &str)> {
+pub(crate) fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str>>) -> Option<(Location, &str)> {
     let mut tried = Vec::new();
     for file in files {
         let file = file.as_ref();
@@ -207,7 +210,7 @@ pub(crate) fn split_place(text: &str, files: impl Iterator<Item = impl AsRef<str
                 continue;
             };
             if let Ok(line) = line.parse() {
-                return Some((Place { file: file.to_owned(), line }, message.trim_start()));
+                return Some((Location { file: file.to_owned(), line }, message.trim_start()));
             }
         }
     }
@@ -284,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_place_is_taken_off_the_message() {
-        let place = |line| Place { file: "/etc/a:b.lua".to_owned(), line };
+        let place = |line| Location { file: "/etc/a:b.lua".to_owned(), line };
         let files = || ["other.lua", "/etc/a:b.lua"].into_iter();
         assert_eq!(split_place("/etc/a:b.lua:12: x: 3: y", files()), Some((place(12), "x: 3: y")));
         assert_eq!(split_place(".../a:b.lua:7: x", files()), Some((place(7), "x")));

@@ -6,7 +6,8 @@
 
 use std::ffi::c_int;
 
-use kemi_core::{ScriptError, log_guarded};
+use kemi_core::ScriptError;
+use kemi_core::telemetry::log_guarded;
 
 use crate::call::{CallState, RootedBuffer};
 use crate::ffi::{self, LuaThread};

@@ -2,7 +2,8 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use kemi_core::{Frame, Place};
+use kemi_core::Location;
+use kemi_core::error::Frame;
 
 use crate::ffi::{self, LuaThread};
 
@@ -10,7 +11,7 @@ use crate::ffi::{self, LuaThread};
 const MAX_FRAMES: usize = 40;
 
 /// Returns the place of the innermost Lua function that runs on a thread.
-pub(crate) fn place(l: LuaThread) -> Option<Place> {
+pub(crate) fn place(l: LuaThread) -> Option<Location> {
     (0..).map_while(|level| Activation::at(l, level)).find_map(|activation| activation.place())
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn traceback(l: LuaThread, name_of: impl Fn(usize) -> Option<String>)
 }
 
 /// Returns where the function behind a reference is defined.
-pub(crate) fn definition(l: LuaThread, reference: c_int) -> Option<Place> {
+pub(crate) fn definition(l: LuaThread, reference: c_int) -> Option<Location> {
     let mut record = ffi::debug_record();
     // SAFETY: the slot is made sure of, and the reference is to a function, which the second call takes off the stack.
     unsafe {
@@ -51,7 +52,7 @@ pub(crate) fn definition(l: LuaThread, reference: c_int) -> Option<Place> {
         ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record);
     }
     let line = u32::try_from(record.linedefined).ok().filter(|&line| line > 0)?;
-    Some(Place { file: Activation(record).file(), line })
+    Some(Location { file: Activation(record).file(), line })
 }
 
 /// Tells whether a thread's stack has a level.
@@ -85,12 +86,12 @@ impl Activation {
         text(self.0.source).as_bytes() == ffi::OWN_CHUNK.to_bytes()
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         if self.is_own() {
             return None;
         }
         let line = u32::try_from(self.0.currentline).ok().filter(|&line| line > 0)?;
-        Some(Place { file: self.file(), line })
+        Some(Location { file: self.file(), line })
     }
 
     fn file(&self) -> String {

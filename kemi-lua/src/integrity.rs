@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use kemi_core::RegistryData;
+use kemi_core::registry::RegistryData;
 
 use crate::call::{CallState, pinned};
 use crate::ffi::{self, LuaThread};

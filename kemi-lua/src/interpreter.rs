@@ -6,9 +6,9 @@ use std::ffi::c_int;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use kemi_core::{
-    Arg, CallbackId, ConversionBudget, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value,
-};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 
 use crate::bind::RootObject;
 use crate::call::{CallFrame, CallState, pinned};
@@ -156,15 +156,15 @@ impl Interpreter for LuaInterpreter {
         self.state.call(callback, args)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         self.state.place()
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.state.definition(callback)
     }
 
-    fn repair(&self, thorough: bool) -> Vec<String> {
+    fn restore_root(&self, thorough: bool) -> Vec<String> {
         self.state.integrity.restore(&self.state.call, self.state.main, thorough)
     }
 }
@@ -196,11 +196,11 @@ impl Interpreter for State {
         })
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         frames::place(self.call.threads().current())
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         let reference = (*self.handles.borrow().get(callback.index())?)?;
         frames::definition(self.call.threads().current(), reference)
     }

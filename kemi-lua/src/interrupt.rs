@@ -6,8 +6,9 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::interrupt::{self, Running};
-use kemi_core::{ErrorCode, Limits, Runtime, ScriptError};
+use kemi_core::engine::Runtime;
+use kemi_core::limits::interrupt::{self, Running};
+use kemi_core::{ErrorCode, Limits, ScriptError};
 
 use crate::call::CallState;
 use crate::ffi::{self, LuaThread};
@@ -160,7 +161,7 @@ unsafe fn is_to_end(call: &CallState, l: LuaThread, counted: bool) -> bool {
             unsafe {
                 if counted {
                     let count = u64::try_from(ffi::lua_gethookcount(l)).unwrap_or(1);
-                    call.runtime().spend(count, call.interpreter());
+                    call.runtime().use_instructions(count, call.interpreter());
                 }
                 call.memory().check(l);
             }

@@ -13,7 +13,9 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::rc::Rc;
 
-use kemi_core::{Limit, Place, Runtime};
+use kemi_core::Location;
+use kemi_core::engine::Runtime;
+use kemi_core::limits::Limit;
 
 use crate::ffi::{self, LuaThread};
 use crate::frames;
@@ -48,7 +50,7 @@ pub(crate) struct Memory {
     over: Cell<bool>,
     /// The block refused since the last check, if no collection has made room for it.
     refused: Cell<Option<Refused>>,
-    place: Cell<Option<Place>>,
+    place: Cell<Option<Location>>,
     /// The most calls that a script may be deep; the largest number for no limit.
     depth: usize,
     /// The least size of the stack of a script that is deeper.
@@ -143,7 +145,7 @@ impl Memory {
         }
         // A stack that is being moved cannot be read, so a block that may be one is granted: the check knows the place.
         let may_be_stack = !block.is_null() && size <= LARGEST_STACK;
-        let reserve = if self.runtime.exhausted() == Some(Limit::Memory) { RESERVE } else { 0 };
+        let reserve = if self.runtime.limit_hit() == Some(Limit::Memory) { RESERVE } else { 0 };
         let granted = (may_be_stack || size <= SMALL) && after <= self.limit.saturating_add(SLACK + reserve);
         if granted {
             if self.over.replace(true) {
@@ -217,7 +219,7 @@ impl Memory {
         }
         if refused || self.used.get() > self.limit {
             let current = || frames::place(self.threads()?.current());
-            self.runtime.exhaust(Limit::Memory, self.place.take().or_else(current));
+            self.runtime.hit_limit(Limit::Memory, self.place.take().or_else(current));
         }
         self.reset();
     }
@@ -236,9 +238,9 @@ impl Memory {
     }
 
     /// Tells the runtime of a refused block when it came out of the script as an error.
-    pub(crate) fn report_refused(&self, place: Option<Place>) {
+    pub(crate) fn report_refused(&self, place: Option<Location>) {
         if self.refused.get().is_some() {
-            self.runtime.exhaust(Limit::Memory, self.place.take().or(place));
+            self.runtime.hit_limit(Limit::Memory, self.place.take().or(place));
             self.reset();
         }
     }
@@ -246,10 +248,10 @@ impl Memory {
     /// Ends a top-level call: collects its garbage if it has used too much.
     #[inline]
     pub(crate) fn end_call(&self, l: LuaThread) {
-        if !(self.needs_check() || self.runtime.exhausted().is_some()) {
+        if !(self.needs_check() || self.runtime.limit_hit().is_some()) {
             return;
         }
-        if self.over.get() || self.runtime.exhausted() == Some(Limit::Memory) {
+        if self.over.get() || self.runtime.limit_hit() == Some(Limit::Memory) {
             // SAFETY: protected; the closure owns nothing. What a finalizer raises does not matter any more.
             let _ = ffi::protected(l, |l| unsafe { collect_garbage(l) });
         }

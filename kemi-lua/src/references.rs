@@ -4,7 +4,7 @@
 //! which Lua compiles without nesting, takes the thread's stack.
 
 use emmylua_parser::{LexerConfig, LuaLanguageLevel, LuaLexer, LuaTokenData, LuaTokenKind as Kind, Reader};
-use kemi_core::Reference;
+use kemi_core::engine::Reference;
 
 const LANGUAGE: LuaLanguageLevel = if cfg!(luajit) { LuaLanguageLevel::LuaJIT2 } else { LuaLanguageLevel::Lua54 };
 

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::path::PathBuf;
 use std::slice;
 
-use kemi_core::RawOut;
+use kemi_core::abi::RawOut;
 
 use crate::call::{CallState, RootedBuffer};
 use crate::ffi::{self, LuaThread};

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::interrupt::{self, Running};
+use kemi_core::limits::interrupt::{self, Running};
 
 use crate::ffi::{self, LuaThread};
 

@@ -3,10 +3,10 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::{
-    Arg, ConversionBudget, ErrorCode, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, ScriptError, Shape,
-    Type, Value,
-};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::registry::Export;
+use kemi_core::value::{ConversionBudget, Type};
+use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
 
 use crate::bind::{self, BoundExport};
 use crate::call::{CallState, RootedBuffer};
@@ -239,9 +239,10 @@ fn by_shape(shape: Shape) -> Option<ffi::lua_CFunction> {
 /// # Safety
 /// As [`ToStack::push`].
 #[cold]
-unsafe fn settled(l: LuaThread, bound: &BoundExport, fault: Box<Fault>) -> c_int {
+unsafe fn settled(l: LuaThread, bound: &BoundExport, fault: Box<NativeError>) -> c_int {
     let call = bound.call();
-    let settled = call.threads().with_current(l, || bound.runtime().settle(bound.export(), fault, call.interpreter()));
+    let settled =
+        call.threads().with_current(l, || bound.runtime().finish_error(bound.export(), fault, call.interpreter()));
     // SAFETY: as the caller's.
     unsafe {
         match settled {
@@ -323,7 +324,7 @@ unsafe extern "C-unwind" fn generic(l: LuaThread) -> c_int {
 ///
 /// # Safety
 /// Called in an export's closure, with its arguments on the stack.
-unsafe fn invoke(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<Fault>> {
+unsafe fn invoke(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<NativeError>> {
     let call = bound.call();
     // SAFETY: as the caller's.
     call.threads().with_current(l, || unsafe { with_arguments(l, bound) })
@@ -333,7 +334,7 @@ unsafe fn invoke(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<Fault>> {
 ///
 /// # Safety
 /// As [`invoke`].
-unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<Fault>> {
+unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<NativeError>> {
     const FEW: usize = 8;
     let (call, export) = (bound.call(), bound.export());
     let (runtime, interpreter) = (bound.runtime(), call.interpreter());
@@ -345,13 +346,13 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<F
         for (index, position) in (1..=count).zip(0..) {
             if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
                 if index == 1 && bind::is_of_root(l, index) {
-                    return runtime.settle(export, called_as_method(bound), interpreter);
+                    return runtime.finish_error(export, called_as_method(bound), interpreter);
                 }
                 match value::read(l, index, wanted(export, position), &mut budget) {
                     Ok(value) => tables.push(value),
                     Err(mut error) => {
                         error.message = format!("argument {index}: {}", error.message);
-                        return runtime.settle(export, error.into(), interpreter);
+                        return runtime.finish_error(export, error.into(), interpreter);
                     }
                 }
             }
@@ -378,7 +379,7 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<F
 }
 
 #[cold]
-fn called_as_method(bound: &BoundExport) -> Box<Fault> {
+fn called_as_method(bound: &BoundExport) -> Box<NativeError> {
     let name = bound.runtime().registry().script_name(bound.export().def());
     ScriptError::new(ErrorCode::BadArgument, format!("called with ':'; write {name}(…)")).into()
 }
@@ -392,17 +393,17 @@ fn wanted(export: &Export, position: usize) -> Option<Type> {
 /// # Safety
 /// As [`ToStack::push`].
 #[cold]
-unsafe fn raise(l: LuaThread, call: &CallState, fault: Box<Fault>) -> ! {
+unsafe fn raise(l: LuaThread, call: &CallState, fault: Box<NativeError>) -> ! {
     match unboxed(fault) {
         // SAFETY: as the caller's; nothing is owned here.
-        Fault::Exit | Fault::Drop => unsafe { terminate::terminate(l, call) },
+        NativeError::Exit | NativeError::Drop => unsafe { terminate::terminate(l, call) },
         // SAFETY: as the caller's; the error is passed on.
-        Fault::Error(error) => unsafe { error::raise(l, call, error) },
+        NativeError::Error(error) => unsafe { error::raise(l, call, error) },
     }
 }
 
 /// Frees the box before anything is raised.
 #[expect(clippy::boxed_local, reason = "freeing the box is the purpose")]
-fn unboxed(fault: Box<Fault>) -> Fault {
+fn unboxed(fault: Box<NativeError>) -> NativeError {
     *fault
 }

@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, ScriptError, Type, Value};
+use kemi_core::value::{ConversionBudget, MAX_VALUE_DEPTH, Type};
+use kemi_core::{Arg, ByteString, ErrorCode, Map, ScriptError, Value};
 
 use crate::error_object;
 use crate::ffi::{self, LuaThread};

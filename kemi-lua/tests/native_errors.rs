@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use kemi_core::{Callbacks, ErrorCode, Instance, NoContext, Registry, ScriptError, Source};
+use kemi_core::export::NoContext;
+use kemi_core::{Callbacks, ErrorCode, Instance, Registry, ScriptError, Source};
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 

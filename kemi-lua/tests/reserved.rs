@@ -1,6 +1,7 @@
 //! Which names a host may give its root object, its functions and callbacks.
 
-use kemi_core::{Callbacks, Engine, Instance, NameRole, Outcome, Registry, Source, Value};
+use kemi_core::registry::NameRole;
+use kemi_core::{Callbacks, Engine, Instance, Outcome, Registry, Source, Value};
 use kemi_lua::LuaEngine;
 
 struct Host;

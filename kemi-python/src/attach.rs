@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::{Once, mpsc};
 use std::thread;
 
-use kemi_core::interpreter_lock::{self, InterpreterLock};
-use kemi_core::{Runtime, log_guarded};
+use kemi_core::engine::Runtime;
+use kemi_core::engine::interpreter_lock::{self, InterpreterLock};
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -222,8 +223,9 @@ impl Drop for ThreadState {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use kemi_core::engine::Interpreter;
     use kemi_core::{
-        CallbackId, Callbacks, Engine, ErrorCode, Instance, Interpreter, Outcome, Registry, ScriptError, Source, Value,
+        CallbackId, Callbacks, Engine, ErrorCode, Instance, Outcome, Registry, ScriptError, Source, Value,
         while_waiting,
     };
     use pyo3::types::{PyCFunction, PyDict, PyTuple};

@@ -6,7 +6,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use kemi_core::{Export, RegistryData, ScriptError, Typed};
+use kemi_core::ScriptError;
+use kemi_core::export::Typed;
+use kemi_core::registry::{Export, RegistryData};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;

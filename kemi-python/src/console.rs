@@ -1,6 +1,6 @@
 //! The output of scripts, as lines of the host's log.
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyString, PyTuple};
 

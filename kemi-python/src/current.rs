@@ -6,7 +6,9 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use kemi_core::{Interpreter, Limit, Place, Runtime};
+use kemi_core::Location;
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::limits::Limit;
 
 use crate::interrupt::Interrupt;
 use crate::memory::{self, HeldMemory};
@@ -72,7 +74,7 @@ impl CallView {
 
     /// Counts an instruction; returns whether the running call is to end.
     pub(crate) fn count_instruction(&self) -> bool {
-        self.runtime.spend(1, self.interpreter())
+        self.runtime.use_instructions(1, self.interpreter())
     }
 
     /// Notes that an exception which was set on the thread arrives; returns whether the running call is to end.
@@ -81,19 +83,19 @@ impl CallView {
             let place = self.interrupt.take_place();
             if self.interrupt.memory_was_refused() {
                 self.end_for_memory(|| place);
-            } else if self.runtime.exhausted().is_none() {
-                self.runtime.exhaust(Limit::Time, place);
+            } else if self.runtime.limit_hit().is_none() {
+                self.runtime.hit_limit(Limit::Time, place);
             }
         }
-        self.runtime.ending().is_some()
+        self.runtime.pending_exit().is_some()
     }
 
     /// Ends the running call, to which memory was refused.
     #[cold]
-    pub(crate) fn end_for_memory(&self, place: impl FnOnce() -> Option<Place>) {
+    pub(crate) fn end_for_memory(&self, place: impl FnOnce() -> Option<Location>) {
         memory::lift_limit();
-        if self.runtime.exhausted().is_none() {
-            self.runtime.exhaust(Limit::Memory, place());
+        if self.runtime.limit_hit().is_none() {
+            self.runtime.hit_limit(Limit::Memory, place());
         }
     }
 }

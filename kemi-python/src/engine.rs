@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Reference, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ErrorCode, ScriptError, Source};
 use pyo3::prelude::*;
 
 use crate::attach::{attach, initialize, keep_thread_state};
@@ -42,12 +44,12 @@ impl Engine for PythonEngine {
         Python::attach(|py| references(py, source, root))
     }
 
-    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
+    fn reserved(&self, name: &str, role: kemi_core::registry::NameRole) -> Option<&'static str> {
         reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions { bool_to_integer: true, ..Coercions::default() }
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions { bool_to_integer: true, ..CompatCoercions::default() }
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {

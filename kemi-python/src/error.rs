@@ -2,7 +2,8 @@
 
 use std::ffi::c_ulong;
 
-use kemi_core::{ErrorCode, Frame, Place, ScriptError};
+use kemi_core::error::Frame;
+use kemi_core::{ErrorCode, Location, ScriptError};
 use pyo3::exceptions::{PyRecursionError, PyRuntimeError, PySyntaxError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -139,7 +140,7 @@ fn lossy(text: &Bound<'_, PyString>) -> String {
 #[derive(Default)]
 struct Trace {
     frames: Vec<Frame>,
-    place: Option<Place>,
+    place: Option<Location>,
 }
 
 impl Trace {
@@ -176,7 +177,7 @@ fn frame(object: &Bound<'_, PyAny>, line: u32) -> Option<Frame> {
     // Since Python 3.11 there is the name with its class.
     let name = code.getattr("co_qualname").or_else(|_| code.getattr("co_name")).ok()?;
     let function = name.cast::<PyString>().ok().map(|text| lossy(text))?;
-    Some(Frame { function, place: (line > 0).then_some(Place { file, line }) })
+    Some(Frame { function, place: (line > 0).then_some(Location { file, line }) })
 }
 
 fn file_of(code: &Bound<'_, PyAny>) -> Option<String> {
@@ -189,30 +190,30 @@ pub(crate) fn of_script(frame: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Returns the line that the script on this thread is at.
-pub(crate) fn place(py: Python<'_>) -> Option<Place> {
+pub(crate) fn place(py: Python<'_>) -> Option<Location> {
     // SAFETY: the thread is attached; the result is a borrowed frame or null.
     innermost(unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) })
 }
 
 /// Returns the line that the script on another thread is at.
-pub(crate) fn place_on(py: Python<'_>, thread: c_ulong) -> Option<Place> {
+pub(crate) fn place_on(py: Python<'_>, thread: c_ulong) -> Option<Location> {
     let frames = py.import("sys").and_then(|sys| sys.call_method0("_current_frames")).ok()?;
     innermost(frames.get_item(thread).ok())
 }
 
 /// Returns where an exception came through a script last.
-pub(crate) fn place_of(py: Python<'_>, raised: &PyErr) -> Option<Place> {
+pub(crate) fn place_of(py: Python<'_>, raised: &PyErr) -> Option<Location> {
     Trace::of(py, raised).place
 }
 
 /// Finds the innermost frame of a script from a frame on outwards.
-fn innermost(mut next: Option<Bound<'_, PyAny>>) -> Option<Place> {
+fn innermost(mut next: Option<Bound<'_, PyAny>>) -> Option<Location> {
     let mut second_best = None;
     while let Some(object) = next {
         if of_script(&object) {
             let file = object.getattr("f_code").ok().and_then(|code| file_of(&code))?;
             let line = object.getattr("f_lineno").ok()?.extract().unwrap_or(1);
-            let place = Place { file, line };
+            let place = Location { file, line };
             if !place.file.starts_with('<') {
                 return Some(place);
             }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kemi_core::{Source, log_guarded};
+use kemi_core::Source;
+use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString};
 

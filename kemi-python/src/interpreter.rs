@@ -6,10 +6,11 @@ use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use kemi_core::{
-    Arg, CallbackId, Control, ConversionBudget, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value,
-    log_guarded, nearest,
-};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::error::nearest;
+use kemi_core::telemetry::log_guarded;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, NativeExit, ScriptError, Source, Value};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -141,15 +142,15 @@ impl State {
         let result = run(py);
         self.check_memory(py, &result, None);
         let raised = match result {
-            Ok(_) if self.view.runtime().ending().is_some() => {
+            Ok(_) if self.view.runtime().pending_exit().is_some() => {
                 self.load_ended.set(true);
                 return Ok(None);
             }
             Ok(result) => return Ok(Some(result)),
             Err(raised) => raised,
         };
-        if self.view.runtime().ending().is_some() || exit_code(py, &raised).is_some_and(|code| code.is_none()) {
-            self.view.runtime().end(Control::Exit);
+        if self.view.runtime().pending_exit().is_some() || exit_code(py, &raised).is_some_and(|code| code.is_none()) {
+            self.view.runtime().request_exit(NativeExit::Exit);
             self.load_ended.set(true);
             return Ok(None);
         }
@@ -161,7 +162,7 @@ impl State {
         let fail = |message: String| {
             let error = ScriptError::new(ErrorCode::Runtime, message);
             match place_of(function) {
-                Some(Place { file, line }) => error.at(file, line),
+                Some(Location { file, line }) => error.at(file, line),
                 None => error,
             }
         };
@@ -269,7 +270,7 @@ impl State {
     /// Turns what a callback has returned or raised into its result.
     fn finish(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Result<Value, ScriptError> {
         match result {
-            _ if self.view.runtime().ending().is_some() => Ok(Value::Nil),
+            _ if self.view.runtime().pending_exit().is_some() => Ok(Value::Nil),
             // What most callbacks return.
             Ok(result) if result.is_none() => Ok(Value::Nil),
             Ok(result) => value::to_value(&result, &mut ConversionBudget::new()).map_err(|mut error| {
@@ -282,7 +283,7 @@ impl State {
                         tracing::warn!(target: "script", engine = self.view.runtime().engine(), "the script exited: {reason}");
                     });
                 }
-                self.view.runtime().end(Control::Exit);
+                self.view.runtime().request_exit(NativeExit::Exit);
                 Ok(Value::Nil)
             }
             Err(raised) => Err(self.explain(py, &raised)),
@@ -341,18 +342,18 @@ impl Interpreter for State {
         })
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         attach(self.view.runtime(), error::place)
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         attach(self.view.runtime(), |py| {
             let _frame = CallFrame::of_engine(py);
             place_of(self.handles.borrow().get(callback.index())?.as_ref()?.bind(py))
         })
     }
 
-    fn repair(&self, thorough: bool) -> Vec<String> {
+    fn restore_root(&self, thorough: bool) -> Vec<String> {
         if !thorough && !self.root.was_replaced() {
             return Vec::new();
         }
@@ -384,16 +385,16 @@ impl Interpreter for PythonInterpreter {
         self.0.call(callback, args)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         self.0.place()
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.0.definition(callback)
     }
 
-    fn repair(&self, thorough: bool) -> Vec<String> {
-        self.0.repair(thorough)
+    fn restore_root(&self, thorough: bool) -> Vec<String> {
+        self.0.restore_root(thorough)
     }
 }
 
@@ -424,10 +425,10 @@ fn refusal(
     }
 }
 
-fn place_of(function: &Bound<'_, PyAny>) -> Option<Place> {
+fn place_of(function: &Bound<'_, PyAny>) -> Option<Location> {
     let code = function.getattr("__code__").ok()?;
     let file = code.getattr("co_filename").ok()?.extract().ok()?;
-    Some(Place { file, line: code.getattr("co_firstlineno").ok()?.extract().ok()? })
+    Some(Location { file, line: code.getattr("co_firstlineno").ok()?.extract().ok()? })
 }
 
 /// Returns what was given to `sys.exit`: `Some(None)` if that means success, `None` if it was not called.

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kemi_core::{Place, log_guarded};
+use kemi_core::Location;
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -50,7 +51,7 @@ pub(crate) struct Interrupt {
     memory_refused: AtomicBool,
     /// By which ways the call was told to end: [`EXCEPTION`], [`SIGNAL`].
     sent: AtomicU8,
-    place: Mutex<Option<Place>>,
+    place: Mutex<Option<Location>>,
 }
 
 impl Interrupt {
@@ -117,7 +118,7 @@ impl Interrupt {
     }
 
     /// Returns where the script was when the first exception was set.
-    pub(crate) fn take_place(&self) -> Option<Place> {
+    pub(crate) fn take_place(&self) -> Option<Location> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

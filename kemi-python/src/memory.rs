@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi::{self, PyMemAllocatorDomain, PyMemAllocatorEx, PyObjectArenaAllocator};
 use pyo3::prelude::*;
 

@@ -1,6 +1,7 @@
 //! The names of the root object in a script, as Python's own parser reads them.
 
-use kemi_core::{Reference, ScriptError, Source};
+use kemi_core::engine::Reference;
+use kemi_core::{ScriptError, Source};
 use pyo3::prelude::*;
 
 use crate::call::CallFrame;

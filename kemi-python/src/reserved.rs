@@ -1,6 +1,6 @@
 //! The names that mean something to Python itself.
 
-use kemi_core::NameRole;
+use kemi_core::registry::NameRole;
 
 /// Returns what a name means in Python, if a script could not use what the host gives that name.
 pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {

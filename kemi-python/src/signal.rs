@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 

@@ -4,7 +4,9 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use kemi_core::{Arg, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape, Typed};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::export::Typed;
+use kemi_core::{Arg, NativeError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
@@ -76,7 +78,7 @@ impl Call<'_, '_> {
 
     /// Calls by the typed entry.
     #[inline(always)]
-    fn typed<R: IntoObject>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
+    fn typed<R: IntoObject>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>) -> *mut PyObject {
         // SAFETY: the function was bound for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
         match unsafe { self.view.runtime().typed(self.bound.export(), || self.view.interpreter().place(), call) } {
@@ -109,18 +111,18 @@ impl Call<'_, '_> {
     }
 
     #[cold]
-    fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
-        match self.view.runtime().settle(self.bound.export(), fault, self.view.interpreter()) {
+    fn settle(&self, fault: Box<NativeError>) -> *mut PyObject {
+        match self.view.runtime().finish_error(self.bound.export(), fault, self.view.interpreter()) {
             Ok(ret) => ret.into_object(self.py),
             Err(fault) => self.raise(*fault),
         }
     }
 
     #[cold]
-    fn raise(&self, fault: Fault) -> *mut PyObject {
+    fn raise(&self, fault: NativeError) -> *mut PyObject {
         match fault {
-            Fault::Exit | Fault::Drop => terminate::raise(self.py),
-            Fault::Error(error) => error::raise(self.py, error),
+            NativeError::Exit | NativeError::Drop => terminate::raise(self.py),
+            NativeError::Error(error) => error::raise(self.py, error),
         }
         ptr::null_mut()
     }

@@ -3,7 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::ffi::c_int;
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
+use kemi_core::abi::Ret;
+use kemi_core::value::{ConversionBudget, MAX_VALUE_DEPTH};
+use kemi_core::{Arg, ByteString, ErrorCode, Map, ScriptError, Value};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{Cx, Host};
-use kemi_core::{ErrorCode, Instance, Policy, ScriptError};
+use kemi_core::{ArgumentPolicy, ErrorCode, Instance, ScriptError};
 
 fn load(text: &str) -> Result<Instance<Cx>, ScriptError> {
-    Host::new(Policy::Strict).load(text)
+    Host::new(ArgumentPolicy::Strict).load(text)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cx, Host, check, run_main};
-use kemi_core::{Instance, Outcome, Policy, Value, find_engine};
+use kemi_core::{ArgumentPolicy, Instance, Outcome, Value, find_engine};
 
 fn value(host: &Host, instance: &Instance<Cx>) -> Value {
     match host.call(instance).0 {
@@ -23,8 +23,8 @@ fn the_engine_is_found_by_all_its_names() {
 
 #[test]
 fn instances_share_nothing() {
-    let host = Host::new(Policy::Strict);
-    let other = Host::with(Policy::Compat, "APP");
+    let host = Host::new(ArgumentPolicy::Strict);
+    let other = Host::with(ArgumentPolicy::Compat, "APP");
     let script = "n = 0\ndef main():\n    global n\n    n += 1\n";
     let a = host.load(&format!("{script}    return n\n")).unwrap();
     let b = host
@@ -40,7 +40,7 @@ fn instances_share_nothing() {
 
 #[test]
 fn functions_that_outlive_their_instance_fail_cleanly() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let keeper = host.load("import sys, KSR\nsys.kemi_kept = (KSR.echo.int, KSR.log.free, KSR.echo)\n").unwrap();
     drop(keeper);
     check(
@@ -64,7 +64,7 @@ except AttributeError:
 
 #[test]
 fn dropping_an_instance_frees_what_it_held() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let script = "
 import weakref, sys
 class Big: pass
@@ -108,7 +108,7 @@ def main():
 fn two_threads_with_an_instance_each_call_in_turn() {
     let work = |attach: bool| {
         move || {
-            let host = Host::new(Policy::Strict);
+            let host = Host::new(ArgumentPolicy::Strict);
             let script = "
 import KSR
 n = 0
@@ -150,7 +150,7 @@ fn detached_lets_others_run_and_may_call_in_again() {
 
 #[test]
 fn what_one_instance_does_to_the_builtins_is_its_own() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let pair = |n: i64| Value::Array(vec![n.into(), n.into()]);
     let bad = "import builtins\ndef main():\n    builtins.len = lambda x: 42\n    from builtins import len as mine\n    return [len('ab'), mine('ab')]\n";
     let bad = host.load(bad).unwrap();

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Cx, Host, SOON, has_place};
-use kemi_core::{ErrorCode, Instance, Limits, Outcome, Policy};
+use kemi_core::{ArgumentPolicy, ErrorCode, Instance, Limits, Outcome};
 use kemi_macros::kemi_export;
 
 /// One test at a time: what holds Python's lock in one would keep the others waiting.
@@ -19,7 +19,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn in_time(ms: u64) -> Host {
-    Host::limited(Policy::Strict, "KSR", Limits { max_time_ms: ms, max_memory: 512 << 20, ..Limits::NONE })
+    Host::limited(ArgumentPolicy::Strict, "KSR", Limits { max_time_ms: ms, max_memory: 512 << 20, ..Limits::NONE })
 }
 
 /// What runs in C for much longer than a call may take, each with what it needs.
@@ -402,7 +402,7 @@ fn a_panicking_subscriber_costs_its_line_only() {
     }
     static LINES: AtomicU32 = AtomicU32::new(0);
     // To say where a panic comes from takes its time.
-    let host = Host::limited(Policy::Strict, "KSR", Limits::NONE);
+    let host = Host::limited(ArgumentPolicy::Strict, "KSR", Limits::NONE);
     let run = |text| host.call(&host.load(text).unwrap()).0.unwrap();
     tracing::subscriber::with_default(Panics, || {
         let text = "import KSR\ndef main():\n    print('x')\n    KSR.bad.old(1)\n    return 1\n";

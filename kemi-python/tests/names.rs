@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Cx, Host, check, run_main};
-use kemi_core::{Engine, ErrorCode, Policy, Program, ScriptError, Source};
+use kemi_core::{ArgumentPolicy, Engine, ErrorCode, Program, ScriptError, Source};
 use kemi_python::PythonEngine;
 
 fn fails(statement: &str) -> ScriptError {
@@ -118,7 +118,7 @@ assert 'KSR.echo.add(a: int, b: int)' in KSR.echo.add.__doc__",
 
 #[test]
 fn the_root_has_the_name_of_the_registry() {
-    let host = Host::with(Policy::Strict, "APP");
+    let host = Host::with(ArgumentPolicy::Strict, "APP");
     let instance = host.load("import APP\ndef main():\n    return APP.echo.itn(1)\n").unwrap();
     let error = host.call(&instance).0.unwrap_err();
     assert_eq!(error.message, "there is no function APP.echo.itn");
@@ -127,7 +127,7 @@ fn the_root_has_the_name_of_the_registry() {
 }
 
 fn open(text: &str) -> Result<Arc<Program<Cx>>, ScriptError> {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     Program::open(Arc::new(PythonEngine), &host.registry, &[Source::text("test.py", text)])
 }
 

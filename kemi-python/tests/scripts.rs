@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use common::{Cx, Host, run_main};
-use kemi_core::{Arg, ErrorCode, Instance, Outcome, Policy, ScriptError, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Instance, Outcome, ScriptError, Source, Value};
 use kemi_python::PythonEngine;
 
 struct Folder(PathBuf);
@@ -47,7 +47,7 @@ fn value(host: &Host, instance: &Instance<Cx>) -> Value {
 
 #[test]
 fn files_share_one_scope_and_import_from_their_folder_afresh() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let folder = Folder::new(
         "imports",
         &[
@@ -85,7 +85,7 @@ fn files_share_one_scope_and_import_from_their_folder_afresh() {
 
 #[test]
 fn errors_in_files_and_their_modules_have_their_own_place() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let folder = Folder::new(
         "places",
         &[
@@ -118,7 +118,7 @@ fn errors_in_files_and_their_modules_have_their_own_place() {
 
 #[test]
 fn a_script_of_methods_gets_a_message_object() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let script = "
 import KSR
 class Proxy:
@@ -151,7 +151,7 @@ def decoy(): pass
 
 #[test]
 fn mod_init_and_child_init_must_succeed() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let class = "class P:\n    def child_init(self, rank):\n        return CODE\n";
     let rows = [
         ("def mod_init():\n    pass\n".to_owned(), "mod_init returned None"),

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Host, run_main};
-use kemi_core::{ErrorCode, Outcome, Policy, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Outcome, Value};
 
 /// Runs a body that must exit; a note "escaped" must never be written.
 fn ends(prelude: &str, body: &str, outcome: Outcome) {
@@ -121,7 +121,7 @@ def main():
 
 #[test]
 fn after_an_exit_or_error_the_interpreter_works_on() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = host
         .load(
             "import KSR
@@ -183,7 +183,7 @@ def main():
 
 #[test]
 fn nested_callbacks_end_at_a_limit() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = host.load("import KSR\ndef main():\n    return KSR.tm.run('main')\n").unwrap();
     let error = host.call(&instance).0.unwrap_err();
     assert_eq!(error.code, ErrorCode::NestedTooDeep, "{error:#}");
@@ -210,7 +210,7 @@ def main():
 
 #[test]
 fn an_exit_at_the_top_level_ends_the_loading_well_but_a_reason_does_not() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     for exit in ["KSR.x.exit()", "exit()", "try:\n    KSR.x.exit()\nexcept: pass", "import sys\nsys.exit(0)"] {
         let script = format!("import KSR\ndef main():\n    return later\nlater = 1\n{exit}\nlater = 2\n");
         let instance = host.load(&script).unwrap_or_else(|error| panic!("{exit}: {error:#}"));

@@ -4,7 +4,8 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kemi_core::{Export, RegistryData, Runtime};
+use kemi_core::engine::Runtime;
+use kemi_core::registry::{Export, RegistryData};
 use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
 use crate::call::CallState;

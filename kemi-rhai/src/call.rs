@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use kemi_core::{Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime, ScriptError, Value};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, NativeExit, ScriptError, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
 
 use crate::error::ErrorContext;
@@ -106,7 +107,7 @@ impl<'a> CallView<'a> {
         match script_error(runtime, error, |error| errors.describe(error, file, None).place.take()) {
             None => Ok(Value::Nil),
             Some(error) if matches!(error.unwrap_inner(), EvalAltResult::Exit(..)) => {
-                runtime.end(Control::Exit);
+                runtime.request_exit(NativeExit::Exit);
                 Ok(Value::Nil)
             }
             Some(error) => Err(errors.describe(error, file, None)),
@@ -144,11 +145,11 @@ impl Interpreter for CallView<'_> {
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         place_of(self.call?)
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.state.program.callback(self.state.runtime.registry(), callback).ok()?.definition()
     }
 

@@ -1,6 +1,6 @@
 //! `print` and `debug` of scripts, to the log.
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use rhai::Engine;
 
 use crate::string::readable;

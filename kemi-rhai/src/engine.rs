@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Interpreter, NameRole, Reference, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::NameRole;
+use kemi_core::value::CompatCoercions;
+use kemi_core::{ScriptError, Source};
 
 use crate::interpreter::RhaiInterpreter;
 use crate::references;
@@ -41,8 +44,8 @@ impl kemi_core::Engine for RhaiEngine {
         reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions {
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions {
             text_to_integer: true,
             number_to_text: true,
             nil_to_empty: true,

@@ -1,6 +1,9 @@
 //! Rhai's errors as the host's, and the other way round.
 
-use kemi_core::{ErrorCode, Fault, Frame, Place, RegistryData, Runtime, ScriptError};
+use kemi_core::engine::Runtime;
+use kemi_core::error::Frame;
+use kemi_core::registry::RegistryData;
+use kemi_core::{ErrorCode, Location, NativeError, ScriptError};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::error_object::ErrorObject;
@@ -12,10 +15,10 @@ use crate::terminate::terminated;
 use crate::value::{most_arguments, to_value};
 
 /// Makes what Rhai raises for a fault: an error that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
-pub(crate) fn raise(runtime: &Runtime, fault: Fault, position: Position) -> Box<EvalAltResult> {
+pub(crate) fn raise(runtime: &Runtime, fault: NativeError, position: Position) -> Box<EvalAltResult> {
     match fault {
-        Fault::Exit | Fault::Drop => terminated(position),
-        Fault::Error(error) => {
+        NativeError::Exit | NativeError::Drop => terminated(position),
+        NativeError::Error(error) => {
             // The script keeps a copy, which is its own.
             let object = ErrorObject::new(error.clone());
             runtime.host_side(|| drop(error));
@@ -64,7 +67,7 @@ impl<'a> ErrorContext<'a> {
         let mut file = file.to_owned();
         let mut function = function.map(str::to_owned);
         let mut frames = Vec::new();
-        let mut push = |function: Option<String>, place: Option<Place>| {
+        let mut push = |function: Option<String>, place: Option<Location>| {
             frames.extend(function.map(|function| Frame { function, place }));
         };
         let innermost = loop {
@@ -234,11 +237,11 @@ fn split_path<'a>(registry: &RegistryData, path: &'a str) -> Option<(&'a str, Op
     })
 }
 
-fn place(file: &str, position: Position) -> Option<Place> {
-    Some(Place { file: file.to_owned(), line: line_of(position)? })
+fn place(file: &str, position: Position) -> Option<Location> {
+    Some(Location { file: file.to_owned(), line: line_of(position)? })
 }
 
-fn at(mut error: ScriptError, place: Option<Place>) -> ScriptError {
+fn at(mut error: ScriptError, place: Option<Location>) -> ScriptError {
     if error.place.is_none() {
         error.place = place;
     }

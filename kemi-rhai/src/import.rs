@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use kemi_core::{Place, Runtime};
+use kemi_core::Location;
+use kemi_core::engine::Runtime;
 use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
 use crate::parse::Parser;
@@ -73,8 +74,8 @@ impl Imports {
             Err(error) => {
                 // Noted before the script can catch what is wrapped into an error of the import.
                 if let Some(limit) = exceeded_limit(&self.runtime, &error) {
-                    let place = line_of(error.position()).map(|line| Place { file: name, line });
-                    self.runtime.exhaust(limit, place);
+                    let place = line_of(error.position()).map(|line| Location { file: name, line });
+                    self.runtime.hit_limit(limit, place);
                 }
                 Err(error)
             }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use kemi_core::RegistryData;
+use kemi_core::registry::RegistryData;
 use rhai::{Token, is_valid_identifier};
 
 /// Where in a path of the root object the tokenizer is.

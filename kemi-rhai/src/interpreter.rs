@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Place, Runtime, ScriptError, Source, Value};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 use rhai::{
     AST, Caches, Engine, EvalAltResult, EvalContext, Expr, Expression, GlobalRuntimeState, Module, Position, Scope,
     StmtBlock,
@@ -63,11 +64,11 @@ impl Interpreter for RhaiInterpreter {
         on_stack(|| self.view().call(callback, args))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.view().definition(callback)
     }
 
@@ -132,7 +133,7 @@ impl TopLevel {
     /// Runs the top level of a source.
     fn run(&mut self, engine: &Engine, state: &CallState, script: &AST) -> Result<(), ScriptError> {
         // Once the script has asked for its end, its other files only define functions.
-        if script.statements().is_empty() || state.runtime().ending().is_some() {
+        if script.statements().is_empty() || state.runtime().pending_exit().is_some() {
             return Ok(());
         }
         let file = script.source().unwrap_or_default();

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Arg, CallbackId, ErrorCode, Interpreter, Place, Runtime, ScriptError, Value};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext};
 
 use crate::program::place_of;
@@ -17,8 +18,9 @@ pub(crate) fn install(engine: &mut Engine, runtime: &Rc<Runtime>, stack: &Rc<Sta
     let counts = runtime.registry().limits().max_instructions != 0;
     let (runtime, stack) = (runtime.clone(), stack.clone());
     engine.on_progress(move |_operations| {
-        let over =
-            (counts && runtime.spend(1, BETWEEN_OPERATIONS)) || runtime.poll(BETWEEN_OPERATIONS) || stack.is_exceeded();
+        let over = (counts && runtime.use_instructions(1, BETWEEN_OPERATIONS))
+            || runtime.poll(BETWEEN_OPERATIONS)
+            || stack.is_exceeded();
         over.then_some(Dynamic::UNIT)
     });
 }
@@ -100,7 +102,7 @@ impl Interpreter for NoInterpreter<'_> {
         Err(ScriptError::new(ErrorCode::MissingCallback, "no callback can be called between two operations"))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         place_of(self.call?)
     }
 }

@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use kemi_core::{Place, Runtime};
+use kemi_core::Location;
+use kemi_core::engine::Runtime;
 use rhai::{AST, Engine, LexError, OptimizationLevel, ParseError, Position, Scope, Token};
 
 use crate::integrity::RootName;
@@ -100,7 +101,7 @@ impl Parser {
         if position <= self.last.replace(position) && position.position() != Some(usize::from(u16::MAX)) {
             self.root.restart();
         }
-        if self.runtime.over().is_some() {
+        if self.runtime.pending_limit().is_some() {
             return self.end(position);
         }
         match token {
@@ -117,12 +118,12 @@ impl Parser {
     /// Ends the call that has used up a limit.
     #[cold]
     fn end(&self, position: Position) -> Token {
-        if self.runtime.exhausted().is_none() {
+        if self.runtime.limit_hit().is_none() {
             self.runtime.poll(BETWEEN_OPERATIONS);
         }
         let file = self.file.borrow();
-        if let (Some(limit), Some(line), false) = (self.runtime.exhausted(), line_of(position), file.is_empty()) {
-            self.runtime.exhaust(limit, Some(Place { file: file.clone(), line }));
+        if let (Some(limit), Some(line), false) = (self.runtime.limit_hit(), line_of(position), file.is_empty()) {
+            self.runtime.hit_limit(limit, Some(Location { file: file.clone(), line }));
         }
         out_of_time()
     }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use kemi_core::{CallbackId, ErrorCode, Place, RegistryData, ScriptError};
+use kemi_core::registry::RegistryData;
+use kemi_core::{CallbackId, ErrorCode, Location, ScriptError};
 use rhai::{AST, GlobalRuntimeState, NativeCallContext, Position, Scope};
 
 /// The definitions of the sources loaded so far.
@@ -150,9 +151,9 @@ impl Function {
     }
 
     /// Returns where the function with the most parameters is defined.
-    pub(crate) fn definition(&self) -> Option<Place> {
+    pub(crate) fn definition(&self) -> Option<Location> {
         let (file, position) = self.overloads.values().next_back()?;
-        Some(Place { file: file.clone(), line: line_of(*position)? })
+        Some(Location { file: file.clone(), line: line_of(*position)? })
     }
 }
 
@@ -162,7 +163,7 @@ pub(crate) fn line_of(position: Position) -> Option<u32> {
 }
 
 /// Returns where a native function is called.
-pub(crate) fn place_of(call: &NativeCallContext<'_>) -> Option<Place> {
+pub(crate) fn place_of(call: &NativeCallContext<'_>) -> Option<Location> {
     let line = line_of(call.call_position())?;
-    Some(Place { file: call.call_source().unwrap_or("script").to_owned(), line })
+    Some(Location { file: call.call_source().unwrap_or("script").to_owned(), line })
 }

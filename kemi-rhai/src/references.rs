@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use kemi_core::{Reference, Runtime, ScriptError};
+use kemi_core::ScriptError;
+use kemi_core::engine::{Reference, Runtime};
 use rhai::{ASTFlags, ASTNode, BinaryExpr, Engine, Expr, FnCallExpr, OptimizationLevel, Position, Token};
 
 use crate::error::syntax_error;
@@ -33,7 +34,7 @@ pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Ref
         let runtime = LOADED.with_borrow(Weak::upgrade);
         #[allow(deprecated)]
         engine.on_parse_token(move |token, _, _| match &runtime {
-            Some(runtime) if runtime.over().is_some() => out_of_time(),
+            Some(runtime) if runtime.pending_limit().is_some() => out_of_time(),
             _ => path.map(token),
         });
         let ast = engine.compile(string::script(bytes)).map_err(|error| syntax_error(name, &error))?;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 use rhai::Engine;
 
 use crate::console;

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use kemi_core::Limits;
-use kemi_core::stack::GuardedStack;
+use kemi_core::limits::stack::GuardedStack;
 use rhai::Engine;
 
 /// The size of the stack.

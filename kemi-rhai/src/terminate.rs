@@ -1,6 +1,8 @@
 //! The forced end of a call, which no script can catch: by an exit, a drop or a limit.
 
-use kemi_core::{Limit, Place, Runtime};
+use kemi_core::Location;
+use kemi_core::engine::Runtime;
+use kemi_core::limits::Limit;
 use rhai::{Dynamic, EvalAltResult, Position};
 
 /// Makes the error that ends a call; `try` does not see it.
@@ -12,7 +14,7 @@ pub(crate) fn terminated(position: Position) -> Box<EvalAltResult> {
 /// Returns which limit of the call an error stands for.
 pub(crate) fn exceeded_limit(runtime: &Runtime, error: &EvalAltResult) -> Option<Limit> {
     let too_large = matches!(error.unwrap_inner(), EvalAltResult::ErrorDataTooLarge(..));
-    runtime.exhausted().or(too_large.then_some(Limit::Memory))
+    runtime.limit_hit().or(too_large.then_some(Limit::Memory))
 }
 
 /// Returns an error that came out of a script, unless it is the forced end of the call; the limit is noted then, with the
@@ -20,11 +22,11 @@ pub(crate) fn exceeded_limit(runtime: &Runtime, error: &EvalAltResult) -> Option
 pub(crate) fn script_error(
     runtime: &Runtime,
     error: EvalAltResult,
-    place: impl FnOnce(EvalAltResult) -> Option<Place>,
+    place: impl FnOnce(EvalAltResult) -> Option<Location>,
 ) -> Option<EvalAltResult> {
     if let Some(limit) = exceeded_limit(runtime, &error) {
-        runtime.exhaust(limit, place(error));
+        runtime.hit_limit(limit, place(error));
         return None;
     }
-    runtime.ending().is_none().then_some(error)
+    runtime.pending_exit().is_none().then_some(error)
 }

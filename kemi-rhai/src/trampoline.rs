@@ -6,7 +6,11 @@
 use std::any::TypeId;
 use std::rc::Rc;
 
-use kemi_core::{Arg, ConversionBudget, Fault, Interpreter, Kind, RawBytes, RawOut, Ret, Runtime, Shape, Typed};
+use kemi_core::abi::{Kind, RawBytes, RawOut, Ret, Shape};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::export::Typed;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, NativeError};
 use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
 use crate::bind::{BoundExport, Called, FunctionObject, NativeFn};
@@ -50,7 +54,7 @@ fn call_generic(bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut 
         let mut budget = ConversionBudget::new();
         let held: Vec<HeldArg<'_>> = match args.iter().map(|arg| HeldArg::of(arg, &mut budget)).collect() {
             Ok(held) => held,
-            Err(error) => return runtime.settle(bound.export(), error.into(), &view),
+            Err(error) => return runtime.finish_error(bound.export(), error.into(), &view),
         };
         let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
         runtime.invoke(bound.export(), &args, &view)
@@ -84,12 +88,12 @@ fn finish_typed<R: Returned>(bound: &BoundExport, call: &NativeCallContext<'_>, 
 }
 
 #[cold]
-fn settle(bound: &BoundExport, call: &NativeCallContext<'_>, fault: Box<Fault>) -> Called {
+fn settle(bound: &BoundExport, call: &NativeCallContext<'_>, fault: Box<NativeError>) -> Called {
     let view = CallView::of_call(bound.state(), call);
-    returned(bound, call, bound.runtime().settle(bound.export(), fault, &view))
+    returned(bound, call, bound.runtime().finish_error(bound.export(), fault, &view))
 }
 
-fn returned(bound: &BoundExport, call: &NativeCallContext<'_>, result: Result<Ret, Box<Fault>>) -> Called {
+fn returned(bound: &BoundExport, call: &NativeCallContext<'_>, result: Result<Ret, Box<NativeError>>) -> Called {
     match result {
         Ok(ret) => Ok(ret_to_dynamic(bound.runtime(), ret)),
         Err(fault) => Err(raise(bound.runtime(), *fault, call.call_position())),
@@ -257,7 +261,7 @@ returned! {
 }
 
 /// The result of a typed call before it is settled.
-type TypedResult<R> = Result<R, Box<Fault>>;
+type TypedResult<R> = Result<R, Box<NativeError>>;
 
 /// A kind of parameter: the Rhai type that Rhai finds the trampoline by, and how to read it.
 trait Parameter {

@@ -1,8 +1,10 @@
 //! Values between Rhai and the host.
 
-use kemi_core::{
-    Arg, ByteString, ConversionBudget, ErrorCode, Export, Map as KemiMap, Ret, Runtime, ScriptError, Value,
-};
+use kemi_core::abi::Ret;
+use kemi_core::engine::Runtime;
+use kemi_core::registry::Export;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, ByteString, ErrorCode, Map as KemiMap, ScriptError, Value};
 use rhai::{Array, Blob, Dynamic, DynamicReadLock, ImmutableString, Map};
 
 use crate::error_object::ErrorObject;

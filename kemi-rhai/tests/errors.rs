@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, eval, eval_error, load, load_sources};
-use kemi_core::{ErrorCode, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, ScriptError, Source, Value};
 
 fn load_error(text: &str) -> ScriptError {
     load(text).map(|_| ()).unwrap_err()
@@ -156,17 +156,20 @@ fn errors_name_the_file_they_are_in() {
     let folder = Folder::new("files");
     let one = folder.file("one.rhai", "fn common(x) {\n\n\n  x / 0\n}\n");
     let two = folder.file("two.rhai", "\nfn run() {\n  common(1)\n}\n");
-    let mut host = load_sources(Policy::Strict, &[Source::File(one.clone()), Source::File(two.clone())]).unwrap();
+    let mut host =
+        load_sources(ArgumentPolicy::Strict, &[Source::File(one.clone()), Source::File(two.clone())]).unwrap();
     let error = host.error();
     assert_eq!(place(&error), format!("{}:4", one.display()));
     let trace: Vec<String> = error.traceback.iter().map(ToString::to_string).collect();
     assert_eq!(trace, [format!("{}:4: in common", one.display()), format!("{}:3: in run", two.display())]);
 
     let broken = folder.file("broken.rhai", "\nlet = 1;");
-    let error =
-        load_sources(Policy::Strict, &[Source::File(one), Source::File(broken.clone())]).map(|_| ()).unwrap_err();
+    let error = load_sources(ArgumentPolicy::Strict, &[Source::File(one), Source::File(broken.clone())])
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!((error.code, place(&error)), (ErrorCode::Syntax, format!("{}:2", broken.display())));
-    let missing = load_sources(Policy::Strict, &[Source::File(folder.0.join("none.rhai"))]).map(|_| ()).unwrap_err();
+    let missing =
+        load_sources(ArgumentPolicy::Strict, &[Source::File(folder.0.join("none.rhai"))]).map(|_| ()).unwrap_err();
     assert_eq!(missing.code, ErrorCode::Unreadable);
 }
 

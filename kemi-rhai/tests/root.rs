@@ -35,7 +35,7 @@ fn the_roots_name_is_nobody_elses() {
 
 #[test]
 fn other_registries_have_other_roots() {
-    let (registry, ..) = common::registry(kemi_core::Policy::Strict);
+    let (registry, ..) = common::registry(kemi_core::ArgumentPolicy::Strict);
     let mut callbacks = kemi_core::Callbacks::new();
     let run = callbacks.optional("request", "run", &[]);
     callbacks.named("reply", &[]);

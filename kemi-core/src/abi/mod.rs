@@ -6,4 +6,6 @@ mod shape;
 
 pub use self::raw::{RawArg, RawBytes, RawOut, RawRet};
 pub use self::ret::{Out, Ret};
-pub use self::shape::{Kind, Shape, has_shape};
+#[doc(hidden)]
+pub use self::shape::has_shape;
+pub use self::shape::{Kind, Shape};

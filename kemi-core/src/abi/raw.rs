@@ -2,7 +2,7 @@
 
 use super::ret::Ret;
 use super::shape::Kind;
-use crate::error::Fault;
+use crate::error::NativeError;
 use crate::value::Arg;
 
 /// The bytes of a string argument, lent by the interpreter for one call.
@@ -114,13 +114,13 @@ pub trait RawRet: sealed::Sealed + Sized {
     /// What a typed entry returns, in two registers where that is enough: what goes through memory is written in halves
     /// and read as a whole, which a processor waits for longer than such a call takes.
     #[doc(hidden)]
-    type Wire;
+    type Abi;
 
     #[doc(hidden)]
-    fn wire(result: Result<Self, Box<Fault>>) -> Self::Wire;
+    fn to_abi(result: Result<Self, Box<NativeError>>) -> Self::Abi;
 
     #[doc(hidden)]
-    fn unwire(wire: Self::Wire) -> Result<Self, Box<Fault>>;
+    fn from_abi(passed: Self::Abi) -> Result<Self, Box<NativeError>>;
 
     /// Converts into the general form.
     fn into_ret(self) -> Ret;
@@ -129,23 +129,23 @@ pub trait RawRet: sealed::Sealed + Sized {
 /// A number, or what went wrong.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct WiredNumber {
+pub struct AbiNumber {
     /// Owned; null for none.
-    fault: *mut Fault,
+    fault: *mut NativeError,
     number: u64,
 }
 
-impl WiredNumber {
+impl AbiNumber {
     #[inline]
-    fn new(result: Result<u64, Box<Fault>>) -> WiredNumber {
+    fn new(result: Result<u64, Box<NativeError>>) -> AbiNumber {
         match result {
-            Ok(number) => WiredNumber { fault: std::ptr::null_mut(), number },
-            Err(fault) => WiredNumber { fault: Box::into_raw(fault), number: 0 },
+            Ok(number) => AbiNumber { fault: std::ptr::null_mut(), number },
+            Err(fault) => AbiNumber { fault: Box::into_raw(fault), number: 0 },
         }
     }
 
     #[inline]
-    fn take(self) -> Result<u64, Box<Fault>> {
+    fn take(self) -> Result<u64, Box<NativeError>> {
         if self.fault.is_null() {
             return Ok(self.number);
         }
@@ -157,26 +157,26 @@ impl WiredNumber {
 /// Bytes, or what went wrong.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct WiredBytes {
+pub struct AbiBytes {
     /// Null if something went wrong.
     pointer: *mut u8,
     /// The length as an address, or what went wrong, owned.
-    rest: *mut Fault,
+    rest: *mut NativeError,
 }
 
-impl WiredBytes {
+impl AbiBytes {
     #[inline]
-    fn new(result: Result<RawOut, Box<Fault>>) -> WiredBytes {
+    fn new(result: Result<RawOut, Box<NativeError>>) -> AbiBytes {
         match result {
             Ok(RawOut { pointer, length }) => {
-                WiredBytes { pointer: pointer.as_ptr(), rest: std::ptr::without_provenance_mut(length) }
+                AbiBytes { pointer: pointer.as_ptr(), rest: std::ptr::without_provenance_mut(length) }
             }
-            Err(fault) => WiredBytes { pointer: std::ptr::null_mut(), rest: Box::into_raw(fault) },
+            Err(fault) => AbiBytes { pointer: std::ptr::null_mut(), rest: Box::into_raw(fault) },
         }
     }
 
     #[inline]
-    fn take(self) -> Result<RawOut, Box<Fault>> {
+    fn take(self) -> Result<RawOut, Box<NativeError>> {
         match std::ptr::NonNull::new(self.pointer) {
             Some(pointer) => Ok(RawOut { pointer, length: self.rest.addr() }),
             // SAFETY: only `new` makes this value, without a pointer from a box, and it is taken apart once.
@@ -212,18 +212,18 @@ raw! {
 }
 
 macro_rules! raw_ret {
-    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr, $wire:ty, |$result:ident| $to:expr, |$wired:ident| $from:expr;)*) => {$(
+    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr, $abi:ty, |$result:ident| $to:expr, |$passed:ident| $from:expr;)*) => {$(
         impl RawRet for $ty {
             const KIND: Kind = Kind::$kind;
-            type Wire = $wire;
+            type Abi = $abi;
 
             #[inline]
-            fn wire($result: Result<$ty, Box<Fault>>) -> $wire {
+            fn to_abi($result: Result<$ty, Box<NativeError>>) -> $abi {
                 $to
             }
 
             #[inline]
-            fn unwire($wired: $wire) -> Result<$ty, Box<Fault>> {
+            fn from_abi($passed: $abi) -> Result<$ty, Box<NativeError>> {
                 $from
             }
 
@@ -238,17 +238,17 @@ macro_rules! raw_ret {
 
 raw_ret! {
     (), Nil, |_v| Ret::Nil,
-        WiredNumber, |r| WiredNumber::new(r.map(|()| 0)), |w| w.take().map(|_zero| ());
+        AbiNumber, |r| AbiNumber::new(r.map(|()| 0)), |w| w.take().map(|_zero| ());
     bool, Bool, |v| Ret::Bool(v),
-        WiredNumber, |r| WiredNumber::new(r.map(u64::from)), |w| w.take().map(|number| number != 0);
+        AbiNumber, |r| AbiNumber::new(r.map(u64::from)), |w| w.take().map(|number| number != 0);
     i64, Int, |v| Ret::Int(v),
-        WiredNumber, |r| WiredNumber::new(r.map(i64::cast_unsigned)), |w| w.take().map(u64::cast_signed);
+        AbiNumber, |r| AbiNumber::new(r.map(i64::cast_unsigned)), |w| w.take().map(u64::cast_signed);
     f64, Float, |v| Ret::Float(v),
-        WiredNumber, |r| WiredNumber::new(r.map(f64::to_bits)), |w| w.take().map(f64::from_bits);
+        AbiNumber, |r| AbiNumber::new(r.map(f64::to_bits)), |w| w.take().map(f64::from_bits);
     RawOut, Bytes, |v| Ret::Bytes(v),
-        WiredBytes, |r| WiredBytes::new(r), |w| w.take();
+        AbiBytes, |r| AbiBytes::new(r), |w| w.take();
     Ret, Any, |v| v,
-        Result<Ret, Box<Fault>>, |r| r, |w| w;
+        Result<Ret, Box<NativeError>>, |r| r, |w| w;
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn results_and_faults_come_out_as_they_went_in() {
         fn back<R: RawRet + fmt::Debug>(result: R) -> String {
-            format!("{:?}", R::unwire(R::wire(Ok(result))).map(R::into_ret).ok())
+            format!("{:?}", R::from_abi(R::to_abi(Ok(result))).map(R::into_ret).ok())
         }
         let bytes = |bytes: &'static [u8]| back(RawOut::new(bytes));
         assert_eq!(back(()), "Some(Nil)");
@@ -270,7 +270,7 @@ mod tests {
         assert!(bytes(b"abc").contains("length: 3") && bytes(b"").contains("length: 0"));
         assert_eq!(back(Ret::Nil), "Some(Nil)");
         fn failed<R: RawRet>() -> bool {
-            matches!(R::unwire(R::wire(Err(Box::new(Fault::Drop)))).map(R::into_ret), Err(fault) if matches!(*fault, Fault::Drop))
+            matches!(R::from_abi(R::to_abi(Err(Box::new(NativeError::Drop)))).map(R::into_ret), Err(fault) if matches!(*fault, NativeError::Drop))
         }
         assert!(
             failed::<()>()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::value::Type;
 
-/// What one machine-level slot of a native call holds: the alphabet of [`Shape`](crate::Shape).
+/// What one machine-level slot of a native call holds: the alphabet of [`Shape`](crate::abi::Shape).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -16,9 +16,9 @@ pub enum Kind {
     Int = 2,
     /// An `f64`.
     Float = 3,
-    /// Borrowed bytes: [`RawBytes`](crate::RawBytes) as a parameter, [`RawOut`](crate::RawOut) as a result.
+    /// Borrowed bytes: [`RawBytes`](crate::abi::RawBytes) as a parameter, [`RawOut`](crate::abi::RawOut) as a result.
     Bytes = 4,
-    /// Anything: [`Ret`](crate::Ret) as a result; a parameter of this kind keeps the export off the typed path.
+    /// Anything: [`Ret`](crate::abi::Ret) as a result; a parameter of this kind keeps the export off the typed path.
     Any = 5,
 }
 

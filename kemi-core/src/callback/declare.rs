@@ -8,7 +8,7 @@ use super::id::{CallbackId, RouteId, Stamp};
 /// Whether a script must define a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Presence {
+pub enum CallbackKind {
     /// Loading a script without it fails.
     Required,
     /// Without it the host does what it does by default.
@@ -22,10 +22,10 @@ pub enum Presence {
 pub struct CallbackDecl {
     /// The route, as the option `callbacks(…)` of an export names it.
     pub route: String,
-    /// The function's name in scripts; empty for [`Presence::Named`].
+    /// The function's name in scripts; empty for [`CallbackKind::Named`].
     pub name: String,
     /// Whether scripts must have it.
-    pub presence: Presence,
+    pub presence: CallbackKind,
     /// The names of its parameters.
     pub params: Vec<String>,
 }
@@ -74,7 +74,7 @@ impl Callbacks {
     /// If there are more than 63 routes.
     #[track_caller]
     pub fn required(&mut self, route: &str, name: &str, params: &[&str]) -> CallbackId {
-        self.fixed(route, name, Presence::Required, params)
+        self.fixed(route, name, CallbackKind::Required, params)
     }
 
     /// Declares a callback that a script may define.
@@ -83,7 +83,7 @@ impl Callbacks {
     /// If there are more than 63 routes.
     #[track_caller]
     pub fn optional(&mut self, route: &str, name: &str, params: &[&str]) -> CallbackId {
-        self.fixed(route, name, Presence::Optional, params)
+        self.fixed(route, name, CallbackKind::Optional, params)
     }
 
     /// Declares a route whose callbacks get their names at run time, by [`Script::callback`](crate::Script::callback).
@@ -92,11 +92,11 @@ impl Callbacks {
     /// If there are more than 63 routes.
     #[track_caller]
     pub fn named(&mut self, route: &str, params: &[&str]) -> RouteId {
-        self.declare(route, "", Presence::Named, params)
+        self.declare(route, "", CallbackKind::Named, params)
     }
 
     #[track_caller]
-    fn fixed(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> CallbackId {
+    fn fixed(&mut self, route: &str, name: &str, presence: CallbackKind, params: &[&str]) -> CallbackId {
         let route = self.declare(route, name, presence, params);
         self.ids.push((route, name.into()));
         CallbackId::new(self.ids.len() - 1, self.stamp)
@@ -111,7 +111,7 @@ impl Callbacks {
     }
 
     #[track_caller]
-    fn declare(&mut self, route: &str, name: &str, presence: Presence, params: &[&str]) -> RouteId {
+    fn declare(&mut self, route: &str, name: &str, presence: CallbackKind, params: &[&str]) -> RouteId {
         self.decls.push(CallbackDecl {
             route: route.to_owned(),
             name: name.to_owned(),

@@ -5,7 +5,7 @@ mod id;
 mod names;
 mod outcome;
 
-pub use self::declare::{CallbackDecl, Callbacks, Presence};
+pub use self::declare::{CallbackDecl, CallbackKind, Callbacks};
 pub(crate) use self::id::Stamp;
 pub use self::id::{CallbackId, RouteId};
 pub(crate) use self::names::CallbackNames;

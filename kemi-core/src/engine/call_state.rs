@@ -4,7 +4,7 @@ use std::ptr;
 
 use super::runtime::Runtime;
 use crate::callback::CallbackId;
-use crate::error::Control;
+use crate::error::NativeExit;
 use crate::limits::SavedWatch;
 use crate::registry::IDLE_ROUTE;
 
@@ -29,7 +29,7 @@ pub(super) struct CallState {
     /// A bit for each route whose exports may be called; the watch shows this or nothing.
     pub(super) route_mask: u64,
     /// How the running callback is to end, if it was asked to.
-    pub(super) exit: Option<Control>,
+    pub(super) exit: Option<NativeExit>,
     pub(super) callback: Option<CallbackId>,
     /// How many callbacks are nested; 0 between two calls of the host.
     pub(super) depth: u32,
@@ -60,7 +60,7 @@ impl Drop for RestoreCall<'_> {
             runtime.watch.end();
             runtime.forget_memory();
         } else if runtime.budget.limit_hit.get().is_some() {
-            runtime.end(Control::Exit);
+            runtime.request_exit(NativeExit::Exit);
         }
         runtime.show_route_mask();
     }

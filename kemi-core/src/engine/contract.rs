@@ -7,9 +7,9 @@ use super::reference::Reference;
 use super::runtime::Runtime;
 use super::source::Source;
 use crate::callback::CallbackId;
-use crate::error::{Place, ScriptError};
+use crate::error::{Location, ScriptError};
 use crate::registry::NameRole;
-use crate::value::{Arg, Coercions, Value};
+use crate::value::{Arg, CompatCoercions, Value};
 
 /// A script language that a host can choose by name.
 ///
@@ -28,9 +28,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Returns the language with its version, for people.
     fn language(&self) -> String;
 
-    /// Returns what [`Policy::Compat`](crate::Policy::Compat) coerces in this language.
-    fn coercions(&self) -> Coercions {
-        Coercions::default()
+    /// Returns what [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) coerces in this language.
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions::default()
     }
 
     /// Returns what a name means in the language, such as `"a keyword"`, if a script could therefore not use what the host
@@ -74,7 +74,7 @@ impl Engine for &'static dyn Engine {
         (**self).language()
     }
 
-    fn coercions(&self) -> Coercions {
+    fn coercions(&self) -> CompatCoercions {
         (**self).coercions()
     }
 
@@ -123,10 +123,10 @@ pub trait Interpreter {
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError>;
 
     /// Returns the line of the script that is being executed, if the interpreter can tell.
-    fn place(&self) -> Option<Place>;
+    fn place(&self) -> Option<Location>;
 
     /// Returns where a callback that has been called is defined, if the interpreter can tell.
-    fn definition(&self, _callback: CallbackId) -> Option<Place> {
+    fn definition(&self, _callback: CallbackId) -> Option<Location> {
         None
     }
 
@@ -135,7 +135,7 @@ pub trait Interpreter {
     /// Called after the top level and after each top-level callback, so the look at the root itself must be cheap; only
     /// if `thorough` is set everything below is compared as well. An interpreter whose scripts cannot replace anything
     /// has nothing to do.
-    fn repair(&self, _thorough: bool) -> Vec<String> {
+    fn restore_root(&self, _thorough: bool) -> Vec<String> {
         Vec::new()
     }
 }

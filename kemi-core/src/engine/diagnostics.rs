@@ -37,16 +37,16 @@ pub(super) struct Diagnostics {
 
 impl Diagnostics {
     pub(super) fn new(registry: &RegistryData) -> Diagnostics {
-        let insight = registry.insight();
+        let telemetry = registry.telemetry();
         let or_never = |milliseconds| if milliseconds == 0 { u64::MAX } else { milliseconds };
         Diagnostics {
-            recorder: insight.metrics.then(|| registry.state().aggregator().recorder(insight.sample)),
+            recorder: telemetry.metrics.then(|| registry.state().aggregator().recorder(telemetry.sample)),
             generic_calls: Cell::new(0),
             unknown: RefCell::new(None),
             deprecated_warned: RefCell::default(),
-            slow_native_ms: or_never(insight.slow_native_ms),
-            slow_callback: Duration::from_millis(or_never(insight.slow_callback_ms)),
-            times_all: (1..COARSE_ENOUGH_MS).contains(&insight.slow_callback_ms),
+            slow_native_ms: or_never(telemetry.slow_native_ms),
+            slow_callback: Duration::from_millis(or_never(telemetry.slow_callback_ms)),
+            times_all: (1..COARSE_ENOUGH_MS).contains(&telemetry.slow_callback_ms),
             timed_at: Cell::new(0),
             spans: Cell::new(false),
             slow_path: Cell::new(registry.limits().max_instructions != 0),

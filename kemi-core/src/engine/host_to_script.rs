@@ -7,7 +7,7 @@ use super::contract::Interpreter;
 use super::runtime::{MAX_NESTED_CALLBACKS, Runtime};
 use super::script_calls::replaced;
 use crate::callback::{CallbackId, Outcome};
-use crate::error::{Control, ErrorCode, Place, ScriptError};
+use crate::error::{ErrorCode, Location, NativeExit, ScriptError};
 use crate::registry::IDLE_ROUTE;
 use crate::telemetry::{Ending, log_guarded, span_guarded};
 use crate::value::{Arg, Value};
@@ -42,7 +42,7 @@ impl Runtime {
         } else {
             self.plain(interpreter, callback, context, args)
         };
-        let replaced = interpreter.repair(result.is_err());
+        let replaced = interpreter.restore_root(result.is_err());
         if !replaced.is_empty() {
             self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
         }
@@ -167,8 +167,8 @@ impl Runtime {
             return Err(self.complete(error, callback));
         }
         match self.call.get().exit {
-            Some(Control::Exit) => Ok(Outcome::Exit),
-            Some(Control::Drop) => Ok(Outcome::Drop),
+            Some(NativeExit::Exit) => Ok(Outcome::Exit),
+            Some(NativeExit::Drop) => Ok(Outcome::Drop),
             None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
         }
     }
@@ -181,7 +181,7 @@ impl Runtime {
         let name = self.registry().callback_name(callback).unwrap_or_default();
         let place =
             interpreter.definition(callback).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
-        let (took_ms, limit) = (took.as_millis(), self.registry().insight().slow_callback_ms);
+        let (took_ms, limit) = (took.as_millis(), self.registry().telemetry().slow_callback_ms);
         log_guarded(|| {
             tracing::warn!(
                 target: "kemi",
@@ -198,7 +198,7 @@ impl Runtime {
         &self,
         names: &[String],
         result: &mut Result<Outcome, ScriptError>,
-        definition: Option<Place>,
+        definition: Option<Location>,
         callback: CallbackId,
     ) {
         match result {

@@ -54,7 +54,7 @@ pub trait InterpreterLock {
     ///
     /// It is called on the thread that has [entered](enter), and not again before the closure is over unless that has
     /// entered anew. The closure does not unwind. An engine lets the script's clock
-    /// [stand](crate::Runtime::while_clock_stops) while it waits for the lock afterwards.
+    /// [stand](crate::engine::Runtime::while_clock_stops) while it waits for the lock afterwards.
     ///
     /// A [`Held`] that was forgotten can make it be called although the thread has left the interpreter. An engine for
     /// which that is a danger asks first whether the thread has the lock, and runs nothing if not.

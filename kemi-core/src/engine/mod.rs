@@ -19,7 +19,7 @@ pub use self::contract::{Engine, Interpreter};
 pub use self::find::{Announcement, UnknownEngine, engines, find_engine};
 pub(crate) use self::host_access::{Closed, time_of};
 pub use self::interpreter_lock::while_waiting;
-pub use self::native_engine::{Compiled, CompiledFn};
+pub use self::native_engine::{NativeCallback, NativeEngine};
 pub use self::reference::Reference;
 pub use self::runtime::{MAX_NESTED_CALLBACKS, Runtime};
 pub(crate) use self::script_calls::{missing_callback, replaced};

@@ -10,12 +10,12 @@ use super::contract::{Engine, Interpreter};
 use super::runtime::Runtime;
 use super::source::Source;
 use crate::callback::CallbackId;
-use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
+use crate::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
 use crate::export::Script;
 use crate::value::{Arg, Value};
 
 /// A callback in Rust: the counterpart of a script function.
-pub type CompiledFn<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value, Box<Fault>>;
+pub type NativeCallback<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value, Box<NativeError>>;
 
 /// An engine whose "script" is compiled in: the baseline that interpreters are measured against, and a host's own
 /// default behaviour.
@@ -23,12 +23,12 @@ pub type CompiledFn<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value, Bo
 /// A host makes it and passes it to [`Instance::load`](crate::Instance::load) with no sources; it is not announced.
 ///
 /// ```
-/// use kemi_core::{Callbacks, Compiled, Instance, Outcome, Registry, Value};
+/// use kemi_core::{Callbacks, NativeEngine, Instance, Outcome, Registry, Value};
 ///
 /// let mut callbacks = Callbacks::new();
 /// let start = callbacks.required("start", "on_start", &[]);
 /// let registry = Registry::<u32>::builder().callbacks(callbacks).build()?;
-/// let engine = Compiled::new("rust").callback("on_start", |count: &mut u32, _script, _args| {
+/// let engine = NativeEngine::new("rust").callback("on_start", |count: &mut u32, _script, _args| {
 ///     *count += 1;
 ///     Ok(Value::Nil)
 /// });
@@ -38,21 +38,21 @@ pub type CompiledFn<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value, Bo
 /// assert_eq!(count, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Compiled<C: 'static> {
+pub struct NativeEngine<C: 'static> {
     name: &'static str,
-    functions: Arc<BTreeMap<&'static str, CompiledFn<C>>>,
+    functions: Arc<BTreeMap<&'static str, NativeCallback<C>>>,
 }
 
-impl<C: 'static> Compiled<C> {
+impl<C: 'static> NativeEngine<C> {
     /// Creates an engine without callbacks.
     #[must_use]
-    pub fn new(name: &'static str) -> Compiled<C> {
-        Compiled { name, functions: Arc::default() }
+    pub fn new(name: &'static str) -> NativeEngine<C> {
+        NativeEngine { name, functions: Arc::default() }
     }
 
     /// Adds a callback.
     #[must_use]
-    pub fn callback(mut self, name: &'static str, function: CompiledFn<C>) -> Compiled<C> {
+    pub fn callback(mut self, name: &'static str, function: NativeCallback<C>) -> NativeEngine<C> {
         let mut functions = BTreeMap::clone(&self.functions);
         functions.insert(name, function);
         self.functions = Arc::new(functions);
@@ -60,13 +60,13 @@ impl<C: 'static> Compiled<C> {
     }
 }
 
-impl<C: 'static> fmt::Debug for Compiled<C> {
+impl<C: 'static> fmt::Debug for NativeEngine<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Compiled").field("name", &self.name).field("functions", &self.functions.keys()).finish()
+        f.debug_struct("NativeEngine").field("name", &self.name).field("functions", &self.functions.keys()).finish()
     }
 }
 
-impl<C: 'static> Engine for Compiled<C> {
+impl<C: 'static> Engine for NativeEngine<C> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -90,12 +90,12 @@ impl<C: 'static> Engine for Compiled<C> {
 
 struct CompiledInterpreter<C: 'static> {
     runtime: Rc<Runtime>,
-    functions: Arc<BTreeMap<&'static str, CompiledFn<C>>>,
-    resolved: RefCell<Vec<Option<CompiledFn<C>>>>,
+    functions: Arc<BTreeMap<&'static str, NativeCallback<C>>>,
+    resolved: RefCell<Vec<Option<NativeCallback<C>>>>,
 }
 
 impl<C: 'static> CompiledInterpreter<C> {
-    fn function(&self, callback: CallbackId) -> Option<CompiledFn<C>> {
+    fn function(&self, callback: CallbackId) -> Option<NativeCallback<C>> {
         let mut resolved = self.resolved.borrow_mut();
         if resolved.len() <= callback.index() {
             resolved.resize(callback.index() + 1, None);
@@ -126,20 +126,20 @@ impl<C: 'static> Interpreter for CompiledInterpreter<C> {
         match result {
             Ok(value) => Ok(value),
             Err(fault) => match *fault {
-                Fault::Exit => {
-                    self.runtime.end(Control::Exit);
+                NativeError::Exit => {
+                    self.runtime.request_exit(NativeExit::Exit);
                     Ok(Value::Nil)
                 }
-                Fault::Drop => {
-                    self.runtime.end(Control::Drop);
+                NativeError::Drop => {
+                    self.runtime.request_exit(NativeExit::Drop);
                     Ok(Value::Nil)
                 }
-                Fault::Error(error) => Err(error),
+                NativeError::Error(error) => Err(error),
             },
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

@@ -9,11 +9,11 @@ use super::call_state::{CallState, Phase};
 use super::contract::Interpreter;
 use super::diagnostics::Diagnostics;
 use crate::callback::{CallbackId, RouteId, Stamp};
-use crate::error::{Control, Place, ScriptError};
+use crate::error::{Location, NativeExit, ScriptError};
 use crate::limits::{Interrupt, Limit, Watch, start_watching, without_limit};
 use crate::registry::RegistryData;
 use crate::telemetry::Recorder;
-use crate::value::Coercions;
+use crate::value::CompatCoercions;
 
 /// How deep callbacks may nest: script, native function, script, and so on.
 pub const MAX_NESTED_CALLBACKS: u32 = 16;
@@ -21,13 +21,13 @@ pub const MAX_NESTED_CALLBACKS: u32 = 16;
 /// The state that one interpreter shares with the native functions it calls.
 ///
 /// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or
-/// [`invoke`](Self::invoke), and turns the [`Fault`](crate::Fault) it gets back into what its language calls an error.
+/// [`invoke`](Self::invoke), and turns the [`NativeError`](crate::NativeError) it gets back into what its language calls an error.
 pub struct Runtime {
     registry: Arc<RegistryData>,
     /// The registry's, at hand.
     pub(super) stamp: Stamp,
     pub(super) engine: &'static str,
-    pub(super) coercions: Coercions,
+    pub(super) coercions: CompatCoercions,
     /// The call that runs.
     pub(super) call: Cell<CallState>,
     /// What the running top-level call has used of its limits.
@@ -44,7 +44,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: Coercions) -> Runtime {
+    pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: CompatCoercions) -> Runtime {
         let watch = Watch::new(engine, registry.clone());
         start_watching(&watch);
         Runtime {
@@ -75,7 +75,7 @@ impl Runtime {
     }
 
     /// Returns how many calls took the typed and the generic path; nothing is counted if
-    /// [`Insight::metrics`](crate::Insight::metrics) is off.
+    /// [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
         let generic = self.diagnostics.generic_calls.get();
@@ -89,14 +89,14 @@ impl Runtime {
     /// raised gets no further.
     #[must_use]
     #[inline]
-    pub fn ending(&self) -> Option<Control> {
+    pub fn pending_exit(&self) -> Option<NativeExit> {
         self.call.get().exit
     }
 
     /// Makes the running callback end; for engines whose language has an exit of its own.
-    pub fn end(&self, control: Control) {
+    pub fn request_exit(&self, control: NativeExit) {
         // A drop asked for first stands: the exit that follows it is how the script stops.
-        if self.call.get().exit != Some(Control::Drop) {
+        if self.call.get().exit != Some(NativeExit::Drop) {
             self.change_call(|call| call.exit = Some(control));
         }
         self.change_call(|call| call.route_mask = 0);
@@ -132,7 +132,7 @@ impl Runtime {
     #[inline]
     pub fn poll(&self, interpreter: &dyn Interpreter) -> bool {
         if self.watch.expired() && self.budget.limit_hit.get().is_none() {
-            self.exhaust(self.watch.reason(), interpreter.place());
+            self.hit_limit(self.watch.reason(), interpreter.place());
         }
         self.call.get().exit.is_some()
     }
@@ -140,10 +140,10 @@ impl Runtime {
     /// Returns the limit that has ended the running top-level call, or is about to: what the watchdog or the allocator
     /// have found counts before [`poll`](Self::poll) has seen it.
     ///
-    /// An [interrupt](crate::interrupt) may ask for it, from the middle of anything on the call's own thread.
+    /// An [interrupt](crate::limits::interrupt) may ask for it, from the middle of anything on the call's own thread.
     #[must_use]
     #[inline]
-    pub fn over(&self) -> Option<Limit> {
+    pub fn pending_limit(&self) -> Option<Limit> {
         if self.watch.expired() {
             self.budget.limit_hit.get().or_else(|| Some(self.watch.reason()))
         } else {
@@ -159,7 +159,7 @@ impl Runtime {
     /// The allocator does not know whose a block is, so such an engine tells by [`host_side`](Self::host_side).
     ///
     /// Once the limit is exceeded, [`poll`](Self::poll) and all native calls end the call, and the interpreter is
-    /// [woken](crate::interrupt::Running). Returns `false` if nothing is counted, since the program does not use
+    /// [woken](crate::limits::interrupt::Running). Returns `false` if nothing is counted, since the program does not use
     /// [`CountingAllocator`](crate::CountingAllocator).
     pub fn count_memory(&self) -> bool {
         if self.registry.limits().max_memory == 0 {
@@ -234,12 +234,12 @@ impl Runtime {
 
     /// Takes instructions off the budget; returns whether the running callback is to end.
     #[inline]
-    pub fn spend(&self, instructions: u64, interpreter: &dyn Interpreter) -> bool {
+    pub fn use_instructions(&self, instructions: u64, interpreter: &dyn Interpreter) -> bool {
         let used = self.budget.instructions_used.get().saturating_add(instructions);
         self.budget.instructions_used.set(used);
         let limit = self.registry.limits().max_instructions;
         if limit != 0 && used > limit && self.budget.limit_hit.get().is_none() {
-            self.exhaust(Limit::Instructions, interpreter.place());
+            self.hit_limit(Limit::Instructions, interpreter.place());
         }
         self.call.get().exit.is_some()
     }
@@ -249,18 +249,18 @@ impl Runtime {
     ///
     /// Only the first limit counts; a later call adds the place if the first one did not know it.
     #[cold]
-    pub fn exhaust(&self, limit: Limit, place: Option<Place>) {
+    pub fn hit_limit(&self, limit: Limit, place: Option<Location>) {
         if self.budget.limit_hit.get().is_none() {
             self.budget.limit_hit.set(Some(limit));
         }
         self.dirty.set(true);
         self.budget.note_place(|| place);
-        self.end(Control::Exit);
+        self.request_exit(NativeExit::Exit);
     }
 
     /// Returns which limit the running top-level call has exceeded.
     #[must_use]
-    pub fn exhausted(&self) -> Option<Limit> {
+    pub fn limit_hit(&self) -> Option<Limit> {
         self.budget.limit_hit.get()
     }
 

@@ -3,7 +3,7 @@
 use super::contract::Interpreter;
 use super::runtime::Runtime;
 use crate::callback::{CallbackId, Outcome, RouteId};
-use crate::error::{ErrorCode, Place, ScriptError, nearest};
+use crate::error::{ErrorCode, Location, ScriptError, nearest};
 use crate::export::{Caller, ContextType};
 use crate::value::Arg;
 
@@ -38,7 +38,7 @@ impl Caller for ScriptCaller<'_> {
         self.interpreter.resolve(name)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         let _around = self.runtime.without_context();
         self.interpreter.place()
     }

@@ -9,11 +9,11 @@ use super::contract::Interpreter;
 use super::runtime::Runtime;
 use super::script_calls::ScriptCaller;
 use crate::abi::Ret;
-use crate::error::{Control, ErrorCode, Fault, Place, ScriptError};
+use crate::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
 use crate::export::{Call, Script, caught, panic_text};
 use crate::registry::Export;
 use crate::telemetry::{discard, log_guarded, span_guarded};
-use crate::value::{Arg, Policy, Value};
+use crate::value::{Arg, ArgumentPolicy, Value};
 
 impl Runtime {
     /// Calls an export by its typed entry.
@@ -26,15 +26,15 @@ impl Runtime {
     /// the script again: the context in the slot is lent to nobody. `call` does not enter the interpreter.
     ///
     /// # Errors
-    /// What the export, its argument conversion or a panic in it came to; pass it to [`settle`](Self::settle).
+    /// What the export, its argument conversion or a panic in it came to; pass it to [`finish_error`](Self::finish_error).
     // Inlined into each trampoline, so only what every call needs stands here.
     #[inline(always)]
     pub unsafe fn typed<R>(
         &self,
         export: &Export,
-        place: impl FnOnce() -> Option<Place>,
-        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
-    ) -> Result<R, Box<Fault>> {
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
         // The slot keeps the context meanwhile: whoever enters the interpreter from a typed entry, by a handle that the
         // host keeps somewhere, lends a context of its own or empties the slot.
         let context = self.call.get().context;
@@ -51,8 +51,13 @@ impl Runtime {
     ///
     /// # Errors
     /// [`ErrorCode::ForeignId`] for an export of another registry, [`ErrorCode::NoContext`] if a native function has the
-    /// context that this one needs; [`Fault::Exit`] or [`Fault::Drop`] when the callback is to end, else the error to raise in the script.
-    pub fn invoke(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
+    /// context that this one needs; [`NativeError::Exit`] or [`NativeError::Drop`] when the callback is to end, else the error to raise in the script.
+    pub fn invoke(
+        &self,
+        export: &Export,
+        args: &[Arg<'_>],
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<NativeError>> {
         if export.def().deprecated.is_some() {
             self.warn_deprecated(export, interpreter);
         }
@@ -60,13 +65,13 @@ impl Runtime {
         if self.budget.limit_hit.get().is_some() {
             // A nested callback has used up the budget: the one that called it ends, too.
             self.budget.note_place(|| interpreter.place());
-            return Err(Box::new(Fault::Exit));
+            return Err(Box::new(NativeError::Exit));
         }
-        result.or_else(|fault| self.settle(export, fault, interpreter))
+        result.or_else(|fault| self.finish_error(export, fault, interpreter))
     }
 
     /// Checks that an export may be called on the context in the slot.
-    fn own(&self, export: &Export) -> Result<(), Box<Fault>> {
+    fn own(&self, export: &Export) -> Result<(), Box<NativeError>> {
         if export.stamp() != self.stamp {
             return Err(foreign_export(export));
         }
@@ -77,9 +82,14 @@ impl Runtime {
         Ok(())
     }
 
-    fn checked(&self, export: &Export, args: &[Arg<'_>], interpreter: &dyn Interpreter) -> Result<Ret, Box<Fault>> {
+    fn checked(
+        &self,
+        export: &Export,
+        args: &[Arg<'_>],
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<NativeError>> {
         let def = export.def();
-        let compat = self.registry().policy() == Policy::Compat;
+        let compat = self.registry().policy() == ArgumentPolicy::Compat;
         let most = def.max_args().unwrap_or(usize::MAX);
         let args = if compat { args.get(..most).unwrap_or(args) } else { args };
         if args.len() < def.min_args() || args.len() > most {
@@ -149,9 +159,9 @@ impl Runtime {
     fn slow_path<R>(
         &self,
         export: &Export,
-        place: impl FnOnce() -> Option<Place>,
-        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
-    ) -> Result<R, Box<Fault>> {
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
         if export.route_mask() & self.call.get().route_mask == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
@@ -180,9 +190,9 @@ impl Runtime {
         &self,
         export: &Export,
         context: *mut (),
-        place: impl FnOnce() -> Option<Place>,
-        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
-    ) -> Result<R, Box<Fault>> {
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
         let _span = self.diagnostics.spans.get().then(|| {
             let name = self.registry().script_name(export.def());
             span_guarded(|| tracing::trace_span!(target: "kemi", "native", export = name).entered())
@@ -201,9 +211,9 @@ impl Runtime {
         &self,
         export: &Export,
         context: *mut (),
-        place: impl FnOnce() -> Option<Place>,
-        call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
-    ) -> Result<R, Box<Fault>> {
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
         let watch = &*self.watch;
         watch.enter_native(export.index());
         let result = call(context);
@@ -216,7 +226,7 @@ impl Runtime {
     /// Tells of a native call if it has taken long.
     #[cold]
     #[inline(never)]
-    fn was_seen(&self, export: &Export, place: impl FnOnce() -> Option<Place>) {
+    fn was_seen(&self, export: &Export, place: impl FnOnce() -> Option<Location>) {
         let took = self.watch.native_took_ms();
         if took >= self.diagnostics.slow_native_ms {
             // The result may still borrow from the context, and to find the place may run finalizers of the script.
@@ -226,7 +236,7 @@ impl Runtime {
     }
 
     #[cold]
-    fn slow_native(&self, export: &Export, took_ms: u64, place: Option<Place>) {
+    fn slow_native(&self, export: &Export, took_ms: u64, place: Option<Location>) {
         let callback = self.call.get().callback;
         let subject = (callback, Some((export.index(), place.clone())));
         let Some(left_out) = self.registry().state().slow_calls().admit(subject, Instant::now()) else { return };
@@ -270,13 +280,13 @@ impl Runtime {
     }
 
     #[cold]
-    fn refuse(&self, export: &Export) -> Box<Fault> {
+    fn refuse(&self, export: &Export) -> Box<NativeError> {
         if self.watch.expired() && self.budget.limit_hit.get().is_none() {
-            self.exhaust(self.watch.reason(), None);
+            self.hit_limit(self.watch.reason(), None);
         }
         match self.call.get().exit {
-            Some(Control::Exit) => return Box::new(Fault::Exit),
-            Some(Control::Drop) => return Box::new(Fault::Drop),
+            Some(NativeExit::Exit) => return Box::new(NativeError::Exit),
+            Some(NativeExit::Drop) => return Box::new(NativeError::Drop),
             None => {}
         }
         let here = match self.call.get().callback.and_then(|id| self.registry().state().names().get(id)) {
@@ -288,33 +298,37 @@ impl Runtime {
     }
 
     #[cold]
-    fn no_context(&self) -> Box<Fault> {
+    fn no_context(&self) -> Box<NativeError> {
         ScriptError::new(ErrorCode::NoContext, self.without_context_because()).into()
     }
 
     /// Finishes a fault of either path: remembers an exit or drop, completes an error, and under
-    /// [`Policy::Compat`] turns a bad argument into a log line and the result `false`.
+    /// [`ArgumentPolicy::Compat`] turns a bad argument into a log line and the result `false`.
     ///
     /// # Errors
     /// The fault for the engine to raise.
     #[cold]
-    pub fn settle(
+    pub fn finish_error(
         &self,
         export: &Export,
-        mut fault: Box<Fault>,
+        mut fault: Box<NativeError>,
         interpreter: &dyn Interpreter,
-    ) -> Result<Ret, Box<Fault>> {
+    ) -> Result<Ret, Box<NativeError>> {
         if self.budget.limit_hit.get().is_some() {
             self.budget.note_place(|| interpreter.place());
         }
-        if self.spend(0, interpreter) {
+        if self.use_instructions(0, interpreter) {
             // What the export did not know: the budget is used up.
-            fault = Box::new(if self.call.get().exit == Some(Control::Drop) { Fault::Drop } else { Fault::Exit });
+            fault = Box::new(if self.call.get().exit == Some(NativeExit::Drop) {
+                NativeError::Drop
+            } else {
+                NativeError::Exit
+            });
         }
         match &mut *fault {
-            Fault::Exit => self.end(Control::Exit),
-            Fault::Drop => self.end(Control::Drop),
-            Fault::Error(error) => {
+            NativeError::Exit => self.request_exit(NativeExit::Exit),
+            NativeError::Drop => self.request_exit(NativeExit::Drop),
+            NativeError::Error(error) => {
                 if self.diagnostics.recorder.is_some() {
                     self.registry().state().aggregator().export_failed(export.index(), error.code.as_str());
                 }
@@ -326,7 +340,7 @@ impl Runtime {
                     error.place = interpreter.place();
                 }
                 let bad_call = matches!(error.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount);
-                if bad_call && self.registry().policy() == Policy::Compat {
+                if bad_call && self.registry().policy() == ArgumentPolicy::Compat {
                     log_guarded(|| {
                         tracing::error!(target: "kemi", engine = self.engine, "{error}; returning false");
                     });
@@ -371,14 +385,14 @@ fn keep(result: Ret, args: &[Arg<'_>]) -> Ret {
 }
 
 #[cold]
-fn foreign_export(export: &Export) -> Box<Fault> {
+fn foreign_export(export: &Export) -> Box<NativeError> {
     let def = export.def();
     let message = format!("'{}' ({}:{}) was looked up in another registry", def.name, def.file, def.line);
     ScriptError::new(ErrorCode::ForeignId, message).into()
 }
 
 #[cold]
-fn wrong_count(export: &Export, given: usize) -> Box<Fault> {
+fn wrong_count(export: &Export, given: usize) -> Box<NativeError> {
     let (least, most) = (export.def().min_args(), export.def().max_args());
     let takes = match most {
         Some(most) if most == least => format!("{least}"),

@@ -6,7 +6,7 @@ mod native_error;
 mod nearest;
 mod script_error;
 
-pub use self::native_error::{Control, Fault, IntoFault};
+pub use self::native_error::{IntoNativeError, NativeError, NativeExit};
 pub use self::nearest::nearest;
 pub(crate) use self::script_error::Trace;
-pub use self::script_error::{BadArgument, ErrorCode, ErrorFields, Frame, Place, ScriptError};
+pub use self::script_error::{BadArgument, ErrorCode, ErrorFields, Frame, Location, ScriptError};

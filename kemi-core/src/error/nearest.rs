@@ -6,8 +6,8 @@
 /// name's length counts as near, and one slip always.
 ///
 /// ```
-/// assert_eq!(kemi_core::nearest("gte", ["get", "sets"]), Some("get"));
-/// assert_eq!(kemi_core::nearest("relay", ["get", "sets"]), None);
+/// assert_eq!(kemi_core::error::nearest("gte", ["get", "sets"]), Some("get"));
+/// assert_eq!(kemi_core::error::nearest("relay", ["get", "sets"]), None);
 /// ```
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();

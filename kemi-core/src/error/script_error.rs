@@ -93,14 +93,14 @@ impl Serialize for ErrorCode {
 
 /// A place in a script.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Place {
+pub struct Location {
     /// The file as it was given to the host, or the name of a script given as text.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -112,7 +112,7 @@ pub struct Frame {
     /// The function, as its language names it.
     pub function: String,
     /// Where in it, if the interpreter knows.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
 }
 
 impl fmt::Display for Frame {
@@ -154,7 +154,7 @@ pub struct ErrorFields {
     /// The engine's name, empty until an engine has seen the error.
     pub engine: &'static str,
     /// Where in the script.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     /// How the script got there, innermost first; nested callbacks follow their native caller.
     pub traceback: Vec<Frame>,
     /// The callback the host had called.
@@ -210,7 +210,7 @@ impl ScriptError {
     /// Sets where it happened.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: u32) -> ScriptError {
-        self.0.place = Some(Place { file: file.into(), line });
+        self.0.place = Some(Location { file: file.into(), line });
         self
     }
 
@@ -296,7 +296,7 @@ impl std::error::Error for ScriptError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Fault, IntoFault};
+    use crate::error::{IntoNativeError, NativeError};
 
     #[test]
     fn every_code_is_in_the_table_for_operators_and_nothing_else_is() {
@@ -327,9 +327,9 @@ mod tests {
     impl std::error::Error for DiskFull {}
 
     #[allow(clippy::boxed_local, reason = "faults come in boxes")]
-    fn script_error(fault: Box<Fault>) -> ScriptError {
+    fn script_error(fault: Box<NativeError>) -> ScriptError {
         match *fault {
-            Fault::Error(error) => error,
+            NativeError::Error(error) => error,
             other => panic!("{other:?}"),
         }
     }

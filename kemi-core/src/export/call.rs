@@ -3,7 +3,7 @@
 use super::convert::{FromArg, Mismatch, Rest};
 use super::def::ExportDef;
 use super::script::Script;
-use crate::error::{BadArgument, ErrorCode, Fault, ScriptError};
+use crate::error::{BadArgument, ErrorCode, NativeError, ScriptError};
 use crate::value::Arg;
 
 /// The arguments of one generic call, with the running script.
@@ -22,7 +22,7 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// [`ErrorCode::BadArgument`] with the position, what was expected and what was given.
-    pub fn arg<T: FromArg<'a>>(&self, index: usize) -> Result<T, Box<Fault>> {
+    pub fn arg<T: FromArg<'a>>(&self, index: usize) -> Result<T, Box<NativeError>> {
         let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
         T::from_arg(&arg).map_err(|mismatch| bad_argument(self.export, index, mismatch))
     }
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
 #[doc(hidden)]
 #[must_use]
 #[cold]
-pub fn bad_argument(export: &'static ExportDef, index: usize, mismatch: Mismatch) -> Box<Fault> {
+pub fn bad_argument(export: &'static ExportDef, index: usize, mismatch: Mismatch) -> Box<NativeError> {
     let name = export.params.get(index).map_or("", |p| p.name);
     let message = format!("argument {} '{name}': expected {}, got {}", index + 1, mismatch.expected, mismatch.got);
     let mut error = ScriptError::new(ErrorCode::BadArgument, message);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::abi::{Out, RawArg, RawBytes, RawOut, RawRet, Ret};
-use crate::error::{ErrorCode, Fault, IntoFault, ScriptError};
+use crate::error::{ErrorCode, IntoNativeError, NativeError, ScriptError};
 use crate::value::{Arg, ByteString, Map, Type, Value};
 
 /// Why an argument does not fit its parameter.
@@ -72,7 +72,7 @@ pub trait FromArg<'a>: Sized {
     message = "`{Self}` cannot be the result of an exported function",
     label = "not a type that a script can receive",
     note = "return nothing, bool, an integer, f64, &str, &[u8], String, ByteString, Value, Option<T>, Vec<T>, \
-            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E is an error type, text or Control"
+            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E is an error type, text or NativeExit"
 )]
 pub trait IntoRet: Sized + sealed::Sealed {
     /// The type in the registry.
@@ -84,7 +84,7 @@ pub trait IntoRet: Sized + sealed::Sealed {
     ///
     /// # Errors
     /// The fault to raise in the script.
-    fn into_raw(self) -> Result<Self::Raw, Box<Fault>>;
+    fn into_raw(self) -> Result<Self::Raw, Box<NativeError>>;
 }
 
 /// A type that can stand inside a list, map, tuple or option result.
@@ -95,7 +95,7 @@ pub trait IntoValue {
     ///
     /// # Errors
     /// [`ErrorCode::NativeError`] when the value has no counterpart, such as a `u64` beyond `i64::MAX`.
-    fn into_value(self) -> Result<Value, Box<Fault>>;
+    fn into_value(self) -> Result<Value, Box<NativeError>>;
 }
 
 /// The rest of the arguments: the variadic tail of an export, always its last parameter.
@@ -137,7 +137,7 @@ macro_rules! integers {
             type Raw = i64;
 
             #[inline]
-            fn into_raw(self) -> Result<i64, Box<Fault>> {
+            fn into_raw(self) -> Result<i64, Box<NativeError>> {
                 i64::try_from(self).map_err(|_| {
                     ScriptError::new(ErrorCode::NativeError, format!("result {self} does not fit 64 signed bits")).into()
                 })
@@ -146,7 +146,7 @@ macro_rules! integers {
 
         impl IntoValue for $int {
             const ELEMENT: Type = <$int as IntoRet>::RETURNS;
-            fn into_value(self) -> Result<Value, Box<Fault>> {
+            fn into_value(self) -> Result<Value, Box<NativeError>> {
                 self.into_raw().map(Value::Int)
             }
         }
@@ -409,7 +409,7 @@ impl IntoRet for () {
     const RETURNS: Type = Type::Nil;
     type Raw = ();
     #[inline]
-    fn into_raw(self) -> Result<(), Box<Fault>> {
+    fn into_raw(self) -> Result<(), Box<NativeError>> {
         Ok(())
     }
 }
@@ -418,7 +418,7 @@ impl IntoRet for bool {
     const RETURNS: Type = Type::Bool;
     type Raw = bool;
     #[inline]
-    fn into_raw(self) -> Result<bool, Box<Fault>> {
+    fn into_raw(self) -> Result<bool, Box<NativeError>> {
         Ok(self)
     }
 }
@@ -429,7 +429,7 @@ macro_rules! float_results {
             const RETURNS: Type = Type::Float;
             type Raw = f64;
             #[inline]
-            fn into_raw(self) -> Result<f64, Box<Fault>> {
+            fn into_raw(self) -> Result<f64, Box<NativeError>> {
                 Ok(self.into())
             }
         }
@@ -442,7 +442,7 @@ impl IntoRet for &[u8] {
     const RETURNS: Type = Type::Bytes;
     type Raw = RawOut;
     #[inline]
-    fn into_raw(self) -> Result<RawOut, Box<Fault>> {
+    fn into_raw(self) -> Result<RawOut, Box<NativeError>> {
         Ok(RawOut::new(self))
     }
 }
@@ -451,7 +451,7 @@ impl IntoRet for &str {
     const RETURNS: Type = Type::Str;
     type Raw = RawOut;
     #[inline]
-    fn into_raw(self) -> Result<RawOut, Box<Fault>> {
+    fn into_raw(self) -> Result<RawOut, Box<NativeError>> {
         Ok(RawOut::new(self.as_bytes()))
     }
 }
@@ -463,7 +463,7 @@ macro_rules! owned_results {
             const RETURNS: Type = $type;
             type Raw = Ret;
             #[inline]
-            fn into_raw(self) -> Result<Ret, Box<Fault>> {
+            fn into_raw(self) -> Result<Ret, Box<NativeError>> {
                 self.into_value().map(Ret::Value)
             }
         }
@@ -482,7 +482,7 @@ impl<T: IntoRet> IntoRet for Option<T> {
     const RETURNS: Type = Type::Option(&T::RETURNS);
     type Raw = Ret;
     #[inline]
-    fn into_raw(self) -> Result<Ret, Box<Fault>> {
+    fn into_raw(self) -> Result<Ret, Box<NativeError>> {
         match self {
             Some(inner) => Ok(inner.into_raw()?.into_ret()),
             None => Ok(Ret::Nil),
@@ -490,11 +490,11 @@ impl<T: IntoRet> IntoRet for Option<T> {
     }
 }
 
-impl<T: IntoRet, E: IntoFault> IntoRet for Result<T, E> {
+impl<T: IntoRet, E: IntoNativeError> IntoRet for Result<T, E> {
     const RETURNS: Type = T::RETURNS;
     type Raw = T::Raw;
     #[inline]
-    fn into_raw(self) -> Result<T::Raw, Box<Fault>> {
+    fn into_raw(self) -> Result<T::Raw, Box<NativeError>> {
         match self {
             Ok(value) => value.into_raw(),
             Err(error) => Err(error.into_fault()),
@@ -506,7 +506,7 @@ impl IntoRet for Out<'_> {
     const RETURNS: Type = Type::Any;
     type Raw = Ret;
     #[inline]
-    fn into_raw(self) -> Result<Ret, Box<Fault>> {
+    fn into_raw(self) -> Result<Ret, Box<NativeError>> {
         Ok(match self {
             Out::Nil => Ret::Nil,
             Out::Bool(b) => Ret::Bool(b),
@@ -524,7 +524,7 @@ macro_rules! tuples {
             const RETURNS: Type = Type::Tuple(&[$($name::ELEMENT),+]);
             type Raw = Ret;
             #[inline]
-            fn into_raw(self) -> Result<Ret, Box<Fault>> {
+            fn into_raw(self) -> Result<Ret, Box<NativeError>> {
                 #[allow(non_snake_case)]
                 let ($($name,)+) = self;
                 Ok(Ret::Tuple(vec![$($name.into_value()?),+]))
@@ -545,7 +545,7 @@ macro_rules! into_values {
     ($($ty:ty, $type:expr, |$v:ident| $value:expr;)*) => {$(
         impl IntoValue for $ty {
             const ELEMENT: Type = $type;
-            fn into_value(self) -> Result<Value, Box<Fault>> {
+            fn into_value(self) -> Result<Value, Box<NativeError>> {
                 let $v = self;
                 Ok($value)
             }
@@ -566,21 +566,21 @@ into_values! {
 
 impl<T: IntoValue> IntoValue for Option<T> {
     const ELEMENT: Type = Type::Option(&T::ELEMENT);
-    fn into_value(self) -> Result<Value, Box<Fault>> {
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
         self.map_or(Ok(Value::Nil), IntoValue::into_value)
     }
 }
 
 impl<T: IntoValue> IntoValue for Vec<T> {
     const ELEMENT: Type = Type::Array(&T::ELEMENT);
-    fn into_value(self) -> Result<Value, Box<Fault>> {
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
         self.into_iter().map(IntoValue::into_value).collect::<Result<_, _>>().map(Value::Array)
     }
 }
 
 impl<T: IntoValue> IntoValue for BTreeMap<ByteString, T> {
     const ELEMENT: Type = Type::Map(&T::ELEMENT);
-    fn into_value(self) -> Result<Value, Box<Fault>> {
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
         self.into_iter().map(|(key, item)| Ok((key, item.into_value()?))).collect::<Result<Map, _>>().map(Value::Map)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::call::Call;
 use super::def::ContextType;
 use crate::abi::{RawArg, RawRet, Ret, Shape};
-use crate::error::{ErrorCode, Fault, ScriptError};
+use crate::error::{ErrorCode, NativeError, ScriptError};
 use crate::value::Arg;
 
 /// The generic entry of an export: any signature, arguments as a slice.
@@ -24,10 +24,11 @@ impl Thunk {
     /// # Safety
     /// Bytes that the function's result points to belong to the context it is given, to the arguments or are static.
     #[must_use]
-    pub const unsafe fn new<C: 'static>(function: fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>) -> Thunk {
+    pub const unsafe fn new<C: 'static>(function: fn(&mut C, &Call<'_>) -> Result<Ret, Box<NativeError>>) -> Thunk {
         // SAFETY: function pointers have one size; the type is restored before the call, in `call`.
-        let function =
-            unsafe { std::mem::transmute::<fn(&mut C, &Call<'_>) -> Result<Ret, Box<Fault>>, unsafe fn()>(function) };
+        let function = unsafe {
+            std::mem::transmute::<fn(&mut C, &Call<'_>) -> Result<Ret, Box<NativeError>>, unsafe fn()>(function)
+        };
         Thunk { function, context: ContextType::of::<C>() }
     }
 
@@ -41,11 +42,11 @@ impl Thunk {
     /// # Safety
     /// `context` points to a live value of the type this thunk was made for (any non-null pointer for
     /// [`NoContext`]) that nothing else uses during the call.
-    pub(crate) unsafe fn call(self, context: *mut (), call: &Call<'_>) -> Result<Ret, Box<Fault>> {
+    pub(crate) unsafe fn call(self, context: *mut (), call: &Call<'_>) -> Result<Ret, Box<NativeError>> {
         // SAFETY: made by `new` from this type but for the context, a thin reference there and a thin pointer here,
         // which share one ABI; the caller vouches for the pointee.
         let function = unsafe {
-            std::mem::transmute::<unsafe fn(), fn(*mut (), &Call<'_>) -> Result<Ret, Box<Fault>>>(self.function)
+            std::mem::transmute::<unsafe fn(), fn(*mut (), &Call<'_>) -> Result<Ret, Box<NativeError>>>(self.function)
         };
         function(context, call)
     }
@@ -62,13 +63,13 @@ impl fmt::Debug for Thunk {
 pub struct Typed {
     shape: Shape,
     function: unsafe fn(),
-    spread: Spread,
+    spread: DynCall,
     /// A function, since engines keep a copy of this value for each export.
     context: fn() -> ContextType,
 }
 
 /// Calls a typed entry, given first, with a list of arguments; `None` if they do not fit.
-type Spread = unsafe fn(unsafe fn(), *mut (), &[Arg<'_>]) -> Option<Result<Ret, Box<Fault>>>;
+type DynCall = unsafe fn(unsafe fn(), *mut (), &[Arg<'_>]) -> Option<Result<Ret, Box<NativeError>>>;
 
 impl Typed {
     /// Returns the context that the function takes.
@@ -90,14 +91,14 @@ impl Typed {
     /// # Safety
     /// As the calls with single arguments demand of the context, and what the arguments borrow outlives the result.
     #[inline]
-    pub unsafe fn call(self, context: *mut (), args: &[Arg<'_>]) -> Result<Ret, Box<Fault>> {
+    pub unsafe fn call(self, context: *mut (), args: &[Arg<'_>]) -> Result<Ret, Box<NativeError>> {
         // SAFETY: `spread` was made for the function's own type; the rest is the caller's.
         let result = unsafe { (self.spread)(self.function, context, args) };
         result.unwrap_or_else(|| Err(self.unfit()))
     }
 
     #[cold]
-    fn unfit(self) -> Box<Fault> {
+    fn unfit(self) -> Box<NativeError> {
         let message = format!("the engine passes what does not fit {:?}", self.shape);
         ScriptError::new(ErrorCode::BadArgument, message).into()
     }
@@ -115,19 +116,19 @@ macro_rules! typed {
         /// The function has this type; the rest as [`Typed::call`].
         unsafe fn $spread<$($ty: RawArg,)* R: RawRet>(
             function: unsafe fn(), context: *mut (), args: &[Arg<'_>]
-        ) -> Option<Result<Ret, Box<Fault>>> {
+        ) -> Option<Result<Ret, Box<NativeError>>> {
             let [$($arg),*] = args else { return None };
             // SAFETY: the caller vouches for what the arguments borrow.
             $(let $arg = unsafe { $ty::from_exact($arg) }?;)*
             // SAFETY: as in the call with single arguments.
             let function = unsafe {
-                std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Wire>(function)
+                std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Abi>(function)
             };
-            Some(R::unwire(function(context $(, $arg)*)).map(R::into_ret))
+            Some(R::from_abi(function(context $(, $arg)*)).map(R::into_ret))
         }
 
         impl Typed {
-            /// Wraps a function of this many parameters after the context; [`RawRet::wire`] makes what it returns.
+            /// Wraps a function of this many parameters after the context; [`RawRet::to_abi`] makes what it returns.
             ///
             /// The entry remembers `C` and its shape: a [`Registry`](crate::Registry) takes an export only if its
             /// description agrees.
@@ -137,11 +138,11 @@ macro_rules! typed {
             /// arguments or are static.
             #[must_use]
             pub const unsafe fn $new<C: 'static, $($ty: RawArg,)* R: RawRet>(
-                function: fn(&mut C $(, $ty)*) -> R::Wire,
+                function: fn(&mut C $(, $ty)*) -> R::Abi,
             ) -> Typed {
                 // SAFETY: function pointers have one size; the type is restored before the call.
                 let function = unsafe {
-                    std::mem::transmute::<fn(&mut C $(, $ty)*) -> R::Wire, unsafe fn()>(function)
+                    std::mem::transmute::<fn(&mut C $(, $ty)*) -> R::Abi, unsafe fn()>(function)
                 };
                 Typed {
                     shape: Shape::of(&[$($ty::KIND),*], R::KIND),
@@ -160,14 +161,14 @@ macro_rules! typed {
             #[allow(clippy::too_many_arguments, reason = "one per parameter of the signature")]
             pub unsafe fn $call<$($ty: RawArg,)* R: RawRet>(
                 self, context: *mut () $(, $arg: $ty)*
-            ) -> Result<R, Box<Fault>> {
+            ) -> Result<R, Box<NativeError>> {
                 debug_assert_eq!(self.shape, Shape::of(&[$($ty::KIND),*], R::KIND));
                 // SAFETY: each kind belongs to one raw type, so an equal shape means equal types; the context is a
                 // thin reference there and a thin pointer here, which share one ABI.
                 let function = unsafe {
-                    std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Wire>(self.function)
+                    std::mem::transmute::<unsafe fn(), fn(*mut () $(, $ty)*) -> R::Abi>(self.function)
                 };
-                R::unwire(function(context $(, $arg)*))
+                R::from_abi(function(context $(, $arg)*))
             }
         }
     )*};
@@ -190,9 +191,9 @@ mod tests {
 
     #[test]
     fn a_typed_call_passes_context_and_arguments() {
-        fn add(cx: &mut i64, a: i64, b: RawBytes) -> <i64 as RawRet>::Wire {
+        fn add(cx: &mut i64, a: i64, b: RawBytes) -> <i64 as RawRet>::Abi {
             *cx += 1;
-            i64::wire(Ok(a + b.bytes().len() as i64))
+            i64::to_abi(Ok(a + b.bytes().len() as i64))
         }
         // SAFETY: the result is a number.
         let typed = unsafe { Typed::new2::<i64, i64, RawBytes, i64>(add) };
@@ -209,7 +210,7 @@ mod tests {
         assert!(matches!(sum, Ok(Ret::Int(42))), "{sum:?}");
         // SAFETY: as above.
         let refused = unsafe { typed.call((&raw mut cx).cast(), &args[..1]) };
-        assert!(matches!(&refused, Err(fault) if matches!(**fault, Fault::Error(_))), "{refused:?}");
+        assert!(matches!(&refused, Err(fault) if matches!(**fault, NativeError::Error(_))), "{refused:?}");
         assert_eq!(cx, 3);
     }
 }

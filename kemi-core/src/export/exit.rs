@@ -4,7 +4,7 @@ use super::call::Call;
 use super::def::{ContextType, EXPORTS, ExportDef, NoContext};
 use super::entry::Thunk;
 use crate::abi::Ret;
-use crate::error::{Control, Fault, IntoFault};
+use crate::error::{IntoNativeError, NativeError, NativeExit};
 use crate::value::Type;
 
 /// The name of the module, which is always enabled.
@@ -14,7 +14,7 @@ const fn ending(
     name: &'static str,
     doc: &'static str,
     line: u32,
-    function: fn(&mut NoContext, &Call<'_>) -> Result<Ret, Box<Fault>>,
+    function: fn(&mut NoContext, &Call<'_>) -> Result<Ret, Box<NativeError>>,
 ) -> ExportDef {
     ExportDef {
         module: MODULE,
@@ -39,7 +39,7 @@ const fn ending(
 #[linkme::distributed_slice(EXPORTS)]
 static EXIT: ExportDef =
     ending("exit", "Ends the innermost callback. No script construct can catch it.", line!(), |_, _| {
-        Err(Control::Exit.into_fault())
+        Err(NativeExit::Exit.into_fault())
     });
 
 #[linkme::distributed_slice(EXPORTS)]
@@ -47,5 +47,5 @@ static DROP: ExportDef = ending(
     "drop",
     "Ends the innermost callback and drops what it was called for. No script construct can catch it.",
     line!(),
-    |_, _| Err(Control::Drop.into_fault()),
+    |_, _| Err(NativeExit::Drop.into_fault()),
 );

@@ -12,7 +12,7 @@ use super::convert::{FromArg, Mismatch, Rest};
 use super::def::Param;
 use super::script::Script;
 use crate::abi::{RawArg, Ret};
-use crate::error::{Fault, ScriptError};
+use crate::error::{NativeError, ScriptError};
 use crate::value::{Arg, ByteString, Type, Value};
 
 /// A parameter of an exported function: one argument, or all that are left.
@@ -36,7 +36,7 @@ pub trait Parameter<'a>: Sized {
     ///
     /// # Errors
     /// What was expected and what was given.
-    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<Fault>>;
+    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<NativeError>>;
 
     /// Converts what a typed trampoline passed.
     ///
@@ -52,7 +52,7 @@ impl<'a, T: FromArg<'a>> Parameter<'a> for T {
     type Raw = T::Raw;
 
     #[inline]
-    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<Fault>> {
+    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<NativeError>> {
         call.arg(index)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Parameter<'a> for Rest<'a> {
     type Raw = Ret;
 
     #[inline]
-    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<Fault>> {
+    fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<NativeError>> {
         Ok(call.rest(index))
     }
 
@@ -206,12 +206,12 @@ pub struct Keeping;
 impl Keeping {
     /// Converts the error, if it is one.
     #[inline]
-    pub fn keep<T, E: Into<Box<dyn Error + Send + Sync>>>(self, result: Result<T, E>) -> Result<T, Box<Fault>> {
+    pub fn keep<T, E: Into<Box<dyn Error + Send + Sync>>>(self, result: Result<T, E>) -> Result<T, Box<NativeError>> {
         result.map_err(|error| ScriptError::native(error.into()).into())
     }
 }
 
-/// Leaves the error to [`IntoFault`](crate::IntoFault).
+/// Leaves the error to [`IntoNativeError`](crate::error::IntoNativeError).
 #[derive(Debug)]
 pub struct Plain;
 

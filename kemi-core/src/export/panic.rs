@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::def::ExportDef;
-use crate::error::{ErrorCode, Fault, ScriptError};
+use crate::error::{ErrorCode, NativeError, ScriptError};
 use crate::telemetry::discard;
 
 /// Runs a native function and turns its panic into a fault; used by expansions.
@@ -12,12 +12,15 @@ use crate::telemetry::discard;
 /// What the function gives, or the panic.
 #[doc(hidden)]
 #[inline(always)]
-pub fn caught<R>(export: &'static ExportDef, run: impl FnOnce() -> Result<R, Box<Fault>>) -> Result<R, Box<Fault>> {
+pub fn caught<R>(
+    export: &'static ExportDef,
+    run: impl FnOnce() -> Result<R, Box<NativeError>>,
+) -> Result<R, Box<NativeError>> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|payload| Err(panicked(export, payload)))
 }
 
 #[cold]
-fn panicked(export: &ExportDef, payload: Box<dyn std::any::Any + Send>) -> Box<Fault> {
+fn panicked(export: &ExportDef, payload: Box<dyn std::any::Any + Send>) -> Box<NativeError> {
     let (file, line, text) = (export.file, export.line, panic_text(&*payload));
     let message = format!("the native function ({file}:{line}) panicked: {text}");
     discard(payload);

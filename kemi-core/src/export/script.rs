@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::def::ContextType;
 use crate::callback::{CallbackId, Outcome, RouteId};
-use crate::error::{ErrorCode, Place, ScriptError};
+use crate::error::{ErrorCode, Location, ScriptError};
 use crate::value::Arg;
 
 /// The running script, as a native function sees it.
@@ -35,7 +35,7 @@ pub(crate) trait Caller: fmt::Debug {
     fn defines(&self, name: &str) -> bool;
 
     /// Returns the line of the script that is being executed.
-    fn place(&self) -> Option<Place>;
+    fn place(&self) -> Option<Location>;
 }
 
 impl<'a> Script<'a> {
@@ -87,7 +87,7 @@ impl<'a> Script<'a> {
 
     /// Returns where in the script the native function was called from.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<Location> {
         self.caller.place()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! For authors of engines whose interpreter can be stopped from the middle of anything, but only by the thread that runs
 //! it. Such an engine says with [`set_innermost`] which [`Running`] interpreter its thread is in, and passes what
-//! [`for_this_thread`] returns to [`Runtime::on_interrupt`](crate::Runtime::on_interrupt). When a call's time is over, the
+//! [`for_this_thread`] returns to [`Runtime::on_interrupt`](crate::engine::Runtime::on_interrupt). When a call's time is over, the
 //! watchdog sends SIGURG to the thread, whose handler wakes that interpreter; when the call's memory is used up, the
 //! [`CountingAllocator`](crate::CountingAllocator) does so on the spot. Until then this costs a callback two stores.
 
@@ -20,7 +20,7 @@ pub(crate) use signal::forked;
 pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 
 /// Whether what [`for_this_thread`] returns gets to the thread. Where there are no signals it does nothing: an engine that
-/// relies on it says so when it loads a script, or looks at the [clock](crate::Runtime::poll) often enough.
+/// relies on it says so when it loads a script, or looks at the [clock](crate::engine::Runtime::poll) often enough.
 pub const INTERRUPTS_THREADS: bool = cfg!(unix);
 
 thread_local! {
@@ -379,7 +379,7 @@ mod tests {
 
         static WOKEN: AtomicU32 = AtomicU32::new(0);
         /// A script that runs while its thread ends.
-        struct Last(Sender<crate::Interrupt>);
+        struct Last(Sender<crate::limits::Interrupt>);
         impl Drop for Last {
             fn drop(&mut self) {
                 let running = counting(&WOKEN);

@@ -25,9 +25,9 @@ const AGAIN: i64 = 1 << 20;
 /// #[global_allocator]
 /// static ALLOCATOR: CountingAllocator = CountingAllocator::system();
 ///
-/// let before = kemi_core::held_bytes();
+/// let before = kemi_core::limits::held_bytes();
 /// let text = String::from("counted");
-/// assert_eq!(kemi_core::held_bytes() - before, 7);
+/// assert_eq!(kemi_core::limits::held_bytes() - before, 7);
 /// # drop(text);
 /// ```
 #[derive(Debug, Default)]

@@ -35,7 +35,7 @@ thread_local! {
 /// It lives in a thread-local and is used by the thread-local's key, so it never moves:
 ///
 /// ```
-/// use kemi_core::stack::GuardedStack;
+/// use kemi_core::limits::stack::GuardedStack;
 ///
 /// thread_local! {
 ///     static STACK: GuardedStack = const { GuardedStack::new(1 << 30) };

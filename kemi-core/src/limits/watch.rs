@@ -55,7 +55,7 @@ pub(super) enum Check {
 /// Its thread writes without read-modify-write operations where it can, since they cost as much as a whole call: what the
 /// watchdog writes at the same moment may be lost, and is written again at its next look.
 pub(crate) struct Watch {
-    /// A bit for each route whose exports may be called just now, as [`Export`](crate::Export) has them. It is 0 if a
+    /// A bit for each route whose exports may be called just now, as [`Export`](crate::registry::Export) has them. It is 0 if a
     /// native call must look closer: when the call is over its time, for one.
     route_mask: AtomicU64,
     /// The index of the export that runs, plus 1, perhaps with [`SEEN`].

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::references::CallbackReference;
-use crate::callback::{CallbackId, Outcome, Presence};
+use crate::callback::{CallbackId, CallbackKind, Outcome};
 use crate::engine::{Closed, Engine, Interpreter, Runtime, Source, missing_callback, replaced, time_of};
 use crate::error::{ErrorCode, ScriptError};
 use crate::limits::Watch;
@@ -60,7 +60,7 @@ impl<C: 'static> Instance<C> {
                 return Some(missing_callback(&named.name, &*self.interpreter));
             }
             let declared = self.runtime.registry().callbacks().iter();
-            let counts = declared.filter(|decl| decl.presence == Presence::Named).map(|decl| decl.params.len());
+            let counts = declared.filter(|decl| decl.presence == CallbackKind::Named).map(|decl| decl.params.len());
             let mut refused = counts.map(|count| self.interpreter.accepts(&named.name, count).err());
             // Which of the host's occasions it is for is not known here, so one that fits is enough.
             refused.next()?.filter(|_| refused.all(|error| error.is_some()))
@@ -98,7 +98,7 @@ impl<C: 'static> Instance<C> {
     }
 
     /// Returns how many native calls took the typed and the generic path; nothing is counted if
-    /// [`Insight::metrics`](crate::Insight::metrics) is off.
+    /// [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
         self.runtime.calls()
@@ -138,11 +138,11 @@ fn read<'a, C: 'static>(registry: &Registry<C>, sources: &'a [Source]) -> Result
 /// Checks what a loaded script has made of the root object, that it defines what the host requires, and that what it
 /// defines can be called as the host will.
 fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> Result<(), ScriptError> {
-    let names = interpreter.repair(true);
+    let names = interpreter.restore_root(true);
     if !names.is_empty() {
         return Err(replaced(&names));
     }
-    let required = registry.callbacks().iter().filter(|decl| decl.presence == Presence::Required);
+    let required = registry.callbacks().iter().filter(|decl| decl.presence == CallbackKind::Required);
     let missing: Vec<&str> =
         required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
     match missing.as_slice() {
@@ -153,7 +153,7 @@ fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> R
             return Err(ScriptError::new(ErrorCode::MissingCallback, message));
         }
     }
-    let declared = registry.callbacks().iter().filter(|decl| decl.presence != Presence::Named);
+    let declared = registry.callbacks().iter().filter(|decl| decl.presence != CallbackKind::Named);
     let mut defined = declared.filter(|decl| interpreter.resolve(&decl.name));
     defined.try_for_each(|decl| interpreter.accepts(&decl.name, decl.params.len()))
 }

@@ -9,8 +9,8 @@ use crate::engine::{Source, find_engine};
 use crate::error::ScriptError;
 use crate::limits::Limits;
 use crate::registry::Registry;
-use crate::telemetry::Insight;
-use crate::value::Policy;
+use crate::telemetry::TelemetryConfig;
+use crate::value::ArgumentPolicy;
 
 /// Which script runs, and in which language.
 ///
@@ -26,15 +26,15 @@ pub struct Settings {
     pub cfgengine: String,
     /// The script's files, loaded in order into one interpreter.
     pub script: Vec<PathBuf>,
-    /// What happens on a bad argument; give it to [`RegistryBuilder::policy`](crate::RegistryBuilder::policy).
+    /// What happens on a bad argument; give it to [`RegistryBuilder::policy`](crate::registry::RegistryBuilder::policy).
     #[serde(default)]
-    pub policy: Policy,
-    /// How much a callback may use; give it to [`RegistryBuilder::limits`](crate::RegistryBuilder::limits).
+    pub policy: ArgumentPolicy,
+    /// How much a callback may use; give it to [`RegistryBuilder::limits`](crate::registry::RegistryBuilder::limits).
     #[serde(default)]
     pub limits: Limits,
-    /// What is measured of its calls; give it to [`RegistryBuilder::insight`](crate::RegistryBuilder::insight).
+    /// What is measured of its calls; give it to [`RegistryBuilder::telemetry`](crate::registry::RegistryBuilder::telemetry).
     #[serde(default)]
-    pub insight: Insight,
+    pub telemetry: TelemetryConfig,
 }
 
 impl Settings {

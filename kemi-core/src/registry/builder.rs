@@ -13,8 +13,8 @@ use crate::callback::Callbacks;
 use crate::error::nearest;
 use crate::export::{ContextType, EXPORTS, ExportDef, MODULE, NoContext};
 use crate::limits::Limits;
-use crate::telemetry::Insight;
-use crate::value::Policy;
+use crate::telemetry::TelemetryConfig;
+use crate::value::ArgumentPolicy;
 
 /// Builds a [`Registry`].
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct RegistryBuilder<C: 'static> {
     all: bool,
     modules: BTreeSet<String>,
     callbacks: Callbacks,
-    policy: Policy,
+    policy: ArgumentPolicy,
     limits: Limits,
-    insight: Insight,
+    telemetry: TelemetryConfig,
     enable_hint: String,
     context: PhantomData<fn(&mut C)>,
 }
@@ -37,9 +37,9 @@ impl<C: 'static> RegistryBuilder<C> {
             all: false,
             modules: BTreeSet::new(),
             callbacks: Callbacks::new(),
-            policy: Policy::Strict,
+            policy: ArgumentPolicy::Strict,
             limits: Limits::default(),
-            insight: Insight::default(),
+            telemetry: TelemetryConfig::default(),
             enable_hint: "enable the module in the host".to_owned(),
             context: PhantomData,
         }
@@ -76,9 +76,9 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
-    /// Sets what happens on a bad argument; [`Policy::Strict`] by default.
+    /// Sets what happens on a bad argument; [`ArgumentPolicy::Strict`] by default.
     #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
+    pub fn policy(mut self, policy: ArgumentPolicy) -> Self {
         self.policy = policy;
         self
     }
@@ -90,10 +90,10 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
-    /// Sets what is measured of calls, and which are logged as slow; [`Insight::default`] by default.
+    /// Sets what is measured of calls, and which are logged as slow; [`TelemetryConfig::default`] by default.
     #[must_use]
-    pub fn insight(mut self, insight: Insight) -> Self {
-        self.insight = insight;
+    pub fn telemetry(mut self, telemetry: TelemetryConfig) -> Self {
+        self.telemetry = telemetry;
         self
     }
 
@@ -156,7 +156,7 @@ impl<C: 'static> RegistryBuilder<C> {
             callbacks: self.callbacks,
             policy: self.policy,
             limits: self.limits,
-            insight: self.insight,
+            telemetry: self.telemetry,
             enable_hint: self.enable_hint,
             exports: exports.into(),
             modules,

@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use super::language::{NameRole, Reserved};
 use crate::abi::Kind;
-use crate::callback::{Callbacks, Presence};
+use crate::callback::{CallbackKind, Callbacks};
 use crate::export::{ExportDef, NoContext};
 
 /// Where the root object, a module, an export or a callback gets its name from.
@@ -95,7 +95,7 @@ pub(super) fn functions_or_modules(exports: &[&'static ExportDef], mistakes: &mu
 pub(super) fn callbacks(callbacks: &Callbacks, mistakes: &mut Vec<String>) {
     let mut known: BTreeMap<(bool, &str), &Location<'_>> = BTreeMap::new();
     for (decl, place) in callbacks.declared() {
-        let named = decl.presence == Presence::Named;
+        let named = decl.presence == CallbackKind::Named;
         let name = if named { &decl.route } else { &decl.name };
         if let Some(first) = known.get(&(named, name.as_str())) {
             let what = if named { "the route of callbacks named at run time" } else { "the callback" };
@@ -124,7 +124,7 @@ pub(super) fn names<'a>(
         }
         names.push(Name { text: def.name, owner: owner(def), role: NameRole::Member });
     }
-    for (decl, place) in callbacks.declared().filter(|(decl, _)| decl.presence != Presence::Named) {
+    for (decl, place) in callbacks.declared().filter(|(decl, _)| decl.presence != CallbackKind::Named) {
         let owner = format!("the callback '{}' ({})", decl.name, line(place));
         if decl.name == root {
             mistakes.push(format!("{owner} has the name of the root object"));

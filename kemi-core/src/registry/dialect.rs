@@ -2,7 +2,7 @@
 
 /// The ways in which a host's scripts differ from KEMI's own: for a host whose scripts were written for another program.
 ///
-/// The default differs in nothing. A host gives its dialect to [`RegistryBuilder::dialect`](crate::RegistryBuilder::dialect).
+/// The default differs in nothing. A host gives its dialect to [`RegistryBuilder::dialect`](crate::registry::RegistryBuilder::dialect).
 ///
 /// ```
 /// use kemi_core::Dialect;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::callback::{CallbackId, CallbackNames, Callbacks};
-use crate::error::Place;
+use crate::error::Location;
 use crate::telemetry::{Aggregator, Throttle};
 
 /// What was slow: a callback, or the export that it called at a place.
-pub(crate) type SlowCall = (Option<CallbackId>, Option<(u32, Option<Place>)>);
+pub(crate) type SlowCall = (Option<CallbackId>, Option<(u32, Option<Location>)>);
 
 /// The changing part of one host, shared by all its interpreters.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::telemetry::MetricsCollector;
 use crate::telemetry::{CallbackMetrics, ExportMetrics, Metrics};
 
 impl RegistryData {
-    /// Returns what has been counted so far; nothing if [`Insight::metrics`](crate::Insight::metrics) is off.
+    /// Returns what has been counted so far; nothing if [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let totals = self.state().aggregator().totals();

@@ -15,8 +15,8 @@ use crate::callback::{CallbackDecl, CallbackId, Callbacks, RouteId, Stamp};
 use crate::error::{ErrorCode, ScriptError, nearest};
 use crate::export::{ContextType, ExportDef};
 use crate::limits::{CallNames, Limits};
-use crate::telemetry::Insight;
-use crate::value::Policy;
+use crate::telemetry::TelemetryConfig;
+use crate::value::ArgumentPolicy;
 
 /// The bit of an [`Export::route_mask`] that stands for "while no callback runs".
 pub(crate) const IDLE_ROUTE: u64 = 1 << 63;
@@ -74,9 +74,9 @@ pub struct RegistryData {
     pub(super) root: String,
     pub(super) context: ContextType,
     pub(super) callbacks: Callbacks,
-    pub(super) policy: Policy,
+    pub(super) policy: ArgumentPolicy,
     pub(super) limits: Limits,
-    pub(super) insight: Insight,
+    pub(super) telemetry: TelemetryConfig,
     pub(super) enable_hint: String,
     pub(super) exports: Box<[Export]>,
     pub(super) modules: BTreeMap<&'static str, Range<usize>>,
@@ -141,7 +141,7 @@ impl RegistryData {
 
     /// Returns what happens on a bad argument.
     #[must_use]
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self) -> ArgumentPolicy {
         self.policy
     }
 
@@ -153,8 +153,8 @@ impl RegistryData {
 
     /// Returns what is measured of calls.
     #[must_use]
-    pub fn insight(&self) -> &Insight {
-        &self.insight
+    pub fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
     }
 
     /// Returns what changes while the registry is used.

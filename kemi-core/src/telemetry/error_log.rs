@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use super::log::log_guarded;
 use super::throttle::Throttle;
-use crate::error::{ErrorCode, Place, ScriptError, Trace};
+use crate::error::{ErrorCode, Location, ScriptError, Trace};
 
 /// Writes script errors to the log: each distinct place once a second, with the number of those left out.
 ///
 /// A broken script fails on every message; one line a second says as much as ten thousand.
 #[derive(Debug, Default)]
 pub struct ErrorLog {
-    throttle: Throttle<(ErrorCode, Option<Place>, Option<String>)>,
+    throttle: Throttle<(ErrorCode, Option<Location>, Option<String>)>,
 }
 
 impl ErrorLog {

@@ -12,8 +12,8 @@ use tracing::span::EnteredSpan;
 /// calls depend on. So what a subscriber's panic costs is its line.
 ///
 /// ```
-/// kemi_core::log_guarded(|| tracing::warn!("the disk is full"));
-/// kemi_core::log_guarded(|| panic!("and so is the log's"));
+/// kemi_core::telemetry::log_guarded(|| tracing::warn!("the disk is full"));
+/// kemi_core::telemetry::log_guarded(|| panic!("and so is the log's"));
 /// ```
 #[cold]
 #[inline(never)]

@@ -28,7 +28,7 @@ pub struct ExportMetrics {
     pub calls: u64,
     /// Those that failed, by error code.
     pub errors: BTreeMap<&'static str, u64>,
-    /// How long those took that were timed; see [`Insight::sample`](crate::Insight::sample).
+    /// How long those took that were timed; see [`TelemetryConfig::sample`](crate::TelemetryConfig::sample).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
 }

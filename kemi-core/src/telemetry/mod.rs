@@ -18,5 +18,5 @@ pub(crate) use self::log::{discard, span_guarded};
 pub use self::metrics::{CallbackMetrics, ExportMetrics, Metrics};
 #[cfg(feature = "prometheus")]
 pub use self::prometheus::MetricsCollector;
-pub use self::settings::Insight;
+pub use self::settings::TelemetryConfig;
 pub(crate) use self::throttle::Throttle;

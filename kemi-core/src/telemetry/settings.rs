@@ -3,20 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 /// What a host gets to know about the calls of its scripts; give it to
-/// [`RegistryBuilder::insight`](crate::RegistryBuilder::insight).
+/// [`RegistryBuilder::telemetry`](crate::registry::RegistryBuilder::telemetry).
 ///
 /// Everything is on by default and costs a native call some nanoseconds.
 ///
 /// ```
-/// let insight: kemi_core::Insight = serde_json::from_str(r#"{"slow_callback_ms": 20}"#)?;
-/// assert_eq!(insight.slow_callback_ms, 20);
-/// assert!(insight.metrics);
+/// let telemetry: kemi_core::TelemetryConfig = serde_json::from_str(r#"{"slow_callback_ms": 20}"#)?;
+/// assert_eq!(telemetry.slow_callback_ms, 20);
+/// assert!(telemetry.metrics);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Insight {
-    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::RegistryData::metrics). All are counted.
+pub struct TelemetryConfig {
+    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::registry::RegistryData::metrics). All are counted.
     /// Of an interpreter's callbacks the first in each 5 ms is timed, and all that a native function calls; of the calls of
     /// a native function one in [`sample`](Self::sample).
     pub metrics: bool,
@@ -32,13 +32,14 @@ pub struct Insight {
     pub slow_callback_ms: u64,
 }
 
-impl Insight {
+impl TelemetryConfig {
     /// Nothing is counted, timed or logged.
-    pub const NONE: Insight = Insight { metrics: false, sample: 64, slow_native_ms: 0, slow_callback_ms: 0 };
+    pub const NONE: TelemetryConfig =
+        TelemetryConfig { metrics: false, sample: 64, slow_native_ms: 0, slow_callback_ms: 0 };
 }
 
-impl Default for Insight {
-    fn default() -> Insight {
-        Insight { metrics: true, sample: 64, slow_native_ms: 100, slow_callback_ms: 200 }
+impl Default for TelemetryConfig {
+    fn default() -> TelemetryConfig {
+        TelemetryConfig { metrics: true, sample: 64, slow_native_ms: 100, slow_callback_ms: 200 }
     }
 }

@@ -20,7 +20,7 @@ pub const MAX_VALUE_BYTES: usize = 64 << 20;
 /// otherwise stand for more memory than there is.
 ///
 /// ```
-/// use kemi_core::ConversionBudget;
+/// use kemi_core::value::ConversionBudget;
 ///
 /// let mut budget = ConversionBudget::new();
 /// budget.enter()?; // a list

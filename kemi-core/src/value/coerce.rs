@@ -9,7 +9,7 @@ use super::types::Type;
 /// What happens when a script passes a bad argument, too few or too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Policy {
+pub enum ArgumentPolicy {
     /// The call raises an error in the script.
     #[default]
     Strict,
@@ -18,21 +18,21 @@ pub enum Policy {
     Compat,
 }
 
-impl std::str::FromStr for Policy {
+impl std::str::FromStr for ArgumentPolicy {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Policy, String> {
+    fn from_str(text: &str) -> Result<ArgumentPolicy, String> {
         match text {
-            "strict" => Ok(Policy::Strict),
-            "compat" => Ok(Policy::Compat),
+            "strict" => Ok(ArgumentPolicy::Strict),
+            "compat" => Ok(ArgumentPolicy::Compat),
             other => Err(format!("unknown policy '{other}': expected 'strict' or 'compat'")),
         }
     }
 }
 
-/// What [`Policy::Compat`] coerces in a language.
+/// What [`ArgumentPolicy::Compat`] coerces in a language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Coercions {
+pub struct CompatCoercions {
     /// Decimal text stands for an integer.
     pub text_to_integer: bool,
     /// A number stands for its decimal text.
@@ -45,7 +45,7 @@ pub struct Coercions {
     pub float_to_integer: bool,
 }
 
-impl Coercions {
+impl CompatCoercions {
     /// Coerces an argument towards a parameter's type; `None` when it already fits or nothing applies.
     ///
     /// An optional parameter takes nil as it is, and everything else like the type that it wraps.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     const INT: Type = Type::Int { min: i64::MIN, max: i64::MAX };
-    const ALL: Coercions = Coercions {
+    const ALL: CompatCoercions = CompatCoercions {
         text_to_integer: true,
         number_to_text: true,
         nil_to_empty: true,
@@ -103,7 +103,7 @@ mod tests {
         ];
         for (arg, ty, expected) in rows {
             assert_eq!(ALL.apply(&arg, ty), Some(expected), "{arg:?}");
-            assert_eq!(Coercions::default().apply(&arg, ty), None, "{arg:?}");
+            assert_eq!(CompatCoercions::default().apply(&arg, ty), None, "{arg:?}");
         }
     }
 
@@ -121,7 +121,7 @@ mod tests {
         ];
         for (arg, ty, expected) in rows {
             assert_eq!(ALL.apply(&arg, ty), expected, "{arg:?} as {ty}");
-            assert_eq!(Coercions::default().apply(&arg, ty), None, "{arg:?} as {ty}");
+            assert_eq!(CompatCoercions::default().apply(&arg, ty), None, "{arg:?} as {ty}");
         }
     }
 

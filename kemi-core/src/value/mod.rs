@@ -8,6 +8,6 @@ mod types;
 
 pub use self::arg::Arg;
 pub use self::budget::{ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS};
-pub use self::coerce::{Coercions, Policy};
+pub use self::coerce::{ArgumentPolicy, CompatCoercions};
 pub use self::owned::{ByteString, Map, Value};
 pub use self::types::Type;

@@ -2,7 +2,7 @@
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsArgs, JsNativeError, JsResult, JsValue, js_string};
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 
 use super::{is_array, length, replace};
 use crate::bind::InstanceRef;
@@ -50,7 +50,7 @@ fn flat(
     let (mut count, mut steps) = (0u64, 0u64);
     while let Some(level) = levels.last_mut() {
         steps += 1;
-        if steps % ELEMENTS == 0 && runtime.over().is_some() {
+        if steps % ELEMENTS == 0 && runtime.pending_limit().is_some() {
             return Err(terminated());
         }
         if level.next >= level.length {

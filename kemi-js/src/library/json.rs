@@ -10,7 +10,7 @@ use boa_engine::object::builtins::JsArray;
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsNativeError, JsResult, JsString, JsValue, js_string};
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 
 use super::{BuiltinCall, is_array, length};
 use crate::terminate::terminated;
@@ -57,7 +57,7 @@ impl Reader<'_> {
         let mut open: Vec<Open> = Vec::new();
         loop {
             self.values += 1;
-            if self.values.is_multiple_of(VALUES) && self.runtime.over().is_some() {
+            if self.values.is_multiple_of(VALUES) && self.runtime.pending_limit().is_some() {
                 return Err(terminated());
             }
             // A value begins here.
@@ -290,7 +290,7 @@ fn listed(runtime: &Runtime, list: &JsObject, context: &mut Context) -> JsResult
     let length = length(list, context)?;
     let (mut names, mut seen) = (Vec::new(), HashSet::new());
     for i in 0..length {
-        if i % u64::from(VALUES) == 0 && runtime.over().is_some() {
+        if i % u64::from(VALUES) == 0 && runtime.pending_limit().is_some() {
             return Err(terminated());
         }
         let name = list.get(i, context)?;
@@ -347,7 +347,7 @@ impl Writer<'_> {
     /// Reads a value and asks it, and the function that may replace it, what to write.
     fn prepared(&mut self, key: JsString, holder: &JsObject, context: &mut Context) -> JsResult<Prepared> {
         self.values += 1;
-        if self.values.is_multiple_of(VALUES) && self.runtime.over().is_some() {
+        if self.values.is_multiple_of(VALUES) && self.runtime.pending_limit().is_some() {
             return Err(terminated());
         }
         let mut value = holder.get(key.clone(), context)?;

@@ -11,7 +11,7 @@ pub(crate) mod sort;
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
 use boa_engine::property::PropertyDescriptor;
 use boa_engine::{Context, JsResult, JsString, JsValue, NativeFunction, js_string};
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 
 /// A call of a built-in. Converted arguments are put back, so that no conversion runs twice.
 pub(crate) struct BuiltinCall {

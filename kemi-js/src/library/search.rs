@@ -5,7 +5,7 @@
 
 use boa_engine::object::builtins::JsArray;
 use boa_engine::{Context, JsResult, JsString, JsSymbol, JsValue, js_string};
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 
 use super::BuiltinCall;
 use crate::terminate::terminated;
@@ -45,7 +45,7 @@ impl Task {
     }
 
     fn positions(&self, runtime: &Runtime, backwards: bool, most: usize) -> JsResult<Vec<usize>> {
-        let go_on = &mut || runtime.over().is_none();
+        let go_on = &mut || runtime.pending_limit().is_none();
         positions(&self.text, &self.pattern, backwards, most, go_on).ok_or_else(terminated)
     }
 }
@@ -200,7 +200,7 @@ fn substitute(
     let mut result: Vec<u16> = Vec::new();
     let mut start = 0;
     for (i, at) in task.positions(runtime, false, most)?.into_iter().enumerate() {
-        if i % 1024 == 0 && runtime.over().is_some() {
+        if i % 1024 == 0 && runtime.pending_limit().is_some() {
             return Err(terminated());
         }
         result.extend(text.get_expect(start..at).iter());

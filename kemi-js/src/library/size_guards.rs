@@ -2,7 +2,8 @@
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsNativeError, JsResult, JsString, JsSymbol, JsValue, js_string};
-use kemi_core::{Limit, Runtime};
+use kemi_core::engine::Runtime;
+use kemi_core::limits::Limit;
 
 use super::{BuiltinCall, Replacement, length, replace, search};
 use crate::bind::InstanceRef;
@@ -62,7 +63,7 @@ pub(crate) fn install(
         }
         if cost.bytes > room || cost.steps > available_steps(state.runtime()) {
             let limit = if cost.bytes > room { Limit::Memory } else { Limit::Time };
-            state.runtime().exhaust(limit, state.place_in(context));
+            state.runtime().hit_limit(limit, state.place_in(context));
             return Err(terminated());
         }
         if let Some(replacement) = replacement

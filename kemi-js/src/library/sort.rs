@@ -2,7 +2,7 @@
 
 use boa_engine::builtins::typed_array::TypedArray;
 use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction};
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 
 use super::{BuiltinCall, size_guards};
 use crate::terminate::terminated;
@@ -18,7 +18,7 @@ pub(crate) fn sort(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Cont
         let runtime: *const Runtime = runtime;
         let compare = NativeFunction::from_copy_closure(move |_, args, context| {
             // SAFETY: function objects of this context run only while the state is alive, which owns it and the runtime.
-            if unsafe { &*runtime }.over().is_some() {
+            if unsafe { &*runtime }.pending_limit().is_some() {
                 return Err(terminated());
             }
             let a = args.get_or_undefined(0).to_string(context)?;

@@ -15,7 +15,7 @@ pub(crate) fn is_over(call: &CallState, l: LuaThread) -> bool {
     let (runtime, interpreter) = (call.runtime(), call.interpreter());
     call.threads().with_current(l, || {
         if runtime.registry().limits().max_instructions != 0 {
-            runtime.spend(COUNTS_FOR, interpreter);
+            runtime.use_instructions(COUNTS_FOR, interpreter);
         }
         runtime.poll(interpreter)
     })

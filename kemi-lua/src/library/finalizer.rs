@@ -10,7 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::{ScriptError, log_guarded};
+use kemi_core::ScriptError;
+use kemi_core::telemetry::log_guarded;
 
 use crate::call::CallState;
 use crate::error;
@@ -151,7 +152,7 @@ impl Finalizers {
                 }
                 status
             };
-            if call.runtime().exhausted().is_some() {
+            if call.runtime().limit_hit().is_some() {
                 // Those that wait are likely to be of the same kind: they are not to cost the next calls their time as well.
                 let waiting = self.waiting.get();
                 // SAFETY: the state runs; the slots are made sure of, and nothing here allocates or raises.

@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::{Limits, log_guarded};
+use kemi_core::Limits;
+use kemi_core::telemetry::log_guarded;
 
 use crate::call::CallState;
 use crate::ffi::{self, LuaThread};

@@ -2,7 +2,8 @@
 
 use std::ffi::c_int;
 
-use kemi_core::{Control, log_guarded};
+use kemi_core::NativeExit;
+use kemi_core::telemetry::log_guarded;
 
 use crate::call::CallState;
 use crate::ffi::LuaThread;
@@ -18,7 +19,7 @@ pub(crate) unsafe extern "C-unwind" fn exit(l: LuaThread) -> c_int {
     unsafe {
         let call = CallState::of(l);
         warn_exit(call, l);
-        call.runtime().end(Control::Exit);
+        call.runtime().request_exit(NativeExit::Exit);
         terminate(l, call)
     }
 }

@@ -7,7 +7,7 @@ use std::ptr;
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::Limit;
+use kemi_core::limits::Limit;
 
 use super::{budget, file};
 use crate::call::CallState;
@@ -80,7 +80,7 @@ fn status_of(
         }
         if watched.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|data| data.len() > most) {
             kill(child);
-            call.runtime().exhaust(Limit::Memory, frames::place(call.threads().current()));
+            call.runtime().hit_limit(Limit::Memory, frames::place(call.threads().current()));
             return Err(Failure::Ending);
         }
         thread::sleep(pause);

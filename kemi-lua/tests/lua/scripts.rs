@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kemi_core::{ErrorCode, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Source, Value};
 
 use crate::host::{text, try_load};
 
@@ -43,7 +43,7 @@ fn require_finds_modules_beside_the_script() {
             ("pkg/init.lua", "return 'pkg'"),
         ],
     );
-    let mut script = try_load(Policy::Strict, &[folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut script = try_load(ArgumentPolicy::Strict, &[folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(script.value(&[]), text("2pkg"));
 }
 
@@ -58,12 +58,12 @@ fn errors_in_a_module_have_its_file_and_line() {
             ("worse.lua", "local x = = 1"),
         ],
     );
-    let mut script = try_load(Policy::Strict, &[folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut script = try_load(ArgumentPolicy::Strict, &[folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
     let e = script.call(&[]).expect_err("the module raises");
     let place = e.place.clone().expect("it has a place");
     assert_eq!((place.file, place.line), (folder.0.join("m.lua").display().to_string(), 2));
     assert_eq!(e.message, "inside");
-    let e = try_load(Policy::Strict, &[folder.source("broken.lua")]).expect_err("the module does not parse");
+    let e = try_load(ArgumentPolicy::Strict, &[folder.source("broken.lua")]).expect_err("the module does not parse");
     assert_eq!(e.code, ErrorCode::Syntax);
     let place = e.place.clone().expect("it has a place");
     assert_eq!((place.file, place.line), (folder.0.join("worse.lua").display().to_string(), 1));
@@ -95,7 +95,8 @@ fn what_is_no_regular_file_is_not_waited_for() {
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     }
     let set = Source::text("set.lua", format!("FOLDER = '{}'", folder.0.display()));
-    let mut script = try_load(Policy::Strict, &[set, folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut script =
+        try_load(ArgumentPolicy::Strict, &[set, folder.source("main.lua")]).unwrap_or_else(|e| panic!("{e:#}"));
     for what in ["require", "dofile", "stdin"] {
         let error = script.call(&[what.into()]).expect_err(what);
         assert_eq!(error.code, ErrorCode::Runtime, "{what}: {error:#}");
@@ -127,13 +128,13 @@ fn several_files_share_one_global_scope_in_order() {
     );
     let sources =
         [folder.source("a.lua"), folder.source("b.lua"), Source::text("c", "function main() return helper() end")];
-    let mut script = try_load(Policy::Strict, &sources).unwrap_or_else(|e| panic!("{e:#}"));
+    let mut script = try_load(ArgumentPolicy::Strict, &sources).unwrap_or_else(|e| panic!("{e:#}"));
     assert_eq!(script.value(&[]), Value::Int(2));
 }
 
 #[test]
 fn a_file_that_is_not_there_is_told_with_its_path() {
-    let e = try_load(Policy::Strict, &[Source::File("/nowhere/x.lua".into())]).expect_err("there is none");
+    let e = try_load(ArgumentPolicy::Strict, &[Source::File("/nowhere/x.lua".into())]).expect_err("there is none");
     assert_eq!(e.code, ErrorCode::Unreadable);
     assert!(e.message.contains("/nowhere/x.lua"), "{e}");
 }
@@ -147,7 +148,7 @@ fn no_file_runs_when_another_does_not_parse() {
         Source::text("b.lua", "local = 1"),
     ];
     fs::create_dir_all(&folder.0).expect("the folder can be made");
-    let e = try_load(Policy::Strict, &sources).expect_err("b does not parse");
+    let e = try_load(ArgumentPolicy::Strict, &sources).expect_err("b does not parse");
     assert_eq!(e.code, ErrorCode::Syntax);
     assert!(!proof.exists());
 }

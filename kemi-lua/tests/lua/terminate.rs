@@ -1,4 +1,4 @@
-use kemi_core::{Arg, Outcome, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, Outcome, Source, Value};
 
 use crate::host::{Loaded, eval, load, try_load};
 
@@ -211,7 +211,7 @@ fn an_exit_at_the_top_level_ends_loading_quietly() {
         Source::text("a.lua", "function main() return 1 end pcall(KSR.x.exit) error('not reached')"),
         Source::text("b.lua", "error('not reached')"),
     ];
-    let mut script = try_load(Policy::Strict, &sources).expect("the exit is no error");
+    let mut script = try_load(ArgumentPolicy::Strict, &sources).expect("the exit is no error");
     assert_eq!(script.value(&[]), Value::Int(1));
 }
 

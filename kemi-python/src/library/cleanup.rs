@@ -1,6 +1,6 @@
 //! The clean-up after functions of the library that were ended in the middle.
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext};
 
 use super::RhaiResult;

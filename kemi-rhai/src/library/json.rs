@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use super::RhaiResult;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kemi_core::Runtime;
+use kemi_core::engine::Runtime;
 use rhai::{Engine, NativeCallContext};
 
 use super::RhaiResult;

@@ -13,7 +13,7 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::{JsArray, JsWeakMap};
 use boa_engine::{Context, JsArgs, JsData, JsError, JsNativeError, JsResult, JsString, JsValue, js_string};
 use boa_gc::{Finalize, Trace};
-use kemi_core::Limit;
+use kemi_core::limits::Limit;
 
 use self::matcher::{Program, Stopped};
 use self::pattern::{Flags, Pattern};
@@ -97,7 +97,7 @@ fn exec(
     context: &mut Context,
 ) -> JsResult<JsValue> {
     // Built-ins that call this once for each match look at no limit themselves.
-    if state.runtime().over().is_some() {
+    if state.runtime().pending_limit().is_some() {
         return Err(terminated());
     }
     let Some(object) = this.as_object().filter(|object| object.is::<RegExp>()) else {
@@ -163,10 +163,10 @@ fn search(
     let found = if from > text.len() {
         None
     } else {
-        let found = program.find(&units, from, prepared.sticky, &mut || state.runtime().over().is_none());
+        let found = program.find(&units, from, prepared.sticky, &mut || state.runtime().pending_limit().is_none());
         found.map_err(|stopped| {
             if stopped == Stopped::Memory {
-                state.runtime().exhaust(Limit::Memory, state.place_in(context));
+                state.runtime().hit_limit(Limit::Memory, state.place_in(context));
             }
             terminated()
         })?

@@ -14,7 +14,7 @@ use crate::transport::{UdpSocket, Waker};
 /// How many milliseconds a worker may be busy with one batch before the others do its work.
 const STUCK_AFTER: u64 = 200;
 
-/// How often to [look](Lookout::look) at the workers.
+/// How often to [look](StallMonitor::look) at the workers.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How many milliseconds pass at least before the log says again of one worker that it is stuck.
@@ -22,42 +22,42 @@ const REPORT_EVERY: u64 = 10_000;
 
 /// All workers of a proxy; each notes when a turn of it begins and ends, all else is seen from that.
 #[derive(Debug, Default)]
-pub struct Crew {
-    members: Box<[Arc<Member>]>,
+pub struct WorkerPool {
+    slots: Box<[Arc<WorkerSlot>]>,
 }
 
-impl Crew {
-    pub(super) fn new(members: Vec<Member>) -> Arc<Crew> {
-        Arc::new(Crew { members: members.into_iter().map(Arc::new).collect() })
+impl WorkerPool {
+    pub(super) fn new(slots: Vec<WorkerSlot>) -> Arc<WorkerPool> {
+        Arc::new(WorkerPool { slots: slots.into_iter().map(Arc::new).collect() })
     }
 
     /// Returns the names of the workers that are stuck: busy with one batch for more than 200 ms.
     ///
     /// The other workers serve their sockets and timers meanwhile.
     pub fn stuck(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().filter(|member| member.is_stuck()).map(|member| member.name.as_str())
+        self.slots.iter().filter(|slot| slot.is_stuck()).map(|slot| slot.name.as_str())
     }
 
-    pub(super) fn members(&self) -> &[Arc<Member>] {
-        &self.members
+    pub(super) fn slots(&self) -> &[Arc<WorkerSlot>] {
+        &self.slots
     }
 
     /// Returns the place of each worker.
-    pub(super) fn places(self: &Arc<Self>) -> Vec<Place> {
-        self.members.iter().map(|me| Place { crew: self.clone(), me: me.clone() }).collect()
+    pub(super) fn places(self: &Arc<Self>) -> Vec<OwnSlot> {
+        self.slots.iter().map(|me| OwnSlot { pool: self.clone(), me: me.clone() }).collect()
     }
 
     /// Returns whether a worker is still at a turn that began before `time`.
     pub(super) fn any_busy_since_before(&self, time: u64) -> bool {
-        self.members.iter().any(|member| member.busy_since().is_some_and(|since| since < time))
+        self.slots.iter().any(|slot| slot.busy_since().is_some_and(|since| since < time))
     }
 
-    fn besides(&self, one: &Arc<Member>) -> impl Iterator<Item = &Arc<Member>> {
-        self.members.iter().filter(move |member| !Arc::ptr_eq(member, one))
+    fn besides(&self, one: &Arc<WorkerSlot>) -> impl Iterator<Item = &Arc<WorkerSlot>> {
+        self.slots.iter().filter(move |slot| !Arc::ptr_eq(slot, one))
     }
 
     /// Has the others do a worker's work.
-    fn replace(&self, stuck: &Arc<Member>) {
+    fn replace(&self, stuck: &Arc<WorkerSlot>) {
         stuck.stuck.store(true, Ordering::Release);
         for other in self.besides(stuck) {
             other.waker.wake();
@@ -65,34 +65,34 @@ impl Crew {
     }
 }
 
-/// One worker's place in its crew.
+/// One worker's place in its pool.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
-    crew: Arc<Crew>,
-    pub(super) me: Arc<Member>,
+pub(crate) struct OwnSlot {
+    pool: Arc<WorkerPool>,
+    pub(super) me: Arc<WorkerSlot>,
 }
 
-impl Place {
+impl OwnSlot {
     /// Returns the other workers that are stuck.
-    pub(super) fn stuck_others(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.crew.besides(&self.me).filter(|member| member.is_stuck())
+    pub(super) fn stuck_others(&self) -> impl Iterator<Item = &Arc<WorkerSlot>> {
+        self.pool.besides(&self.me).filter(|slot| slot.is_stuck())
     }
 
     /// Notes what the worker begins to work on; does not if another worker is stuck in just that, and returns `false`.
     ///
     /// `message` is what a message and its retransmissions have in common.
     pub(super) fn begin_message(&self, message: u64) -> bool {
-        if self.stuck_others().any(|other| other.pulse.message.load(Ordering::Relaxed) == message) {
+        if self.stuck_others().any(|other| other.heartbeat.message.load(Ordering::Relaxed) == message) {
             return false;
         }
-        self.me.pulse.message.store(message, Ordering::Relaxed);
+        self.me.heartbeat.message.store(message, Ordering::Relaxed);
         true
     }
 }
 
 /// One worker: what it works with, and how it gets on.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct WorkerSlot {
     /// Its number and its listener's: `0.0`.
     pub(super) name: String,
     /// What it sends by: a socket for each listener.
@@ -106,23 +106,28 @@ pub(super) struct Member {
     stuck: AtomicBool,
     /// Whether its thread is over.
     ended: AtomicBool,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 }
 
 /// What a worker writes all the time: apart from what the others read all the time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Pulse {
+struct Heartbeat {
     /// When the turn began that the worker is at, in milliseconds of the proxy's clock plus 1; 0 while it waits.
     busy_since: AtomicU64,
     /// What the message that it works on has in common with its retransmissions alone; 0 for none.
     message: AtomicU64,
 }
 
-impl Member {
+impl WorkerSlot {
     /// Creates a worker that receives from one of the sockets; `None` if there is no such socket.
-    pub(super) fn new(name: String, sockets: &Arc<[Arc<UdpSocket>]>, listener: usize, waker: Waker) -> Option<Member> {
-        Some(Member {
+    pub(super) fn new(
+        name: String,
+        sockets: &Arc<[Arc<UdpSocket>]>,
+        listener: usize,
+        waker: Waker,
+    ) -> Option<WorkerSlot> {
+        Some(WorkerSlot {
             name,
             sockets: sockets.clone(),
             listener,
@@ -131,19 +136,19 @@ impl Member {
             waker,
             stuck: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         })
     }
 
     /// Notes that the worker begins to work on a batch; `now` is the proxy's clock. For its own thread alone, as the next
     /// three.
     pub(super) fn begin_turn(&self, now: u64) {
-        self.pulse.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
+        self.heartbeat.busy_since.store(now.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Notes that the worker is done, and takes its work back from the others.
     pub(super) fn end_turn(&self) {
-        self.pulse.busy_since.store(0, Ordering::Release);
+        self.heartbeat.busy_since.store(0, Ordering::Release);
         if self.is_stuck() {
             self.stuck.store(false, Ordering::Release);
         }
@@ -156,12 +161,12 @@ impl Member {
 
     /// Notes that it works on no message.
     pub(super) fn end_messages(&self) {
-        self.pulse.message.store(0, Ordering::Relaxed);
+        self.heartbeat.message.store(0, Ordering::Relaxed);
     }
 
     /// Returns when the turn began that the worker is at.
     pub(super) fn busy_since(&self) -> Option<u64> {
-        self.pulse.busy_since.load(Ordering::Acquire).checked_sub(1)
+        self.heartbeat.busy_since.load(Ordering::Acquire).checked_sub(1)
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -174,8 +179,8 @@ impl Member {
 }
 
 /// Finds out which workers are stuck.
-pub(super) struct Lookout<'a> {
-    crew: &'a Crew,
+pub(super) struct StallMonitor<'a> {
+    pool: &'a WorkerPool,
     program: &'a Program<Cx>,
     seen: Vec<Seen>,
 }
@@ -191,52 +196,52 @@ struct Seen {
     reported: Option<u64>,
 }
 
-impl<'a> Lookout<'a> {
-    pub(super) fn new(crew: &'a Crew, program: &'a Program<Cx>) -> Lookout<'a> {
-        Lookout { crew, program, seen: vec![Seen::default(); crew.members.len()] }
+impl<'a> StallMonitor<'a> {
+    pub(super) fn new(pool: &'a WorkerPool, program: &'a Program<Cx>) -> StallMonitor<'a> {
+        StallMonitor { pool, program, seen: vec![Seen::default(); pool.slots.len()] }
     }
 
     /// Looks at each worker once; `now` is the proxy's clock.
     pub(super) fn look(&mut self, now: u64) {
-        for (member, seen) in self.crew.members.iter().zip(&mut self.seen) {
-            let since = member.busy_since();
+        for (slot, seen) in self.pool.slots.iter().zip(&mut self.seen) {
+            let since = slot.busy_since();
             if since != seen.since {
-                seen.turn_is_over(member, now);
+                seen.turn_is_over(slot, now);
                 seen.since = since;
             }
             if !seen.stuck && since.is_some_and(|since| now.saturating_sub(since) >= STUCK_AFTER) {
                 seen.stuck = true;
-                self.crew.replace(member);
-                seen.report(self.crew, self.program, member, now);
+                self.pool.replace(slot);
+                seen.report(self.pool, self.program, slot, now);
             }
         }
     }
 }
 
 impl Seen {
-    fn turn_is_over(&mut self, member: &Member, now: u64) {
+    fn turn_is_over(&mut self, slot: &WorkerSlot, now: u64) {
         let Some(since) = self.since.filter(|_| self.stuck) else { return };
         self.stuck = false;
         // It has taken its work back itself, unless it was done just before it was found to be stuck.
-        member.stuck.store(false, Ordering::Release);
+        slot.stuck.store(false, Ordering::Release);
         if self.reported.is_some_and(|at| at >= since) {
-            tracing::info!("worker {} is back after {} ms", member.name, now.saturating_sub(since));
+            tracing::info!("worker {} is back after {} ms", slot.name, now.saturating_sub(since));
         }
     }
 
-    fn report(&mut self, crew: &Crew, program: &Program<Cx>, member: &Member, now: u64) {
+    fn report(&mut self, pool: &WorkerPool, program: &Program<Cx>, slot: &WorkerSlot, now: u64) {
         if self.reported.is_some_and(|at| now.saturating_sub(at) < REPORT_EVERY) {
             return;
         }
         self.reported = Some(now);
-        let doing = program.status().workers.into_iter().find(|worker| worker.name == member.name);
+        let doing = program.status().workers.into_iter().find(|worker| worker.name == slot.name);
         let doing = doing.and_then(|worker| worker.doing).unwrap_or_else(|| "outside of callbacks".to_owned());
-        let rest = match crew.members.len() {
+        let rest = match pool.slots.len() {
             1 => "what comes in waits, since there is no other worker (`children`)",
             _ => "the others serve its socket and its timers meanwhile",
         };
         let busy = now.saturating_sub(self.since.unwrap_or(now));
-        tracing::warn!("worker {} is stuck: busy with one batch for {busy} ms, in {doing}; {rest}", member.name);
+        tracing::warn!("worker {} is stuck: busy with one batch for {busy} ms, in {doing}; {rest}", slot.name);
     }
 }
 
@@ -244,90 +249,90 @@ impl Seen {
 pub(super) mod testing {
     use super::*;
 
-    pub(in crate::proxy) fn crew(size: usize) -> Arc<Crew> {
-        let member = |number| {
+    pub(in crate::proxy) fn pool(size: usize) -> Arc<WorkerPool> {
+        let slot = |number| {
             let socket = Arc::new(UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap());
-            Member::new(format!("{number}.0"), &Arc::from([socket]), 0, Waker::new().unwrap()).unwrap()
+            WorkerSlot::new(format!("{number}.0"), &Arc::from([socket]), 0, Waker::new().unwrap()).unwrap()
         };
-        Crew::new((0..size).map(member).collect())
+        WorkerPool::new((0..size).map(slot).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kemi_core::{Compiled, Registry};
+    use kemi_core::{NativeEngine, Registry};
 
-    use super::testing::crew;
+    use super::testing::pool;
     use super::*;
 
     fn program() -> Arc<Program<Cx>> {
         let registry = Registry::<Cx>::builder().build().unwrap();
-        Program::open(Arc::new(Compiled::<Cx>::new("rust")), &registry, &[]).unwrap()
+        Program::open(Arc::new(NativeEngine::<Cx>::new("rust")), &registry, &[]).unwrap()
     }
 
     #[test]
     fn a_worker_is_stuck_only_while_one_turn_goes_on() {
-        let (crew, program) = (crew(2), program());
-        let mut lookout = Lookout::new(&crew, &program);
-        let stuck = || crew.stuck().collect::<Vec<_>>();
-        let places = crew.places();
-        let one = &crew.members()[0];
+        let (pool, program) = (pool(2), program());
+        let mut monitor = StallMonitor::new(&pool, &program);
+        let stuck = || pool.stuck().collect::<Vec<_>>();
+        let places = pool.places();
+        let one = &pool.slots()[0];
 
-        lookout.look(10_000);
+        monitor.look(10_000);
         assert!(stuck().is_empty(), "workers that wait are not stuck");
         one.begin_turn(10_000);
-        lookout.look(10_000 + STUCK_AFTER - 1);
+        monitor.look(10_000 + STUCK_AFTER - 1);
         assert!(stuck().is_empty(), "not for long enough");
-        assert!(crew.any_busy_since_before(10_001) && !crew.any_busy_since_before(10_000));
-        lookout.look(10_000 + STUCK_AFTER);
+        assert!(pool.any_busy_since_before(10_001) && !pool.any_busy_since_before(10_000));
+        monitor.look(10_000 + STUCK_AFTER);
         assert_eq!(stuck(), ["0.0"]);
         let others: Vec<_> = places.iter().map(|place| place.stuck_others().count()).collect();
         assert_eq!(others, [0, 1], "nobody replaces itself");
         one.end_turn();
         assert!(stuck().is_empty(), "it takes its work back at once");
-        assert!(!crew.any_busy_since_before(u64::MAX));
+        assert!(!pool.any_busy_since_before(u64::MAX));
 
         one.begin_turn(20_000);
-        lookout.look(20_100);
+        monitor.look(20_100);
         one.end_turn();
         one.begin_turn(20_150);
-        lookout.look(20_000 + STUCK_AFTER);
+        monitor.look(20_000 + STUCK_AFTER);
         assert!(stuck().is_empty(), "it is busy, but gets on");
     }
 
     #[test]
     fn a_worker_that_was_done_just_before_it_was_found_stuck_is_so_until_the_next_look_only() {
-        let (crew, program) = (crew(2), program());
-        let mut lookout = Lookout::new(&crew, &program);
-        let one = &crew.members()[0];
+        let (pool, program) = (pool(2), program());
+        let mut monitor = StallMonitor::new(&pool, &program);
+        let one = &pool.slots()[0];
         one.begin_turn(0);
-        lookout.look(STUCK_AFTER);
+        monitor.look(STUCK_AFTER);
         one.end_turn();
-        crew.replace(one);
-        lookout.look(STUCK_AFTER + 1);
-        assert_eq!(crew.stuck().count(), 0);
+        pool.replace(one);
+        monitor.look(STUCK_AFTER + 1);
+        assert_eq!(pool.stuck().count(), 0);
     }
 
     #[test]
     fn the_others_are_woken_for_a_stuck_worker() {
-        let (crew, program) = (crew(3), program());
-        let mut lookout = Lookout::new(&crew, &program);
-        crew.members()[1].begin_turn(0);
-        lookout.look(STUCK_AFTER);
-        let woken = |member: &Arc<Member>| {
+        let (pool, program) = (pool(3), program());
+        let mut monitor = StallMonitor::new(&pool, &program);
+        pool.slots()[1].begin_turn(0);
+        monitor.look(STUCK_AFTER);
+        let woken = |slot: &Arc<WorkerSlot>| {
             let mut batch = crate::transport::RecvBatch::new();
-            member.socket.recv_batch(&mut batch, Some(Duration::ZERO), Some(&member.waker)).unwrap().woken
+            slot.socket.recv_batch(&mut batch, Some(Duration::ZERO), Some(&slot.waker)).unwrap().woken
         };
-        assert_eq!(crew.members().iter().map(woken).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(pool.slots().iter().map(woken).collect::<Vec<_>>(), [true, false, true]);
     }
 
     #[test]
     fn a_message_that_a_worker_is_stuck_in_is_not_begun_by_another_one() {
-        let crew = crew(2);
-        let [one, two] = crew.places().try_into().unwrap();
+        let pool = pool(2);
+        let [one, two] = pool.places().try_into().unwrap();
         assert!(one.begin_message(7) && two.begin_message(7), "nobody is stuck");
         assert!(one.begin_message(8));
-        crew.replace(&one.me);
+        pool.replace(&one.me);
         assert!(two.begin_message(7) && !two.begin_message(8));
         assert!(one.begin_message(8), "it may go on itself");
         one.me.end_messages();

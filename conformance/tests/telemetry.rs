@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kemi::{Callbacks, Insight, Instance, Registry, Source, kemi_export};
+use kemi::{Callbacks, Instance, Registry, Source, TelemetryConfig, kemi_export};
 
 #[derive(Debug)]
 struct Host;
@@ -80,8 +80,9 @@ fn check(engine: &str, script: &str) {
     let engine = kemi::find_engine(engine).unwrap_or_else(|error| panic!("{error}"));
     let mut callbacks = Callbacks::new();
     let [work, fail, slow] = ["work", "fail", "slow"].map(|name| callbacks.required("request", name, &[]));
-    let insight = Insight { sample: 4, slow_native_ms: 60, slow_callback_ms: 60, ..Insight::default() };
-    let registry = Registry::<Host>::builder().module("timing").callbacks(callbacks).insight(insight);
+    let telemetry =
+        TelemetryConfig { sample: 4, slow_native_ms: 60, slow_callback_ms: 60, ..TelemetryConfig::default() };
+    let registry = Registry::<Host>::builder().module("timing").callbacks(callbacks).telemetry(telemetry);
     let registry = registry.build().unwrap_or_else(|error| panic!("{error}"));
     let load = || {
         Instance::load(engine, &registry, &[Source::text("timing.script", script)])
@@ -104,7 +105,11 @@ fn check(engine: &str, script: &str) {
     let export = |name: &str| metrics.exports.get(name).unwrap_or_else(|| panic!("no '{name}' in {metrics:#?}"));
     let quick = export("KSR.timing.quick");
     assert_eq!(quick.calls, 10);
-    assert_eq!(quick.durations.as_ref().map(kemi::Durations::count), Some(3), "one in four from the first on");
+    assert_eq!(
+        quick.durations.as_ref().map(kemi::telemetry::Durations::count),
+        Some(3),
+        "one in four from the first on"
+    );
     let dawdle = export("KSR.timing.dawdle");
     let taken = dawdle.durations.as_ref().unwrap_or_else(|| panic!("the first call is timed: {dawdle:?}"));
     assert!((taken.count(), dawdle.calls) == (1, 2) && taken.nanoseconds >= 120_000_000, "{dawdle:?}");
