@@ -18,7 +18,7 @@
 //! let registry = Registry::<Counter>::builder().all_modules().callbacks(callbacks).build()?;
 //! assert!(registry.find("counter", "add").is_some());
 //! # let _ = start;
-//! # Ok::<(), kemi::RegistryError>(())
+//! # Ok::<(), kemi::registry::RegistryError>(())
 //! ```
 //!
 //! From there a host calls [`link`] once, finds an engine with [`find_engine`], loads a script with

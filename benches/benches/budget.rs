@@ -1,25 +1,25 @@
 //! What do limits and metrics cost, and the policy for scripts written for Kamailio? The baseline is strict, without either.
 
 use criterion::BenchmarkId;
-use kemi::{Insight, Limits, Policy};
+use kemi::{ArgumentPolicy, Limits, TelemetryConfig};
 use kemi_benches::ours::Ours;
 use kemi_benches::route::{Guards, Phones, Script, proxy};
 use kemi_benches::scripts::{HostCall, SHAPES, loop_name};
 use kemi_benches::timing::{Contestant, criterion, in_turns, time};
 use kemi_benches::{Language, Subject};
 
-type Variant = (&'static str, Limits, Policy, Insight);
+type Variant = (&'static str, Limits, ArgumentPolicy, TelemetryConfig);
 
 fn variants() -> [Variant; 6] {
     let counted = Limits { max_instructions: u64::MAX, ..Limits::default() };
-    let (limits, insight) = (Limits::default(), Insight::default());
+    let (limits, telemetry) = (Limits::default(), TelemetryConfig::default());
     [
-        ("neither", Limits::NONE, Policy::Strict, Insight::NONE),
-        ("limits alone", limits, Policy::Strict, Insight::NONE),
-        ("metrics alone", Limits::NONE, Policy::Strict, insight),
-        ("limits and metrics, as by default", limits, Policy::Strict, insight),
-        ("instructions counted, too", counted, Policy::Strict, insight),
-        ("compat, limits and metrics", limits, Policy::Compat, insight),
+        ("neither", Limits::NONE, ArgumentPolicy::Strict, TelemetryConfig::NONE),
+        ("limits alone", limits, ArgumentPolicy::Strict, TelemetryConfig::NONE),
+        ("metrics alone", Limits::NONE, ArgumentPolicy::Strict, telemetry),
+        ("limits and metrics, as by default", limits, ArgumentPolicy::Strict, telemetry),
+        ("instructions counted, too", counted, ArgumentPolicy::Strict, telemetry),
+        ("compat, limits and metrics", limits, ArgumentPolicy::Compat, telemetry),
     ]
 }
 
@@ -52,15 +52,15 @@ fn main() {
 }
 
 /// One turn is one call of each native function.
-fn natives(language: Language, (name, limits, policy, insight): Variant) -> Contestant<'static> {
-    let mut ours = Ours::with_insight(language, limits, policy, insight);
+fn natives(language: Language, (name, limits, policy, telemetry): Variant) -> Contestant<'static> {
+    let mut ours = Ours::with_telemetry(language, limits, policy, telemetry);
     Contestant::new(name, move |turns| {
         time(|| SHAPES.iter().for_each(|shape| ours.repeat(&loop_name(shape.name), turns)))
     })
 }
 
-fn host(language: Language, (name, limits, policy, insight): Variant) -> Contestant<'static> {
-    let mut ours = Ours::with_insight(language, limits, policy, insight);
+fn host(language: Language, (name, limits, policy, telemetry): Variant) -> Contestant<'static> {
+    let mut ours = Ours::with_telemetry(language, limits, policy, telemetry);
     Contestant::new(name, move |times| time(|| ours.call(HostCall::Empty, times)))
 }
 

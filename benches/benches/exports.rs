@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use criterion::BenchmarkId;
-use kemi::{Arg, CallbackId, Callbacks, ExportDef, Instance, Limits, Registry, Source, find_engine};
+use kemi::export::ExportDef;
+use kemi::{Arg, CallbackId, Callbacks, Instance, Limits, Registry, Source, find_engine};
 use kemi_benches::memory::resident;
 use kemi_benches::natives::Counter;
 use kemi_benches::timing::{Contestant, criterion, in_turns, time};
@@ -17,7 +18,9 @@ const MODULES: [(&str, u32); 5] = [("m10", 10), ("m100", 100), ("m1000", 1000), 
 mod many {
     //! The exports, all with the same function behind them.
 
-    use kemi::{ContextType, ExportDef, IntoRet, RawRet, Ret, Thunk, Type, Typed};
+    use kemi::abi::{RawRet, Ret};
+    use kemi::export::{ContextType, ExportDef, IntoRet, Thunk, Typed};
+    use kemi::value::Type;
     use kemi_benches::natives::{Counter, none};
 
     const fn export(module: &'static str, name: &'static str) -> ExportDef {
@@ -38,14 +41,14 @@ mod many {
             // SAFETY: the result is a number.
             thunk: unsafe { Thunk::new::<Counter>(|cx, _| Ok(Ret::Int(none(cx)))) },
             // SAFETY: as above.
-            typed: Some(unsafe { Typed::new0::<Counter, i64>(|cx| i64::wire(none(cx).into_raw())) }),
+            typed: Some(unsafe { Typed::new0::<Counter, i64>(|cx| i64::to_abi(none(cx).into_raw())) }),
         }
     }
 
     macro_rules! exports {
         ($module:literal $($digit:tt)*) => {
             const _: () = {
-                #[kemi::__private::linkme::distributed_slice(kemi::EXPORTS)]
+                #[kemi::__private::linkme::distributed_slice(kemi::export::EXPORTS)]
                 #[linkme(crate = kemi::__private::linkme)]
                 static EXPORT: ExportDef = export($module, concat!("f", $($digit),*));
             };
@@ -127,14 +130,14 @@ impl Many {
 
 /// Names an export of the module.
 fn first(module: &str) -> &'static str {
-    let names = kemi::EXPORTS.iter().filter(|def: &&ExportDef| def.module == module).map(|def| def.name);
+    let names = kemi::export::EXPORTS.iter().filter(|def: &&ExportDef| def.module == module).map(|def| def.name);
     names.min().unwrap_or_else(|| panic!("no exports in {module}"))
 }
 
 fn main() {
     kemi::link();
     for (module, count) in MODULES {
-        let found = kemi::EXPORTS.iter().filter(|def| def.module == module).count();
+        let found = kemi::export::EXPORTS.iter().filter(|def| def.module == module).count();
         assert_eq!(found, count as usize, "exports in {module}");
     }
     let args: Vec<String> = std::env::args().collect();

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use criterion::BenchmarkId;
-use kemi::{Limits, Policy};
+use kemi::{ArgumentPolicy, Limits};
 use kemi_benches::Language;
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::timing::{Contestant, criterion, in_turns, time};
@@ -14,7 +14,7 @@ fn main() {
     kemi_python::attached(|| {
         let mut criterion = criterion();
         for language in Language::ALL {
-            let micro = Rc::new(RefCell::new(Micro::new(language, Limits::default(), Policy::Strict)));
+            let micro = Rc::new(RefCell::new(Micro::new(language, Limits::default(), ArgumentPolicy::Strict)));
             let contestant = |(index, (name, _)): (usize, (&'static str, &str))| {
                 let micro = micro.clone();
                 Contestant::new(name, move |turns| time(|| micro.borrow_mut().repeat(index, turns)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kemi::{Arg, CallbackId, Instance, Limits, Outcome, Policy, Registry, Source, find_engine};
+use kemi::{Arg, ArgumentPolicy, CallbackId, Instance, Limits, Outcome, Registry, Source, find_engine};
 use sip_modules::message::Message;
 use sip_modules::proxy::{Cx, Identity, Listener, MessageState, Outbox, ProxySettings, RouteNames, Routes, Shared};
 
@@ -45,7 +45,7 @@ impl Micro {
     /// # Panics
     /// If it does not load.
     #[must_use]
-    pub fn new(language: Language, limits: Limits, policy: Policy) -> Micro {
+    pub fn new(language: Language, limits: Limits, policy: ArgumentPolicy) -> Micro {
         kemi::link();
         sip_modules::link();
         let (mut callbacks, routes) = Routes::declare(&RouteNames::default());

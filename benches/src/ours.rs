@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use kemi::{Arg, CallbackId, Callbacks, Insight, Instance, Limits, Outcome, Policy, Registry, Source, find_engine};
+use kemi::{
+    Arg, ArgumentPolicy, CallbackId, Callbacks, Instance, Limits, Outcome, Registry, Source, TelemetryConfig,
+    find_engine,
+};
 
 use crate::natives::Counter;
 use crate::scripts::{self, HostCall, SHAPES};
@@ -23,17 +26,22 @@ impl Ours {
     /// # Panics
     /// If it does not load.
     #[must_use]
-    pub fn new(language: Language, limits: Limits, policy: Policy) -> Ours {
+    pub fn new(language: Language, limits: Limits, policy: ArgumentPolicy) -> Ours {
         Ours::with_script(language, limits, policy, scripts::text(language, "KSR.bench"))
     }
 
-    /// Loads the script of the benches into an interpreter whose calls are measured as `insight` says.
+    /// Loads the script of the benches into an interpreter whose calls are measured as `telemetry` says.
     ///
     /// # Panics
     /// If it does not load.
     #[must_use]
-    pub fn with_insight(language: Language, limits: Limits, policy: Policy, insight: Insight) -> Ours {
-        Ours::load(language, limits, policy, insight, scripts::text(language, "KSR.bench"))
+    pub fn with_telemetry(
+        language: Language,
+        limits: Limits,
+        policy: ArgumentPolicy,
+        telemetry: TelemetryConfig,
+    ) -> Ours {
+        Ours::load(language, limits, policy, telemetry, scripts::text(language, "KSR.bench"))
     }
 
     /// Loads another script that defines the same functions.
@@ -41,11 +49,17 @@ impl Ours {
     /// # Panics
     /// If it does not load.
     #[must_use]
-    pub fn with_script(language: Language, limits: Limits, policy: Policy, text: String) -> Ours {
-        Ours::load(language, limits, policy, Insight::default(), text)
+    pub fn with_script(language: Language, limits: Limits, policy: ArgumentPolicy, text: String) -> Ours {
+        Ours::load(language, limits, policy, TelemetryConfig::default(), text)
     }
 
-    fn load(language: Language, limits: Limits, policy: Policy, insight: Insight, text: String) -> Ours {
+    fn load(
+        language: Language,
+        limits: Limits,
+        policy: ArgumentPolicy,
+        telemetry: TelemetryConfig,
+        text: String,
+    ) -> Ours {
         kemi::link();
         let mut callbacks = Callbacks::new();
         let names = SHAPES.iter().map(|shape| shape.name).chain(["empty"]).map(scripts::loop_name);
@@ -53,7 +67,7 @@ impl Ours {
         let host = HostCall::ALL.map(|call| callbacks.required("host", call.name(), call.params()));
         let registry =
             Registry::<Counter>::builder().module("bench").callbacks(callbacks).limits(limits).policy(policy);
-        let registry = registry.insight(insight).build().unwrap_or_else(|error| panic!("{error}"));
+        let registry = registry.telemetry(telemetry).build().unwrap_or_else(|error| panic!("{error}"));
         let engine = find_engine(language.engine()).unwrap_or_else(|error| panic!("{error}"));
         let source = Source::text(format!("bench.{}", language.ending()), text);
         let instance = Instance::load(engine, &registry, &[source]).unwrap_or_else(|error| panic!("{error}"));

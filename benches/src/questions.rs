@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use kemi::{Limits, Policy};
+use kemi::{ArgumentPolicy, Limits};
 
 use crate::floor::{self, Way};
 use crate::ours::Ours;
@@ -54,7 +54,7 @@ impl Ring {
     /// Loads the bench script three times.
     #[must_use]
     pub fn new(language: Language, limits: Limits) -> Ring {
-        let ours = Ours::new(language, limits, Policy::Strict);
+        let ours = Ours::new(language, limits, ArgumentPolicy::Strict);
         let subjects: [(_, Rc<RefCell<dyn Subject>>); 3] = [
             ("kemi", Rc::new(RefCell::new(ours))),
             ("floor", boxed(floor::subject(language, Way::Floor))),

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use kemi::{Limits, Policy};
+use kemi::{ArgumentPolicy, Limits};
 use kemi_benches::floor::{self, Way};
 use kemi_benches::ours::Ours;
 use kemi_benches::scripts::{self, SHAPES, loop_name};
@@ -51,7 +51,7 @@ fn script(language: Language) -> String {
 /// Compares all signatures but one: JavaScript has no trampoline for five mixed parameters, and its generic path makes a
 /// list of them on the heap.
 fn check(language: Language) {
-    let mut ours = Ours::with_script(language, Limits::default(), Policy::Strict, script(language));
+    let mut ours = Ours::with_script(language, Limits::default(), ArgumentPolicy::Strict, script(language));
     let mut floor = floor::subject(language, Way::Floor);
     let empty = (of_thousand(&mut ours, "empty"), of_thousand(&mut *floor, "empty"));
     for shape in SHAPES.iter().filter(|shape| language != Language::Js || shape.name != "mixed") {

@@ -138,7 +138,8 @@ fn describe(actual: &Result<Outcome, ScriptError>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kemi::{ErrorCode, Frame, Place, Value};
+    use kemi::error::Frame;
+    use kemi::{ErrorCode, Location, Value};
 
     use super::*;
     use crate::scenario::Scenario;
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_traceback_is_compared_in_order() {
         let frame =
-            |line| Frame { function: "f".to_owned(), place: Some(Place { file: "script.lua".to_owned(), line }) };
+            |line| Frame { function: "f".to_owned(), place: Some(Location { file: "script.lua".to_owned(), line }) };
         let mut given = ScriptError::new(ErrorCode::Runtime, "it broke");
         given.traceback = vec![frame(1), frame(7), frame(2)];
         assert!(traceback(&given, &["@here".to_owned(), "@there".to_owned()], &script()).is_empty());

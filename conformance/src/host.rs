@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use kemi::abi::Out;
+use kemi::error::IntoNativeError;
+use kemi::export::Rest;
 use kemi::{
-    Arg, ByteString, CallbackId, Control, Fault, Instance, IntoFault, Out, Outcome, Rest, RouteId, Script, ScriptError,
-    Value, kemi_export,
+    Arg, ByteString, CallbackId, Instance, NativeError, NativeExit, Outcome, RouteId, Script, ScriptError, Value,
+    kemi_export,
 };
 
 use crate::notation::{show, show_call};
@@ -268,11 +271,11 @@ fn panic(cx: &mut Host, message: &str) -> i64 {
 
 /// Ends the callback: "exit" or "drop".
 #[kemi_export(module = "probe")]
-fn leave(cx: &mut Host, how: &str) -> Result<(), Box<Fault>> {
+fn leave(cx: &mut Host, how: &str) -> Result<(), Box<NativeError>> {
     cx.note("leave", &[how.into()]);
     Err(match how {
-        "exit" => Control::Exit.into_fault(),
-        "drop" => Control::Drop.into_fault(),
+        "exit" => NativeExit::Exit.into_fault(),
+        "drop" => NativeExit::Drop.into_fault(),
         other => format!("cannot leave by '{other}'").into_fault(),
     })
 }
@@ -302,7 +305,7 @@ fn choose(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<bool, Script
 
 /// Calls the chosen function.
 #[kemi_export(module = "probe")]
-fn fire(cx: &mut Host, script: &Script<'_>) -> Result<bool, Box<Fault>> {
+fn fire(cx: &mut Host, script: &Script<'_>) -> Result<bool, Box<NativeError>> {
     cx.note("fire", &[]);
     let Some(callback) = cx.chosen else { return Err("no function is chosen".into_fault()) };
     script.call(callback, cx, &[])?;
@@ -325,7 +328,7 @@ fn look(cx: &mut Host, name: &str) -> bool {
 /// Calls a function of the script with a context of its own, which also goes while the script is being loaded.
 #[kemi_export(module = "probe", context = Host)]
 fn apart(script: &Script<'_>, name: &str) -> Result<bool, ScriptError> {
-    let Some(route) = script.registry().route("nested") else { return Ok(false) };
+    let Some(route) = script.route("nested") else { return Ok(false) };
     let callback = script.callback(route, name)?;
     script.call(callback, &mut Host::new(route), &[])?;
     Ok(true)

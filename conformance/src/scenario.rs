@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kemi::{Limits, Policy, Value};
+use kemi::{ArgumentPolicy, Limits, Value};
 use serde::Deserialize;
 
 use crate::notation;
@@ -18,7 +18,7 @@ pub(crate) struct Scenario {
     #[allow(dead_code, reason = "for the readers of the file; a file without it is refused")]
     pub(crate) description: String,
     #[serde(default)]
-    pub(crate) policy: Policy,
+    pub(crate) policy: ArgumentPolicy,
     /// The visible modules.
     #[serde(default = "visible_modules")]
     pub(crate) modules: Vec<String>,

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use kemi::{Engine, ErrorCode, Interpreter, Runtime, ScriptError, Source};
+use kemi::engine::{Interpreter, Runtime};
+use kemi::{Engine, ErrorCode, ScriptError, Source};
 use kemi_conformance::{Suite, Verdict};
 
 /// An engine that loads nothing.

@@ -2,7 +2,7 @@
 //!
 //! This crate is the part that knows neither a language nor a protocol:
 //!
-//! 1. An *export* is a Rust function that `#[kemi_export]` has described in an [`ExportDef`].
+//! 1. An *export* is a Rust function that `#[kemi_export]` has described in an [`ExportDef`](export::ExportDef).
 //! 2. A [`Registry`] is the sorted, checked table of the exports of one host, with its [`Callbacks`].
 //! 3. An [`Engine`] binds a registry into an interpreter; [`find_engine`] gives the linked ones by name.
 //! 4. An [`Instance`] is a loaded script on one thread: the host calls its callbacks, the script calls exports.
@@ -10,6 +10,24 @@
 //!
 //! A call ends in an [`Outcome`] or a [`ScriptError`]. Most users name the facade crate `kemi`, which re-exports this
 //! one; authors of modules and engines depend on this one alone.
+//!
+//! # Where to find what
+//!
+//! The names at the root are those that a host and its functions need. Each lives in a room with its kin, and no room knows
+//! the ones above it:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`program`] | loaded scripts: one on its thread, and the versions that all workers run |
+//! | [`engine`] | the contract with an interpreter, for authors of engines |
+//! | [`registry`] | the table of everything a script may call |
+//! | [`limits`] | how much a call may use, the watchdog, the counting allocator |
+//! | [`export`] | one native function: its description, its entries, its conversions |
+//! | [`telemetry`] | what is counted, timed and logged |
+//! | [`callback`] | the functions of a script that the host calls |
+//! | [`abi`] | parameters and results as machine words, for authors of engines |
+//! | [`value`] | values, their types, the policy for bad arguments |
+//! | [`error`] | errors, and how a native function ends without a result |
 
 extern crate self as kemi_core;
 
@@ -19,76 +37,39 @@ const _: () = assert!(
     "KEMI needs `panic = \"unwind\"`: a panic of a native function becomes an error of the script that called it"
 );
 
-mod callback;
-mod checks;
-mod compiled;
-mod control;
-mod convert;
-mod engine;
-mod error;
-mod error_log;
-mod expansion;
-mod export;
-mod insight;
-mod instance;
-pub mod interrupt;
-mod limits;
-mod log;
-mod memory;
-mod metrics;
-mod policy;
-mod program;
-mod references;
-mod registry;
-mod runtime;
-mod settings;
-mod source;
-mod suggest;
-mod throttle;
-mod types;
-mod value;
-mod waiting;
-mod watch;
+pub mod abi;
+pub mod callback;
+pub mod engine;
+pub mod error;
+pub mod export;
+pub mod limits;
+pub mod program;
+pub mod registry;
+pub mod telemetry;
+pub mod value;
 
-pub use callback::{CallbackDecl, CallbackId, Callbacks, Presence, RouteId};
-pub use compiled::{Compiled, CompiledFn};
-pub use convert::{CallbackName, FromArg, IntoRet, IntoValue, Mismatch, Rest};
-pub use engine::{Engine, Interpreter, NameRole, UnknownEngine, engines, find_engine};
-pub use error::{BadArgument, Control, ErrorCode, ErrorFields, Fault, Frame, IntoFault, Place, ScriptError};
-pub use error_log::ErrorLog;
-pub use export::{
-    Call, ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Out, Param, RawArg, RawBytes, RawOut, RawRet, Ret,
-    Shape, Thunk, Typed,
-};
-pub use insight::Insight;
-pub use instance::Instance;
-pub use limits::{Limit, Limits};
-pub use log::log_guarded;
-pub use memory::{CountingAllocator, held_bytes};
-pub use metrics::{CallbackMetrics, Durations, ExportMetrics, Metrics, MetricsCollector};
-pub use policy::{Coercions, Policy};
-pub use program::{Program, ProgramStatus, Reloaded, Wake, Worker, WorkerStatus};
-pub use references::Reference;
-pub use registry::{Export, Registry, RegistryBuilder, RegistryData, RegistryError};
-pub use runtime::{MAX_NESTED_CALLBACKS, Outcome, Runtime, Script};
-pub use settings::{LoadError, Settings};
-pub use source::Source;
-pub use suggest::nearest;
-pub use types::{Kind, Type};
-pub use value::{Arg, ByteString, ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS, Map, Value};
-pub use waiting::while_waiting;
-pub use watch::Interrupt;
-
-/// The lock that the interpreters of a language share; for authors of engines.
-pub mod interpreter_lock {
-    pub use crate::waiting::{Held, InterpreterLock, enter};
-}
+pub use self::callback::{CallbackId, Callbacks, Outcome, RouteId};
+pub use self::engine::{Engine, NativeEngine, Source, engines, find_engine, while_waiting};
+pub use self::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
+pub use self::export::{CallbackName, Script};
+pub use self::limits::{CountingAllocator, Limits};
+pub use self::program::{Instance, Program, Settings, Worker};
+pub use self::registry::Registry;
+pub use self::telemetry::TelemetryConfig;
+pub use self::value::{Arg, ArgumentPolicy, ByteString, Map, Value};
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::abi::{RawArg, RawRet, Ret, has_shape};
     pub use crate::engine::Announcement;
-    pub use crate::expansion::*;
+    pub use crate::error::NativeError;
+    pub use crate::export::expansion::*;
+    pub use crate::export::{
+        Call, ContextType, Deprecated, EXPORTS, ExportDef, IntoRet, NoContext, Param, Thunk, Typed, bad_argument,
+        caught,
+    };
+    pub use crate::registry::LanguageNames;
     pub use inventory;
     pub use linkme;
 }

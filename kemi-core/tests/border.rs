@@ -3,9 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use kemi_core::abi::Ret;
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::registry::RegistryData;
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Engine, ErrorCode, Fault, Instance, Interpreter, Limits, Place, Registry, RegistryData,
-    Ret, Runtime, Script, ScriptError, Source, Value,
+    Arg, CallbackId, Callbacks, Engine, ErrorCode, Instance, Limits, Location, NativeError, Registry, Script,
+    ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -58,10 +61,15 @@ fn free() -> i64 {
     7
 }
 
+thread_local! {
+    /// The callback that `each` calls.
+    static RUN: Cell<Option<CallbackId>> = const { Cell::new(None) };
+}
+
 /// Calls a callback from the top level of the script.
 #[kemi_export(module = "border")]
 fn each(script: &Script<'_>) -> Result<(), ScriptError> {
-    let id = script.registry().callback("run").ok_or_else(|| ScriptError::new(ErrorCode::MissingCallback, "run"))?;
+    let id = RUN.get().ok_or_else(|| ScriptError::new(ErrorCode::MissingCallback, "run"))?;
     script.call(id, &mut Cx::default(), &[]).map(drop)
 }
 
@@ -79,11 +87,11 @@ struct GettersInterpreter {
     endless: bool,
 }
 
-fn said(result: Result<Ret, Box<Fault>>) -> String {
+fn said(result: Result<Ret, Box<NativeError>>) -> String {
     match result {
         Ok(ret) => format!("{ret:?}"),
         Err(fault) => match *fault {
-            Fault::Error(error) => error.code.as_str().to_owned(),
+            NativeError::Error(error) => error.code.as_str().to_owned(),
             other => format!("{other:?}"),
         },
     }
@@ -108,7 +116,7 @@ impl Engine for Getters {
         if self.each {
             let registry = runtime.registry().clone();
             let result = runtime.invoke(registry.find("border", "each").unwrap(), &[], &interpreter);
-            assert!(runtime.ending().is_some() || result.is_ok(), "{result:?}");
+            assert!(runtime.pending_exit().is_some() || result.is_ok(), "{result:?}");
             // The top level goes on after the callback, for longer than it may.
             while self.endless && !runtime.poll(&interpreter) {
                 std::thread::yield_now();
@@ -146,7 +154,7 @@ impl Interpreter for GettersInterpreter {
         Ok(Value::Nil)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }
@@ -154,6 +162,7 @@ impl Interpreter for GettersInterpreter {
 fn registry() -> (Registry<Cx>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let run = callbacks.optional("run", "run", &[]);
+    RUN.set(Some(run));
     let limits = Limits { max_time_ms: 50, max_load_time_ms: 50, ..Limits::default() };
     (Registry::builder().module("border").callbacks(callbacks).limits(limits).build().unwrap(), run)
 }
@@ -205,7 +214,7 @@ fn a_runtime_that_an_engine_keeps_lends_no_context_that_a_function_has() {
         fn call(&self, _callback: CallbackId, _args: &[Arg<'_>]) -> Result<Value, ScriptError> {
             Ok(Value::Nil)
         }
-        fn place(&self) -> Option<Place> {
+        fn place(&self) -> Option<Location> {
             None
         }
     }

@@ -3,9 +3,12 @@
 use std::rc::Rc;
 use std::sync::Mutex;
 
+use kemi_core::abi::Ret;
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::value::CompatCoercions;
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Coercions, Engine, Instance, Interpreter, Outcome, Place, Policy, Registry, Ret,
-    Runtime, ScriptError, Source, Value,
+    Arg, ArgumentPolicy, CallbackId, Callbacks, Engine, Instance, Location, Outcome, Registry, ScriptError, Source,
+    Value,
 };
 use kemi_macros::kemi_export;
 
@@ -35,8 +38,8 @@ impl Engine for Bare {
         "none".to_owned()
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions { number_to_text: true, ..Coercions::default() }
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions { number_to_text: true, ..CompatCoercions::default() }
     }
 
     fn load(&self, runtime: Rc<Runtime>, _sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
@@ -81,7 +84,7 @@ impl Interpreter for BareInterpreter {
         Ok(Value::Nil)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }
@@ -92,7 +95,7 @@ fn a_result_that_borrows_from_an_argument_is_copied() {
     let mut callbacks = Callbacks::new();
     let run = callbacks.required("run", "run", &[]);
     let registry =
-        Registry::<Cx>::builder().module("echo").callbacks(callbacks).policy(Policy::Compat).build().unwrap();
+        Registry::<Cx>::builder().module("echo").callbacks(callbacks).policy(ArgumentPolicy::Compat).build().unwrap();
     let instance = Instance::load(&Bare(&SEEN), &registry, &[]).unwrap();
     assert_eq!(instance.call(run, &mut Cx, &[]).unwrap(), Outcome::Value(Value::Nil));
     let expected = ["converted for the call", "200", "the last item of a list"].map(Value::from);

@@ -4,9 +4,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::value::Type;
 use kemi_core::{
-    Arg, CallbackId, CallbackName, Callbacks, Engine, ErrorCode, Interpreter, Place, Program, Reference, Registry,
-    Runtime, Script, ScriptError, Source, Type, Value,
+    Arg, CallbackId, CallbackName, Callbacks, Engine, ErrorCode, Location, Program, Registry, Script, ScriptError,
+    Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -95,7 +97,7 @@ impl Interpreter for Two {
         Ok(Value::Nil)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }
@@ -117,7 +119,7 @@ fn a_mistyped_name_is_an_error_at_load_with_its_place() {
     open(&["KSR.t.on 0\nKSR.t.on \nKSR.at_root.x nobody"]).unwrap();
     let error = open(&["", "\nKSR.t.on on_strat\nKSR.at_root nobody\nKSR.t.off 1"]).unwrap_err();
     assert_eq!(error.code, ErrorCode::MissingCallback);
-    assert_eq!(error.place, Some(Place { file: "file1".to_owned(), line: 2 }), "{error}");
+    assert_eq!(error.place, Some(Location { file: "file1".to_owned(), line: 2 }), "{error}");
     let text = error.to_string();
     assert!(text.contains("KSR.t.on: the script defines no function 'on_strat'"), "{text}");
     assert!(text.contains("(and 2 more such mistakes); did you mean 'on_start'?"), "{text}");

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use kemi_core::{ByteString, Callbacks, Control, Out, Registry, Rest, Script, Type, Value};
+use kemi_core::abi::Out;
+use kemi_core::export::Rest;
+use kemi_core::value::Type;
+use kemi_core::{ByteString, Callbacks, NativeExit, Registry, Script, Value};
 use kemi_macros::kemi_export;
 
 struct Cx {
@@ -40,7 +43,7 @@ fn everything(
 }
 
 #[kemi_export(module = "calc", context = Cx)]
-fn seven(_a: i64, _b: i64, _c: i64, _d: i64, _e: i64, _f: i64, _g: i64) -> Result<bool, Control> {
+fn seven(_a: i64, _b: i64, _c: i64, _d: i64, _e: i64, _f: i64, _g: i64) -> Result<bool, NativeExit> {
     Ok(true)
 }
 

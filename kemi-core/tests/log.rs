@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::{ErrorCode, Insight, Instance, Limits, Outcome, Registry, Value};
+use kemi_core::{ErrorCode, Instance, Limits, Outcome, Registry, TelemetryConfig, Value};
 use kemi_macros::kemi_export;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -101,9 +101,9 @@ fn a_log_that_panics_or_that_nobody_reads_ends_no_call_and_stops_no_clock() {
     // A slow native function and a slow callback, which have a line each.
     let mut callbacks = kemi_core::Callbacks::new();
     let slow = callbacks.required("request", "nap", &[]);
-    let insight = Insight { slow_native_ms: 1, slow_callback_ms: 1, ..Insight::default() };
+    let telemetry = TelemetryConfig { slow_native_ms: 1, slow_callback_ms: 1, ..TelemetryConfig::default() };
     let registry =
-        Registry::<()>::builder().all_modules().callbacks(callbacks).insight(insight).build().expect("it is valid");
+        Registry::<()>::builder().all_modules().callbacks(callbacks).telemetry(telemetry).build().expect("it is valid");
     let before = PANICKED.load(Ordering::SeqCst);
     let instance = Instance::load(&toy::Toy, &registry, &[]).expect("there is nothing to load");
     assert_eq!(instance.call(slow, &mut (), &[]).ok(), Some(Outcome::Value(Value::Nil)));

@@ -4,9 +4,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use kemi_core::abi::Ret;
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::limits::held_bytes;
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, CountingAllocator, Engine, ErrorCode, Instance, Interpreter, Limits,
-    Outcome, Place, Registry, Ret, Runtime, Script, ScriptError, Source, Value, held_bytes,
+    Arg, ByteString, CallbackId, Callbacks, CountingAllocator, Engine, ErrorCode, Instance, Limits, Location, Outcome,
+    Registry, Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -90,7 +93,7 @@ impl Interpreter for HoarderInterpreter {
         Ok(Value::Nil)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use kemi_core::{
-    Call, Callbacks, ContextType, EXPORTS, Engine, ErrorCode, ExportDef, Fault, Instance, Interpreter, NameRole,
-    NoContext, Param, RawRet, Registry, Ret, Runtime, ScriptError, Source, Thunk, Type, Typed,
-};
+use kemi_core::abi::{RawRet, Ret};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::export::{Call, ContextType, EXPORTS, ExportDef, NoContext, Param, Thunk, Typed};
+use kemi_core::registry::NameRole;
+use kemi_core::value::Type;
+use kemi_core::{Callbacks, Engine, ErrorCode, Instance, NativeError, Registry, ScriptError, Source};
 use kemi_macros::kemi_export;
 
 const INT: Type = Type::Int { min: i64::MIN, max: i64::MAX };
 
-fn generic<C>(_: &mut C, _: &Call<'_>) -> Result<Ret, Box<Fault>> {
+fn generic<C>(_: &mut C, _: &Call<'_>) -> Result<Ret, Box<NativeError>> {
     Ok(Ret::Nil)
 }
 
@@ -40,12 +42,12 @@ const fn sound<C: 'static>(name: &'static str, line: u32) -> ExportDef {
     }
 }
 
-fn nothing<C>(_: &mut C) -> <() as RawRet>::Wire {
-    <()>::wire(Ok(()))
+fn nothing<C>(_: &mut C) -> <() as RawRet>::Abi {
+    <()>::to_abi(Ok(()))
 }
 
-fn counted<C>(_: &mut C, _: i64) -> <i64 as RawRet>::Wire {
-    i64::wire(Ok(1))
+fn counted<C>(_: &mut C, _: i64) -> <i64 as RawRet>::Abi {
+    i64::to_abi(Ok(1))
 }
 
 /// Typed entries without parameters and with one.
@@ -60,7 +62,7 @@ const fn with_int<C: 'static>() -> Option<Typed> {
 
 struct Other;
 
-fn mistakes<C: 'static>(builder: kemi_core::RegistryBuilder<C>) -> Vec<String> {
+fn mistakes<C: 'static>(builder: kemi_core::registry::RegistryBuilder<C>) -> Vec<String> {
     builder.build().map_or_else(|error| error.mistakes().to_vec(), |_| Vec::new())
 }
 

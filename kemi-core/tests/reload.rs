@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::{
-    Arg, CallbackId, Engine, ErrorCode, Interpreter, Place, Program, Registry, Runtime, ScriptError, Source, Value,
-};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, Engine, ErrorCode, Location, Program, Registry, ScriptError, Source, Value};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,7 +74,7 @@ impl Interpreter for HooksInterpreter {
         Ok(Value::Nil)
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Engine, ErrorCode, Interpreter, Place, Program, Registry, Runtime, Script, ScriptError,
-    Source, Value,
+    Arg, CallbackId, Callbacks, Engine, ErrorCode, Location, Program, Registry, Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -81,7 +81,7 @@ impl Interpreter for NativeInterpreter {
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

@@ -36,7 +36,7 @@ fn at_the_end_of_a_thread(loaded: bool) -> Option<ErrorCode> {
         LAST.with(|_| ());
         let (_registry, ids, instance) = toy::load::<()>(&["spin"], LIMITS);
         kemi_core::while_waiting(|| ());
-        drop(kemi_core::interrupt::for_this_thread());
+        drop(kemi_core::limits::interrupt::for_this_thread());
         LAST.with(|last| drop(last.set(Calls { instance: loaded.then_some((ids, instance)), told })));
     });
     thread.join().expect("nothing panics");

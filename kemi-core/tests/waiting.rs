@@ -8,10 +8,11 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::interpreter_lock::{InterpreterLock, enter};
+use kemi_core::engine::interpreter_lock::{InterpreterLock, enter};
+use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Engine, ErrorCode, Instance, Interpreter, Limits, Place, Registry, Runtime,
-    ScriptError, Source, Value, while_waiting,
+    Arg, CallbackId, Callbacks, Engine, ErrorCode, Instance, Limits, Location, Registry, ScriptError, Source, Value,
+    while_waiting,
 };
 use kemi_macros::kemi_export;
 
@@ -112,7 +113,7 @@ impl Interpreter for LockedInterpreter {
         Ok(Value::Bool(result))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

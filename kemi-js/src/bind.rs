@@ -1,40 +1,81 @@
-//! The root object with its modules, and what a name that does not exist reads as.
+//! The root object with its modules, and the reading of names that do not exist.
 
 use std::rc::Rc;
 
 use boa_engine::object::builtins::JsFunction;
 use boa_engine::object::{FunctionObjectBuilder, JsObject};
-use boa_engine::property::{PropertyDescriptor, PropertyKey};
+use boa_engine::property::PropertyKey;
 use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction, js_string};
-use kemi_core::Export;
+use kemi_core::registry::Export;
 
-use crate::core::Core;
-use crate::text;
-use crate::trampoline::Bound;
+use crate::integrity::define_fixed;
+use crate::interpreter::State;
+use crate::string;
+
+/// The link from a function object to the interpreter that it belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct InstanceRef(*const State);
+
+impl InstanceRef {
+    /// Makes the link for function objects of the state's context.
+    pub(crate) fn new(state: &Rc<State>) -> InstanceRef {
+        InstanceRef(Rc::as_ptr(state))
+    }
+
+    /// Returns the interpreter.
+    ///
+    /// # Safety
+    /// A function object of the interpreter's own context is running, or being made: then the state is alive, which owns
+    /// the context.
+    pub(crate) unsafe fn state<'a>(self) -> &'a State {
+        // SAFETY: made from a reference; the caller vouches for the life time.
+        unsafe { &*self.0 }
+    }
+}
+
+/// The export of a native function object, and the link to its interpreter.
+#[derive(Clone, Copy)]
+pub(crate) struct BoundExport {
+    instance: InstanceRef,
+    export: *const Export,
+}
+
+impl BoundExport {
+    /// # Safety
+    /// As for [`InstanceRef::state`].
+    pub(crate) unsafe fn state<'a>(self) -> &'a State {
+        // SAFETY: as the caller's.
+        unsafe { self.instance.state() }
+    }
+
+    /// # Safety
+    /// As for [`InstanceRef::state`]: the state holds the registry, which holds the export at a fixed address.
+    pub(crate) unsafe fn export<'a>(self) -> &'a Export {
+        // SAFETY: made from a reference; the caller vouches for the life time.
+        unsafe { &*self.export }
+    }
+}
+
+/// Makes the native function of an export.
+pub(crate) type MakeFunction = fn(BoundExport) -> NativeFunction;
 
 /// Makes the root object a global.
-pub(crate) fn root(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
-    let registry = core.runtime().registry().clone();
+pub(crate) fn root(state: &Rc<State>, function: MakeFunction, context: &mut Context) -> JsResult<()> {
+    let instance = InstanceRef::new(state);
+    let registry = state.runtime().registry();
     let root = JsObject::with_object_proto(context.intrinsics());
     for (name, exports) in registry.modules() {
         if name.is_empty() {
-            fill(core, &root, exports, context)?;
+            fill(instance, &root, exports, function, context)?;
         } else {
             let module = JsObject::with_object_proto(context.intrinsics());
-            fill(core, &module, exports, context)?;
-            module.set_prototype(Some(misses(core, Some(name), context)?));
-            fix(&root, name, module, context)?;
+            fill(instance, &module, exports, function, context)?;
+            module.set_prototype(Some(unknown_names(instance, Some(name), context)?));
+            define_fixed(&root, name, module, context)?;
         }
     }
-    root.set_prototype(Some(misses(core, None, context)?));
-    fix(&context.global_object(), registry.root(), root, context)
-}
-
-/// Defines a property that no script can change: an assignment is an error in strict code, and elsewhere does nothing.
-fn fix(object: &JsObject, name: &str, value: impl Into<JsValue>, context: &mut Context) -> JsResult<()> {
-    let fixed = PropertyDescriptor::builder().value(value).enumerable(true).writable(false).configurable(false);
-    object.define_property_or_throw(text::to_js(name.as_bytes()), fixed, context)?;
-    Ok(())
+    root.set_prototype(Some(unknown_names(instance, None, context)?));
+    define_fixed(&context.global_object(), registry.root(), root, context)
 }
 
 /// Defines a function as a property of an object.
@@ -46,28 +87,32 @@ pub(crate) fn define(
     context: &mut Context,
 ) -> JsResult<()> {
     let function = function_object(name, length, function, context);
-    object.create_data_property_or_throw(text::to_js(name.as_bytes()), function, context)?;
+    object.create_data_property_or_throw(string::to_js(name.as_bytes()), function, context)?;
     Ok(())
 }
 
 fn function_object(name: &str, length: usize, function: NativeFunction, context: &mut Context) -> JsFunction {
-    let name = text::to_js(name.as_bytes());
+    let name = string::to_js(name.as_bytes());
     FunctionObjectBuilder::new(context.realm(), function).name(name).length(length).build()
 }
 
-fn fill(core: &Rc<Core>, object: &JsObject, exports: &[Export], context: &mut Context) -> JsResult<()> {
+fn fill(
+    instance: InstanceRef,
+    object: &JsObject,
+    exports: &[Export],
+    function: MakeFunction,
+    context: &mut Context,
+) -> JsResult<()> {
     for export in exports {
-        // SAFETY: the export is of the core's registry, and this is the core's context.
-        let function = unsafe { Bound::new(core, export) }.function();
+        let function = function(BoundExport { instance, export });
         let function = function_object(export.def().name, export.def().min_args(), function, context);
-        fix(object, export.def().name, function, context)?;
+        define_fixed(object, export.def().name, function, context)?;
     }
     Ok(())
 }
 
 /// Makes a prototype that is asked only for what the object itself lacks: it notes the name, which reads as undefined.
-fn misses(core: &Rc<Core>, module: Option<&'static str>, context: &mut Context) -> JsResult<JsObject> {
-    let core = Rc::as_ptr(core);
+fn unknown_names(instance: InstanceRef, module: Option<&'static str>, context: &mut Context) -> JsResult<JsObject> {
     let get = NativeFunction::from_copy_closure(move |_, args, context| {
         let (target, key) = (args.get_or_undefined(0), args.get_or_undefined(1));
         let Some(target) = target.as_object() else { return Ok(JsValue::undefined()) };
@@ -77,14 +122,14 @@ fn misses(core: &Rc<Core>, module: Option<&'static str>, context: &mut Context) 
             return target.get(key, context);
         }
         let name = match key {
-            PropertyKey::String(name) => text::lossy(&name),
+            PropertyKey::String(name) => string::lossy(&name),
             PropertyKey::Index(_) | PropertyKey::Symbol(_) => return Ok(JsValue::undefined()),
         };
-        // SAFETY: function objects of this context run only while the core that owns it is alive.
-        let core = unsafe { &*core };
+        // SAFETY: a function object of the instance's context runs this.
+        let diagnostics = unsafe { instance.state() }.diagnostics();
         match module {
-            Some(module) => core.note_unknown(module, Some(&name)),
-            None => core.note_unknown(&name, None),
+            Some(module) => diagnostics.note_unknown(module, Some(&name)),
+            None => diagnostics.note_unknown(&name, None),
         }
         Ok(JsValue::undefined())
     });
@@ -96,7 +141,7 @@ fn misses(core: &Rc<Core>, module: Option<&'static str>, context: &mut Context) 
     proxy.construct(&[target.into(), handler.into()], None, context)
 }
 
-/// Lets a script add a property of its own: a proxy in the chain would otherwise take it.
+/// Makes the handler by which a script adds a property of its own: a proxy in the chain would otherwise take it.
 fn set_on_receiver(context: &mut Context) -> JsValue {
     let set = NativeFunction::from_fn_ptr(|_, args, context| {
         let key = args.get_or_undefined(1).to_property_key(context)?;

@@ -4,17 +4,16 @@ use std::rc::Rc;
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsResult, JsValue, NativeFunction, js_string};
+use kemi_core::telemetry::log_guarded;
 
-use kemi_core::log_guarded;
-
-use crate::bind::define;
-use crate::core::Core;
-use crate::trampoline::ending;
+use crate::bind::{InstanceRef, define};
+use crate::interpreter::State;
+use crate::terminate::terminated;
 use crate::value;
 
 /// Defines `console` and `print`.
-pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
-    let core = Rc::as_ptr(core);
+pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> {
+    let instance = InstanceRef::new(state);
     let console = JsObject::with_object_proto(context.intrinsics());
     macro_rules! method {
         ($object:expr, $name:literal, $level:ident) => {
@@ -22,12 +21,12 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
                 let mut enabled = false;
                 log_guarded(|| enabled = tracing::enabled!(target: "script", tracing::Level::$level));
                 if enabled {
-                    // SAFETY: function objects of this context run only while the core that owns it is alive.
-                    let core = unsafe { &*core };
-                    let (place, text) = line(core, args, context);
-                    // A getter of what was to be written may have ended the callback.
-                    if core.runtime().ending().is_some() {
-                        return Err(ending());
+                    // SAFETY: a function object of the instance's context runs this.
+                    let state = unsafe { instance.state() };
+                    let (place, text) = line(state, args, context);
+                    // A getter of a written object may have ended the callback.
+                    if state.runtime().pending_exit().is_some() {
+                        return Err(terminated());
                     }
                     log_guarded(|| tracing::event!(target: "script", tracing::Level::$level, place, "{text}"));
                 }
@@ -48,11 +47,11 @@ pub(crate) fn install(core: &Rc<Core>, context: &mut Context) -> JsResult<()> {
     Ok(())
 }
 
-fn line(core: &Core, args: &[JsValue], context: &mut Context) -> (String, String) {
-    let place = core.place_in(context).map_or_else(String::new, |place| place.to_string());
+fn line(state: &State, args: &[JsValue], context: &mut Context) -> (String, String) {
+    let place = state.place_in(context).map_or_else(String::new, |place| place.to_string());
     let describe =
         |context: &mut Context| args.iter().map(|arg| value::describe(arg, context)).collect::<Vec<String>>().join(" ");
     // Errors of getters are no errors of the script here.
-    let text = core.sealed(context, describe);
+    let text = state.in_own_frame(context, describe);
     (place, text.unwrap_or_else(|error| error.to_string()))
 }

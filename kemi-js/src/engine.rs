@@ -2,22 +2,25 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Reference, Runtime, ScriptError, Source, announce_engine};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::NameRole;
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ScriptError, Source, announce_engine};
 
-use crate::core::{Core, Owner};
-use crate::references;
+use crate::interpreter::JsInterpreter;
 use crate::source::utf8;
+use crate::{bind, console, import, references, reserved, sandbox, trampoline};
 
 /// The one value that is announced.
-pub(crate) static ENGINE: JavaScript = JavaScript;
+pub(crate) static ENGINE: JsEngine = JsEngine;
 
 announce_engine!(&ENGINE);
 
 /// The JavaScript engine; hosts find it as `js`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct JavaScript;
+pub struct JsEngine;
 
-impl Engine for JavaScript {
+impl Engine for JsEngine {
     fn name(&self) -> &'static str {
         "js"
     }
@@ -35,12 +38,12 @@ impl Engine for JavaScript {
         Ok(references::read(utf8(&bytes, &name)?, &name, root)?.references)
     }
 
-    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
-        crate::reserved::meaning(name, role)
+    fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
+        reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions {
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions {
             text_to_integer: true,
             number_to_text: true,
             nil_to_empty: true,
@@ -50,8 +53,13 @@ impl Engine for JavaScript {
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
-        let core = Core::new(runtime, sources)?;
-        core.run(sources)?;
-        Ok(Box::new(Owner(core)))
+        let interpreter = JsInterpreter::new(runtime, |state, context| {
+            bind::root(state, trampoline::function, context)?;
+            console::install(state, context)?;
+            import::install(state, sources, context)?;
+            sandbox::install(state, context)
+        })?;
+        interpreter.run(sources)?;
+        Ok(Box::new(interpreter))
     }
 }

@@ -18,32 +18,31 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::realm::Realm;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, JsValue};
 
-use kemi_core::log_guarded;
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::telemetry::log_guarded;
 
-use crate::core::Core;
-use crate::fault;
+use crate::error::Diagnostics;
 use crate::nesting::{self, Goal, Stop};
-use crate::trampoline::ending;
+use crate::terminate::{note_limit, terminated};
 
-/// The job queue of one interpreter.
-#[derive(Default)]
+/// The promise jobs of one interpreter.
 pub(crate) struct Jobs {
     queue: Rc<Queue>,
     rejected: RefCell<Vec<JsObject>>,
-    core: Cell<Option<NonNull<Core>>>,
+    diagnostics: Rc<Diagnostics>,
 }
 
-/// Boa's own queue, and whether there may be something in it: to look at an empty one takes as long as a short callback.
-#[derive(Default)]
+/// Boa's own queue, and a flag that tells whether it may hold jobs: to look at an empty one takes as long as a short callback.
 pub(crate) struct Queue {
+    runtime: Rc<Runtime>,
+    /// The interpreter whose queue this is, which owns the context.
+    interpreter: Cell<Option<NonNull<dyn Interpreter>>>,
     jobs: RefCell<Rc<SimpleJobExecutor>>,
     filled: Cell<bool>,
-    /// Whether a job has come since this was looked at last.
+    /// Set when a job comes, until the next turn.
     fresh: Cell<bool>,
     /// When the next job that waits for a time is due, at the earliest.
     due: Cell<Option<Instant>>,
-    /// Tells when to give up.
-    core: Cell<Option<NonNull<Core>>>,
 }
 
 impl JobExecutor for Queue {
@@ -72,13 +71,18 @@ impl JobExecutor for Queue {
 }
 
 impl Queue {
-    /// Runs the jobs in turn, and what they leave behind, until there are no more, nothing is left that they could wait
-    /// for, or the call is over.
+    /// Ends the call if its time is over; returns whether it is to end. Only the interpreter's context may run this.
+    fn is_over(&self) -> bool {
+        // SAFETY: the interpreter owns the context that runs this, so it is alive.
+        let interpreter = self.interpreter.get().map(|interpreter| unsafe { interpreter.as_ref() });
+        interpreter.is_some_and(|interpreter| self.runtime.poll(interpreter))
+    }
+
+    /// Runs the jobs in turn, and the jobs that these make, until there are no more, none can become ready any more, or
+    /// the call is over.
     fn drain(&self, context: &mut Context) -> JsResult<()> {
         /// How long to sleep where only a time is waited for.
-        const NAP: Duration = Duration::from_millis(1);
-        // SAFETY: the core owns the context that runs this, so it is alive.
-        let core = self.core.get().map(|core| unsafe { core.as_ref() });
+        const SLEEP: Duration = Duration::from_millis(1);
         let jobs = self.jobs.borrow().clone();
         let context = RefCell::new(context);
         let mut turns = pin!(jobs.clone().run_jobs_async(&context));
@@ -91,14 +95,14 @@ impl Queue {
                 self.due.set(None);
                 return result;
             }
-            let over = core.is_some_and(|core| core.runtime().poll(core));
+            let over = self.is_over();
             // What became ready in one turn may settle a promise in the next.
             let waits = idle && !self.fresh.get();
             idle = !self.fresh.get();
             let due = self.due.get().and_then(|due| due.checked_duration_since(Instant::now()));
             match due {
                 _ if over => jobs.get_cancellation_token().store(true, Ordering::Relaxed),
-                Some(left) if waits => thread::sleep(left.min(NAP)),
+                Some(remaining) if waits => thread::sleep(remaining.min(SLEEP)),
                 // Nobody is left who could settle what is waited for.
                 None if waits => jobs.get_cancellation_token().store(true, Ordering::Relaxed),
                 _ => {}
@@ -108,36 +112,57 @@ impl Queue {
 }
 
 impl Jobs {
+    pub(crate) fn new(runtime: Rc<Runtime>, diagnostics: Rc<Diagnostics>) -> Jobs {
+        let queue = Queue {
+            runtime,
+            interpreter: Cell::default(),
+            jobs: RefCell::default(),
+            filled: Cell::default(),
+            fresh: Cell::default(),
+            due: Cell::default(),
+        };
+        Jobs { queue: Rc::new(queue), rejected: RefCell::default(), diagnostics }
+    }
+
     pub(crate) fn queue(&self) -> Rc<Queue> {
         self.queue.clone()
     }
 
-    /// Tells whose queue this is.
-    pub(crate) fn serve(&self, core: &Core) {
-        self.core.set(Some(NonNull::from(core)));
-        self.queue.core.set(Some(NonNull::from(core)));
+    fn runtime(&self) -> &Runtime {
+        &self.queue.runtime
+    }
+
+    /// Sets the interpreter whose jobs these are. It outlives the context that runs them.
+    pub(crate) fn set_interpreter(&self, interpreter: &(dyn Interpreter + 'static)) {
+        self.queue.interpreter.set(Some(NonNull::from(interpreter)));
     }
 
     /// Runs the queue until it is empty; drops it if the callback has been ended, before or by a job.
-    pub(crate) fn run(&self, core: &Core, context: &mut Context) {
-        if core.runtime().ending().is_some() && self.queue.filled.get() {
+    pub(crate) fn run(&self, context: &mut Context) {
+        let is_ending = || self.runtime().pending_exit().is_some();
+        if is_ending() && self.queue.filled.get() {
             // With the token set the executor drops its jobs instead of running them.
             self.queue.jobs.borrow().get_cancellation_token().store(true, Ordering::Relaxed);
         }
         if let Err(error) = context.run_jobs() {
-            core.note_limit(&error, context);
-            if core.runtime().ending().is_none() {
-                log("a promise job failed", core, error, context);
+            note_limit(self.runtime(), &self.diagnostics, &error, context);
+            if !is_ending() {
+                self.log("a promise job failed", error, context);
             }
         }
         for promise in self.rejected.take() {
-            if core.runtime().ending().is_none()
+            if !is_ending()
                 && let Ok(promise) = JsPromise::from_object(promise)
                 && let PromiseState::Rejected(reason) = promise.state()
             {
-                log("nobody handles the rejection of a promise", core, JsError::from_opaque(reason), context);
+                self.log("nobody handles the rejection of a promise", JsError::from_opaque(reason), context);
             }
         }
+    }
+
+    fn log(&self, what: &str, error: JsError, context: &mut Context) {
+        let error = self.diagnostics.script_error(error, context);
+        log_guarded(|| tracing::error!(target: "script", "{what}: {error:#}"));
     }
 
     /// Forgets a rejection that is reported in another way.
@@ -145,7 +170,7 @@ impl Jobs {
         self.rejected.borrow_mut().retain(|rejected| !JsObject::equals(rejected, promise));
     }
 
-    /// Lets go of all objects.
+    /// Drops all objects.
     pub(crate) fn clear(&self) {
         self.rejected.take();
         self.queue.jobs.take();
@@ -161,22 +186,20 @@ impl HostHooks for Jobs {
         _: bool,
         _: &mut Context,
     ) -> JsResult<()> {
-        // SAFETY: the core owns the context that calls this, so it is alive.
-        let Some(core) = self.core.get().map(|core| unsafe { core.as_ref() }) else { return Ok(()) };
         let eval = parameters.is_empty();
         let texts = parameters.iter().map(|text| (text, &[Goal::Parameters][..]));
         // A function's body is told from a script's only by its parameters, which may be none.
         let goals = if eval { &[Goal::Script, Goal::FunctionBody][..] } else { &[Goal::FunctionBody][..] };
         for (text, goals) in texts.chain([(body, goals)]) {
-            if nesting::is_harmless(text.len()) {
+            if nesting::fits_on_present_stack(text.len()) {
                 continue;
             }
             let text = text.to_std_string_lossy();
             for &goal in goals {
-                nesting::check(&text, goal, nesting::depth_here(), Some(core.runtime())).map_err(
+                nesting::check(&text, goal, nesting::depth_here(), Some(self.runtime())).map_err(
                     |stop| match stop {
                         Stop::Deep(_) => JsNativeError::syntax().with_message("the source nests too deep").into(),
-                        Stop::Over => ending(),
+                        Stop::Over => terminated(),
                     },
                 )?;
             }
@@ -185,10 +208,8 @@ impl HostHooks for Jobs {
     }
 
     fn max_buffer_size(&self, context: &mut Context) -> u64 {
-        // SAFETY: the core owns the context that calls this, so it is alive.
-        let core = self.core.get().map(|core| unsafe { core.as_ref() });
         let own = DefaultHooks.max_buffer_size(context);
-        match core.map_or(0, |core| core.runtime().registry().limits().max_memory) {
+        match self.runtime().registry().limits().max_memory {
             0 => own,
             most => own.min(most),
         }
@@ -201,20 +222,16 @@ impl HostHooks for Jobs {
         args: &[JsValue],
         context: &mut Context,
     ) -> JsResult<JsValue> {
-        // SAFETY: the core owns the context that calls this, so it is alive.
-        let Some(core) = self.core.get().map(|core| unsafe { core.as_ref() }) else {
-            return job.callback().call(this, args, context);
-        };
-        if core.runtime().poll(core) {
-            return Err(ending());
+        if self.queue.is_over() {
+            return Err(terminated());
         }
         let result = job.callback().call(this, args, context);
         // An async function that a limit has ended ends without an error.
-        let over = core.runtime().poll(core);
+        let over = self.queue.is_over();
         if let Err(error) = &result {
-            core.note_limit(error, context);
+            note_limit(self.runtime(), &self.diagnostics, error, context);
         }
-        if over { Err(ending()) } else { result }
+        if over { Err(terminated()) } else { result }
     }
 
     fn promise_rejection_tracker(&self, promise: &JsObject<Promise>, operation: OperationType, _: &mut Context) {
@@ -224,9 +241,4 @@ impl HostHooks for Jobs {
             OperationType::Handle => self.handled(&promise),
         }
     }
-}
-
-fn log(what: &str, core: &Core, error: JsError, context: &mut Context) {
-    let error = fault::script_error(core, error, context);
-    log_guarded(|| tracing::error!(target: "script", "{what}: {error:#}"));
 }

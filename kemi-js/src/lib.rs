@@ -1,8 +1,8 @@
 //! The JavaScript engine of KEMI for Rust, on [Boa](https://boajs.dev): pure Rust, ECMAScript modules excepted.
 //!
 //! A script is one or more classic scripts that share one global scope. Callbacks are its global functions, declared
-//! by `function`, `var`, or at the top level by `let` and `const`. Exports are functions of the root object, normally
-//! `KSR`, grouped in one object per module.
+//! by `function`, `var`, or at the top level by `let` and `const`. Exports are functions of the root object, grouped in one
+//! object per module.
 //!
 //! ```
 //! use kemi_core::{Callbacks, Instance, NoContext, Outcome, Registry, Source, Value};
@@ -22,33 +22,31 @@
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
-mod brake;
-mod chains;
+mod call;
 mod console;
-mod core;
-mod drive;
 mod engine;
-mod fault;
-mod flat;
-mod guard;
-mod heap;
+mod error;
+mod import;
+mod integrity;
+mod interpreter;
+mod interrupt;
 mod jobs;
-mod json;
+mod library;
+mod memory;
 mod nesting;
 mod references;
-mod regexp;
-mod require;
 mod reserved;
-mod search;
+mod sandbox;
 mod source;
 mod stack;
-mod text;
+mod string;
+mod terminate;
 mod trampoline;
 mod value;
 
-pub use engine::JavaScript;
+pub use engine::JsEngine;
 
-/// Links the engine into the program, so that `cfgengine = "js"` finds it.
+/// Links the engine into the program, so that hosts find it as `js`.
 ///
 /// A crate that is only listed as a dependency is not linked; call this once from the host.
 pub fn link() {

@@ -18,7 +18,8 @@ use boa_engine::ast::statement::Statement;
 use boa_engine::ast::visitor::{VisitWith, Visitor};
 use boa_engine::interner::Interner;
 use boa_engine::parser::Parser;
-use kemi_core::{ErrorCode, Runtime, ScriptError};
+use kemi_core::engine::Runtime;
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::stack;
 
@@ -31,10 +32,10 @@ const CHARACTER: usize = if cfg!(debug_assertions) { 192 << 10 } else { 8 << 10 
 /// How much stack one level of a tree takes at most, in the compiler.
 const LEVEL: usize = if cfg!(debug_assertions) { 48 << 10 } else { 8 << 10 };
 
-/// How much stack one level takes at most in what goes through a tree or frees it.
+/// How much stack one level takes at most in code that goes through a tree or frees it.
 const WALK: usize = 1 << 10;
 
-/// How long a text is short.
+/// The length up to which a text is short.
 const SHORT: usize = if cfg!(debug_assertions) { 1 << 10 } else { 8 << 10 };
 
 /// How deep a tree may be.
@@ -43,7 +44,7 @@ const DEPTH: usize = 20_000;
 /// How deep functions and classes may stand in each other. Boa goes through all that are inside of each.
 const FUNCTIONS: usize = 256;
 
-/// Why a text is not read on.
+/// The reason why a text is not read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It nests too deep, in this line.
@@ -66,22 +67,22 @@ impl Stop {
 }
 
 /// A source's bytes, read one by one while there is stack and time.
-pub(crate) struct Watched<'a> {
+struct SourceReader<'a> {
     bytes: &'a [u8],
     stop: &'a Cell<Option<Stop>>,
     runtime: Option<&'a Runtime>,
-    /// Where the stack must not come to.
+    /// How much of the stack must remain.
     least: usize,
     read: u32,
     line: u32,
 }
 
-impl<'a> Watched<'a> {
-    pub(crate) fn new(text: &'a str, stop: &'a Cell<Option<Stop>>, runtime: Option<&'a Runtime>) -> Watched<'a> {
-        let left = stack::remaining().unwrap_or(0);
+impl<'a> SourceReader<'a> {
+    fn new(text: &'a str, stop: &'a Cell<Option<Stop>>, runtime: Option<&'a Runtime>) -> SourceReader<'a> {
+        let remaining = stack::remaining().unwrap_or(0);
         // Half is left for what runs at the deepest level.
-        let least = left.saturating_sub(PARSER).max(left / 2);
-        Watched { bytes: text.as_bytes(), stop, runtime, least, read: 0, line: 1 }
+        let least = remaining.saturating_sub(PARSER).max(remaining / 2);
+        SourceReader { bytes: text.as_bytes(), stop, runtime, least, read: 0, line: 1 }
     }
 
     fn refuse(&self, stop: Stop) -> io::Error {
@@ -90,15 +91,15 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Read for Watched<'_> {
+impl Read for SourceReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         /// Between two looks at the clock.
         const BYTES: u32 = 1 << 12;
-        if stack::remaining().is_some_and(|left| left < self.least) {
+        if stack::remaining().is_some_and(|remaining| remaining < self.least) {
             return Err(self.refuse(Stop::Deep(self.line)));
         }
         self.read = self.read.wrapping_add(1);
-        if self.read.is_multiple_of(BYTES) && self.runtime.is_some_and(|runtime| runtime.over().is_some()) {
+        if self.read.is_multiple_of(BYTES) && self.runtime.is_some_and(|runtime| runtime.pending_limit().is_some()) {
             return Err(self.refuse(Stop::Over));
         }
         let (Some((&first, rest)), Some(slot)) = (self.bytes.split_first(), buffer.first_mut()) else { return Ok(0) };
@@ -109,7 +110,7 @@ impl Read for Watched<'_> {
     }
 }
 
-/// What a text is read as.
+/// The kind of text that is read.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     Script,
@@ -122,22 +123,22 @@ pub(crate) fn stack_for(bytes: usize) -> usize {
     if is_short(bytes) { bytes.max(64).saturating_mul(CHARACTER) } else { (2 * PARSER).max(DEPTH * LEVEL) }
 }
 
-/// Tells whether so long a text cannot be too deep to be compiled on a stack made for it.
+/// Returns whether so long a text cannot be too deep to be compiled on a stack made for it.
 pub(crate) fn is_short(bytes: usize) -> bool {
     bytes <= SHORT
 }
 
 /// Returns how deep a text may be to be compiled on the present stack.
 pub(crate) fn depth_here() -> usize {
-    stack::remaining().map_or(DEPTH, |left| left / 2 / CHARACTER)
+    stack::remaining().map_or(DEPTH, |remaining| remaining / 2 / CHARACTER)
 }
 
 /// How deep a text may be to be compiled on a stack made for it.
 pub(crate) const DEPTH_THERE: usize = DEPTH;
 
-/// Tells whether so long a text can be compiled on what is left of the stack, whatever it says.
-pub(crate) fn is_harmless(bytes: usize) -> bool {
-    stack::remaining().is_none_or(|left| bytes.saturating_mul(CHARACTER) <= left / 2)
+/// Returns whether so long a text can be compiled on what is left of the stack, whatever it says.
+pub(crate) fn fits_on_present_stack(bytes: usize) -> bool {
+    stack::remaining().is_none_or(|remaining| bytes.saturating_mul(CHARACTER) <= remaining / 2)
 }
 
 /// Reads a text only to see how deep it is. A text that has other faults is left to who reads it in earnest.
@@ -154,7 +155,7 @@ fn measure(text: &str, goal: Goal, depth: usize, runtime: Option<&Runtime>) -> R
     let stop = Cell::new(None);
     let mut interner = Interner::default();
     let mut depth = Depth { most: depth.min(DEPTH), ..Depth::default() };
-    let source = boa_engine::Source::from_reader(Watched::new(text, &stop, runtime), None);
+    let source = boa_engine::Source::from_reader(SourceReader::new(text, &stop, runtime), None);
     let mut parser = Parser::new(source);
     let flow = match goal {
         Goal::Script => parser.parse_eval(true, &mut interner).map(|(script, _)| script.visit_with(&mut depth)),
@@ -178,7 +179,7 @@ struct Depth {
     now: usize,
     most: usize,
     functions: usize,
-    /// Of what is too deep.
+    /// The line of the part that is too deep.
     line: u32,
 }
 

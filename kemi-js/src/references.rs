@@ -1,4 +1,4 @@
-//! What a script names of the root object, and where it would replace it, as Boa's own parser sees it.
+//! A script's references to the root object, and its assignments to it, by Boa's own parser.
 
 use std::ops::ControlFlow;
 
@@ -14,36 +14,37 @@ use boa_engine::ast::function::{FormalParameter, FunctionBody};
 use boa_engine::ast::visitor::{VisitWith, Visitor};
 use boa_engine::interner::{Interner, Sym};
 use boa_engine::parser::Parser;
-use kemi_core::{ErrorCode, Reference, RegistryData, ScriptError, log_guarded};
+use kemi_core::ScriptError;
+use kemi_core::engine::Reference;
 
-use crate::{fault, nesting, stack};
+use crate::{error, nesting, stack};
 
-/// What a text does with the root object.
+/// The uses of the root object in a text.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct RootUses {
     pub(crate) references: Vec<Reference>,
-    changes: Vec<Change>,
-    /// Whether something else in it has the root's name.
-    is_shadowed: bool,
+    pub(crate) changes: Vec<Change>,
+    /// Set if something else in it has the root's name.
+    pub(crate) is_shadowed: bool,
 }
 
-/// What a text assigns to or deletes.
-struct Change {
+/// An assignment to the root object or something in it, or its deletion.
+pub(crate) struct Change {
     /// Behind the root.
-    path: Vec<String>,
-    line: u32,
-    /// Whether it does so in a function.
-    later: bool,
+    pub(crate) path: Vec<String>,
+    pub(crate) line: u32,
+    /// Set if it stands in a function.
+    pub(crate) is_in_function: bool,
 }
 
 /// Reads a text.
 ///
 /// # Errors
 /// It cannot be parsed, or nests too deep.
-pub(crate) fn read(code: &str, name: &str, root: &str) -> Result<Found, ScriptError> {
-    let mut found = Found::default();
+pub(crate) fn read(code: &str, name: &str, root: &str) -> Result<RootUses, ScriptError> {
+    let mut uses = RootUses::default();
     if !code.contains(root) {
-        return Ok(found);
+        return Ok(uses);
     }
     if !nesting::is_short(code.len()) {
         nesting::check(code, nesting::Goal::Script, nesting::DEPTH_THERE, None).map_err(|stop| stop.error(name))?;
@@ -51,71 +52,20 @@ pub(crate) fn read(code: &str, name: &str, root: &str) -> Result<Found, ScriptEr
     let walked = stack::on_large(nesting::stack_for(code.len()), || {
         let mut interner = Interner::default();
         let parsed = Parser::new(boa_engine::Source::from_bytes(code)).parse_eval(false, &mut interner);
-        let (script, _) = parsed.map_err(|error| fault::unparsed(&error.to_string(), name, code))?;
-        let mut walk = Walk { interner: &interner, root, functions: 0, found: &mut found };
+        let (script, _) = parsed.map_err(|error| error::unparsed(&error.to_string(), name, code))?;
+        let mut walk = Walk { interner: &interner, root, functions: 0, uses: &mut uses };
         let _ = script.visit_with(&mut walk);
         Ok(())
     });
     walked.unwrap_or_else(|| Err(nesting::Stop::Deep(1).error(name)))?;
-    Ok(found)
-}
-
-/// Refuses a text that would replace the root object or something that the host has put into it. Outside of strict code
-/// the language does not say that it has no effect.
-///
-/// # Errors
-/// [`ErrorCode::RootReplaced`] with the line.
-pub(crate) fn refuse_replaced(code: &str, name: &str, registry: &RegistryData) -> Result<(), ScriptError> {
-    let root = registry.root();
-    if !may_change(code, root) {
-        return Ok(());
-    }
-    // What does not parse is told by who compiles it.
-    let Ok(found) = read(code, name, root) else { return Ok(()) };
-    if found.is_shadowed {
-        return Ok(());
-    }
-    let replaced = found.changes.iter().filter(|change| match change.path.as_slice() {
-        [] => true,
-        [first] => registry.find("", first).is_some() || registry.modules().any(|(name, _)| name == first),
-        [module, function] => registry.find(module, function).is_some(),
-        _ => false,
-    });
-    for change in replaced {
-        let what = change.path.iter().fold(root.to_owned(), |text, name| format!("{text}.{name}"));
-        let error =
-            ScriptError::new(ErrorCode::RootReplaced, format!("the script replaces {what}, which belongs to the host"))
-                .at(name, change.line)
-                .with_hint("use another name");
-        if !change.later {
-            return Err(error);
-        }
-        log_guarded(|| tracing::warn!(target: "script", "{error}; outside of strict code it has no effect"));
-    }
-    Ok(())
-}
-
-/// Tells whether a text may do more with the root object than to call its functions.
-fn may_change(code: &str, root: &str) -> bool {
-    let path = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '?');
-    code.match_indices(root).any(|(at, _)| {
-        let rest = code.get(at + root.len()..).unwrap_or_default();
-        let rest = rest.trim_start_matches(path).trim_start();
-        let deleted = code.get(..at).is_some_and(|before| {
-            let before = before.trim_end_matches(path).trim_end();
-            before.ends_with("delete") || before.ends_with("++") || before.ends_with("--")
-        });
-        let behind = rest.trim_start_matches([')', ' ']);
-        let assigned = behind.starts_with('=') && !behind.starts_with("==") && !behind.starts_with("=>");
-        deleted || assigned || !rest.starts_with(['(', ';', ',', ')'])
-    })
+    Ok(uses)
 }
 
 struct Walk<'a> {
     interner: &'a Interner,
     root: &'a str,
     functions: u32,
-    found: &'a mut Found,
+    uses: &'a mut RootUses,
 }
 
 impl Walk<'_> {
@@ -179,13 +129,13 @@ impl Walk<'_> {
 
     fn refer(&mut self, path: Vec<String>, line: u32, called: bool, texts: Vec<(usize, String)>) {
         if !path.is_empty() {
-            self.found.references.push(Reference { path, line, called, texts });
+            self.uses.references.push(Reference { path, line, called, texts });
         }
     }
 
     fn change(&mut self, changed: Option<(Vec<String>, u32)>) {
-        let later = self.functions > 0;
-        self.found.changes.extend(changed.map(|(path, line)| Change { path, line, later }));
+        let is_in_function = self.functions > 0;
+        self.uses.changes.extend(changed.map(|(path, line)| Change { path, line, is_in_function }));
     }
 }
 
@@ -289,7 +239,7 @@ impl<'ast> Visitor<'ast> for Walk<'_> {
                 && self.is_root(*name)
             {
                 if self.functions > 0 {
-                    self.found.is_shadowed = true;
+                    self.uses.is_shadowed = true;
                 } else if variable.init().is_some() {
                     self.change(Some((Vec::new(), name.span().start().line_number())));
                 }
@@ -303,7 +253,7 @@ impl<'ast> Visitor<'ast> for Walk<'_> {
             && self.functions > 0
             && self.is_root(*name)
         {
-            self.found.is_shadowed = true;
+            self.uses.is_shadowed = true;
         }
         node.visit_with(self)
     }
@@ -312,7 +262,7 @@ impl<'ast> Visitor<'ast> for Walk<'_> {
         if let Binding::Identifier(name) = node.variable().binding()
             && self.is_root(*name)
         {
-            self.found.is_shadowed = true;
+            self.uses.is_shadowed = true;
         }
         node.visit_with(self)
     }

@@ -1,6 +1,6 @@
 //! The names that mean something to JavaScript itself.
 
-use kemi_core::NameRole;
+use kemi_core::registry::NameRole;
 
 /// Returns what a name means in JavaScript, if a script could not use what the host gives that name.
 ///

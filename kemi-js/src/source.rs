@@ -1,23 +1,29 @@
-//! Script files as text: what can be read from them without parsing.
+//! Script files as text: what can be read from them without a parser.
 
 use std::collections::HashMap;
 
-use kemi_core::{ErrorCode, Place, ScriptError};
+use kemi_core::{ErrorCode, Location, ScriptError};
 
-/// The texts of the loaded files, to find in them what Boa does not tell.
+/// The file name of the engine's own code, which tracebacks leave out.
+pub(crate) const ENGINE_FILE: &str = "kemi-js";
+
+/// The file name of the code that calls callbacks in slices, which tracebacks leave out.
+pub(crate) const SLICES_FILE: &str = "kemi-js-call";
+
+/// The texts of the loaded files, for the positions that Boa does not tell.
 ///
 /// Boa knows the position of calls, property accesses, assignments and `throw`. Anything else has the position of its
 /// function's body, or none at the top level.
 #[derive(Default)]
-pub(crate) struct Texts(HashMap<String, Box<str>>);
+pub(crate) struct SourceTexts(HashMap<String, Box<str>>);
 
-impl Texts {
+impl SourceTexts {
     pub(crate) fn insert(&mut self, file: &str, text: &str) {
         self.0.insert(file.to_owned(), text.into());
     }
 
     /// Returns whether a position is only that of a function's body or of the whole script.
-    pub(crate) fn is_vague(&self, place: &Place, column: Option<u32>) -> bool {
+    pub(crate) fn is_vague(&self, place: &Location, column: Option<u32>) -> bool {
         let Some(column) = column else { return true };
         let line = self.0.get(&place.file).and_then(|text| text.lines().nth(place.line.saturating_sub(1) as usize));
         line.and_then(|line| line.chars().nth(column.saturating_sub(1) as usize)) == Some('{')
@@ -25,7 +31,7 @@ impl Texts {
 
     /// Finds the first line from a place on where a name stands as a word, outside of line comments, and what follows
     /// it is as wanted.
-    pub(crate) fn find(&self, name: &str, from: &Place, follows: impl Fn(Option<char>) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, name: &str, from: &Location, follows: impl Fn(Option<char>) -> bool) -> Option<u32> {
         let lines = self.0.get(&from.file)?.lines().zip(1u32..).skip(from.line.saturating_sub(1) as usize);
         let mut code = lines.map(|(line, number)| (line.split("//").next().unwrap_or(line), number));
         let has = |line: &str| {
@@ -39,7 +45,7 @@ impl Texts {
     }
 
     /// Finds the line that defines a function by `function name` or `name =`.
-    pub(crate) fn definition(&self, name: &str) -> Option<Place> {
+    pub(crate) fn definition(&self, name: &str) -> Option<Location> {
         let defines = |line: &str| {
             line.match_indices(name).any(|(start, _)| {
                 let (before, after) = (line.get(..start).unwrap_or(""), line.get(start + name.len()..).unwrap_or(""));
@@ -50,12 +56,12 @@ impl Texts {
         };
         self.0.iter().find_map(|(file, text)| {
             let (_, line) = text.lines().zip(1u32..).find(|(line, _)| defines(line))?;
-            Some(Place { file: file.clone(), line })
+            Some(Location { file: file.clone(), line })
         })
     }
 }
 
-/// Checks that a script is text.
+/// Reads a script's bytes as text, without a byte order mark.
 pub(crate) fn utf8<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, ScriptError> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
@@ -93,9 +99,9 @@ mod tests {
 
     #[test]
     fn names_are_found_as_words() {
-        let mut texts = Texts::default();
+        let mut texts = SourceTexts::default();
         texts.insert("a.js", "function f() {\n  // name\n  names; a.name.x\n  name;\n}");
-        let from = Place { file: "a.js".to_owned(), line: 1 };
+        let from = Location { file: "a.js".to_owned(), line: 1 };
         assert_eq!(texts.find("name", &from, |_| true), Some(3));
         assert_eq!(texts.find("name", &from, |after| after == Some(';')), Some(4));
         assert_eq!(texts.find("nam", &from, |_| true), None);

@@ -1,20 +1,33 @@
-//! The stack that scripts run on: one of each thread's own, large, and with a zone that tells when most of it is used.
+//! The stack that scripts run on: one for each thread, large, with a zone that tells when most of it is used.
 //!
-//! Boa works down what nests by recursion: source text, arrays in arrays, prototypes of prototypes, native functions that
-//! call each other. A thread's own stack of 2 MiB is soon full, which ends the process. This one is as large as address
-//! space is cheap; only what is used takes memory. Below most of it lies a zone of no access. Who comes that deep makes
-//! the system send a signal, whose handler opens the zone and takes the script's right to call and to loop away, so that
-//! it ends by an error, on what is left of the stack.
-//!
-//! What that does not end is a recursion that takes neither a call nor a loop turn: along prototypes, whose chains cost
-//! more memory than stack and cannot be made circular (`chains.rs`), for which the rest is there. Built-ins that recurse
-//! like that are replaced (`flat.rs`, `json.rs`). Source text is compiled on a stack of its own (`nesting.rs`).
+//! An interpreter that works down nested things by recursion soon fills a thread's own stack of 2 MiB, which ends the
+//! process. This one is as large as address space is cheap; only what is used takes memory. Below most of it lies a zone of
+//! no access. An access to it raises a signal, whose handler opens the zone and calls the [`OverflowHandler`], which ends the
+//! script on what is left of the stack.
 
 #[cfg(unix)]
-pub(crate) use unix::{on_large, overflown, prepare, remaining, run, with_brake};
+pub(crate) use unix::{has_overflowed, on_large, prepare, remaining, run, with_overflow_handler};
 
 #[cfg(not(unix))]
-pub(crate) use plain::{on_large, overflown, prepare, remaining, run, with_brake};
+pub(crate) use plain::{has_overflowed, on_large, prepare, remaining, run, with_overflow_handler};
+
+/// A function that is called when a script has used up its stack, to end it on what is left.
+#[cfg_attr(not(unix), expect(dead_code, reason = "nothing tells that the stack is used up"))]
+pub(crate) struct OverflowHandler {
+    call: unsafe fn(*mut ()),
+    data: *mut (),
+}
+
+impl OverflowHandler {
+    /// Makes a handler that calls a function with some data.
+    ///
+    /// # Safety
+    /// While [`with_overflow_handler`] runs something with it, the function may be called in a signal handler, between any
+    /// two instructions of that thread: it neither allocates nor locks nor unwinds, and its data can be used until then.
+    pub(crate) const unsafe fn new(call: unsafe fn(*mut ()), data: *mut ()) -> OverflowHandler {
+        OverflowHandler { call, data }
+    }
+}
 
 #[cfg(unix)]
 mod unix {
@@ -26,28 +39,28 @@ mod unix {
     use std::ptr;
     use std::sync::OnceLock;
 
-    use crate::brake::Brake;
+    use super::OverflowHandler;
 
     /// How large the stack is where the system gives so much address space; else half of it, and so on.
     const WANTED: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 64 << 20 };
 
-    /// The least that is worth it.
+    /// The least size that is worth it.
     const LEAST: usize = 8 << 20;
 
-    /// What no access is to, below all and between the two parts. A function with a larger frame touches each page.
+    /// The size of the zones of no access, below all and between the two parts. A function with a larger frame touches each page.
     const ZONE: usize = 64 << 10;
 
-    /// How much of the stack a script may use; the rest is for what cannot be stopped at once.
+    /// How much of the stack a script may use; the rest is for code that cannot be stopped at once.
     const SCRIPTS: usize = 64 << 20;
 
-    /// Where a thread's stack is, for its signal handler: no destructor, nothing to initialise.
+    /// The bounds of a thread's stack, for its signal handler: no destructor, nothing to initialise.
     #[derive(Clone, Copy)]
     struct Bounds {
         /// The lowest address that may be used after the zone was opened.
         low: usize,
         zone: usize,
         high: usize,
-        /// Whether the zone can be opened.
+        /// Set if the zone can be opened.
         opens: bool,
     }
 
@@ -61,8 +74,8 @@ mod unix {
 
     thread_local! {
         static BOUNDS: Cell<Bounds> = const { Cell::new(Bounds::NONE) };
-        /// What stops the script that runs; null while none does.
-        static BRAKE: Cell<*const Brake> = const { Cell::new(ptr::null()) };
+        /// The handler that stops the script that runs; null while none does.
+        static HANDLER: Cell<*const OverflowHandler> = const { Cell::new(ptr::null()) };
         static OPENED: Cell<bool> = const { Cell::new(false) };
         static STACK: Option<Stack> = Stack::of_thread();
     }
@@ -71,7 +84,7 @@ mod unix {
     struct Stack {
         base: *mut u8,
         size: usize,
-        /// Whether the thread's bounds are this one's.
+        /// Set if the thread's bounds are this one's.
         is_threads: bool,
         /// A stack for signal handlers, if the thread had none.
         handlers: Option<*mut u8>,
@@ -169,7 +182,7 @@ mod unix {
         }
     }
 
-    /// Makes the thread's stack, before anything that must go before it.
+    /// Makes the thread's stack. Thread-locals that are first used later are dropped earlier.
     pub(crate) fn prepare() {
         STACK.with(|_| ());
     }
@@ -209,15 +222,16 @@ mod unix {
         }
         let size = bytes.checked_add(2 * ZONE)?.checked_next_multiple_of(ZONE)?;
         let stack = Stack::new(size)?;
-        // What is asked meanwhile for what remains is to know of it.
-        struct Back(Bounds);
-        impl Drop for Back {
+        // `remaining` is asked meanwhile.
+        struct ResetBounds(Bounds);
+        impl Drop for ResetBounds {
             fn drop(&mut self) {
                 BOUNDS.set(self.0);
             }
         }
         let low = stack.base as usize + ZONE;
-        let _back = Back(BOUNDS.replace(Bounds { low, zone: low - ZONE, high: low - ZONE + size, opens: false }));
+        let _reset =
+            ResetBounds(BOUNDS.replace(Bounds { low, zone: low - ZONE, high: low - ZONE + size, opens: false }));
         Some(stack.run(run))
     }
 
@@ -227,21 +241,21 @@ mod unix {
         bounds.has(here).then(|| here.saturating_sub(bounds.zone + ZONE))
     }
 
-    /// Tells whether the script that runs has used up the stack.
-    pub(crate) fn overflown() -> bool {
+    /// Returns whether the script that runs has used up the stack.
+    pub(crate) fn has_overflowed() -> bool {
         OPENED.get()
     }
 
-    /// Tells whom to stop when the stack is used up.
+    /// Runs something during which the handler is called when the stack is used up.
     #[inline]
-    pub(crate) fn with_brake<R>(brake: &Brake, run: impl FnOnce() -> R) -> R {
-        struct Back(*const Brake);
-        impl Drop for Back {
+    pub(crate) fn with_overflow_handler<R>(handler: &OverflowHandler, run: impl FnOnce() -> R) -> R {
+        struct ResetHandler(*const OverflowHandler);
+        impl Drop for ResetHandler {
             fn drop(&mut self) {
-                BRAKE.set(self.0);
+                HANDLER.set(self.0);
             }
         }
-        let _back = Back(BRAKE.replace(brake));
+        let _reset = ResetHandler(HANDLER.replace(handler));
         run()
     }
 
@@ -256,10 +270,10 @@ mod unix {
         }
     }
 
-    /// What handled the signals before; set before the handler that reads it is installed.
+    /// The former handlers of the signals; set before the handler that reads it is installed.
     static FORMER: OnceLock<[libc::sigaction; SIGNALS.len()]> = OnceLock::new();
 
-    /// What the system sends for an access that is not allowed.
+    /// The signals that the system sends for an access that is not allowed.
     const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
     /// Installs the handler, once in the process.
@@ -295,9 +309,12 @@ mod unix {
                 unsafe { libc::mprotect(bounds.zone as *mut c_void, ZONE, libc::PROT_READ | libc::PROT_WRITE) == 0 };
             if opened {
                 OPENED.set(true);
-                // SAFETY: who set it keeps it alive until it is put back.
-                if let Some(brake) = unsafe { BRAKE.get().as_ref() } {
-                    brake.pull();
+                // SAFETY: `with_overflow_handler` borrows it until the former one is put back; `OverflowHandler::new` says
+                // what its function may be called for.
+                unsafe {
+                    if let Some(handler) = HANDLER.get().as_ref() {
+                        (handler.call)(handler.data);
+                    }
                 }
                 return;
             }
@@ -321,10 +338,10 @@ mod unix {
     }
 }
 
-/// Where there are neither the signals nor the mappings: scripts run on the thread's own stack.
+/// For systems without the signals and the mappings: scripts run on the thread's own stack.
 #[cfg(not(unix))]
 mod plain {
-    use crate::brake::Brake;
+    use super::OverflowHandler;
 
     pub(crate) fn prepare() {}
 
@@ -340,11 +357,11 @@ mod plain {
         None
     }
 
-    pub(crate) fn overflown() -> bool {
+    pub(crate) fn has_overflowed() -> bool {
         false
     }
 
-    pub(crate) fn with_brake<R>(_: &Brake, run: impl FnOnce() -> R) -> R {
+    pub(crate) fn with_overflow_handler<R>(_: &OverflowHandler, run: impl FnOnce() -> R) -> R {
         run()
     }
 }

@@ -4,108 +4,65 @@
 //! the generic one when their number or types are not exactly right, so that every error and every leniency is
 //! decided in one place.
 
-use boa_engine::error::{EngineError, RuntimeLimitError};
-use boa_engine::{Context, JsError, JsNativeError, JsResult, JsValue, NativeFunction};
-use kemi_core::{
-    Arg, ConversionBudget, Export, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape,
-};
+use boa_engine::{Context, JsResult, JsValue, NativeFunction};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::engine::Interpreter;
+use kemi_core::registry::Export;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, NativeError};
 
-use crate::core::Core;
-use crate::fault;
-use crate::text::Text;
-use crate::value::{self, Held, Trouble};
+use crate::bind::BoundExport;
+use crate::interpreter::State;
+use crate::string::Text;
+use crate::terminate::raise;
+use crate::value::{self, ConvertError, HeldArg};
 
-/// What a native function object knows: its export and the interpreter it belongs to.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound {
-    core: *const Core,
-    export: *const Export,
+/// Makes the native function of an export, by the shape of the export where there is one.
+pub(crate) fn function(bound: BoundExport) -> NativeFunction {
+    // SAFETY: function objects are made while the state that they are made for is alive.
+    let def = unsafe { bound.export() }.def();
+    let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
+    let Some(shape) = shape else { return native(bound, generic) };
+    by_shape(bound, shape).unwrap_or_else(|| native(bound, dynamic))
 }
 
-impl Bound {
-    /// Binds an export of the core's own registry.
-    ///
-    /// # Safety
-    /// `export` belongs to the registry of `core`, and the function object made from this is given to no context
-    /// but the core's own.
-    pub(crate) unsafe fn new(core: &Core, export: &Export) -> Bound {
-        Bound { core, export }
-    }
-
-    /// Makes the native function, by the shape of the export where there is one.
-    pub(crate) fn function(self) -> NativeFunction {
-        // SAFETY: function objects are made while the core that they are made for is alive.
-        let def = unsafe { self.export() }.def();
-        let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
-        let Some(shape) = shape else { return self.native(generic) };
-        by_shape(self, shape).unwrap_or_else(|| self.native(listed))
-    }
-
-    fn native(
-        self,
-        call: impl Fn(Bound, &[JsValue], &mut Context) -> JsResult<JsValue> + Copy + 'static,
-    ) -> NativeFunction {
-        NativeFunction::from_copy_closure(move |_this, args, context| call(self, args, context))
-    }
-
-    /// # Safety
-    /// The core is alive: so it is while its context runs, which it owns.
-    unsafe fn core<'a>(self) -> &'a Core {
-        // SAFETY: made from a reference; the caller vouches for the life time.
-        unsafe { &*self.core }
-    }
-
-    /// # Safety
-    /// The core is alive, and so is its registry, which holds the export at a fixed address.
-    unsafe fn export<'a>(self) -> &'a Export {
-        // SAFETY: made from a reference; the caller vouches for the life time.
-        unsafe { &*self.export }
-    }
+fn native(
+    bound: BoundExport,
+    call: impl Fn(BoundExport, &[JsValue], &mut Context) -> JsResult<JsValue> + Copy + 'static,
+) -> NativeFunction {
+    NativeFunction::from_copy_closure(move |_this, args, context| call(bound, args, context))
 }
 
-/// The error that a native function returns to end the callback: Boa unwinds everything for it, `finally` included.
-///
-/// [`Runtime::ending`](kemi_core::Runtime::ending) tells it from a limit that was really reached.
-pub(crate) fn ending() -> JsError {
-    JsError::from(EngineError::RuntimeLimit(RuntimeLimitError::LoopIteration))
-}
-
-/// Turns a fault into what the script sees of it.
-pub(crate) fn raise(core: &Core, fault: Fault, context: &mut Context) -> JsError {
-    match fault {
-        Fault::Exit | Fault::Drop => ending(),
-        Fault::Error(error) => {
-            let native = JsNativeError::error().with_message(fault::text_of(&error));
-            fault::carrying(core, native, error, context)
-        }
-    }
-}
-
-fn generic(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    // SAFETY: the core's own context is running this.
-    let (core, export) = unsafe { (bound.core(), bound.export()) };
+fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    // SAFETY: the state's own context is running this.
+    let (state, export) = unsafe { (bound.state(), bound.export()) };
     let mut budget = ConversionBudget::new();
-    let held: Result<Vec<Held>, Trouble> = args.iter().map(|arg| Held::new(arg, &mut budget, context)).collect();
+    let held: Result<Vec<HeldArg>, ConvertError> =
+        args.iter().map(|arg| HeldArg::new(arg, &mut budget, context)).collect();
     let result = match held {
         Ok(held) => {
-            let args: Vec<Arg<'_>> = held.iter().map(Held::arg).collect();
-            match core.during(context, || core.runtime().host_side(|| core.runtime().invoke(export, &args, core))) {
+            let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
+            match state
+                .lend_context(context, || state.runtime().host_side(|| state.runtime().invoke(export, &args, state)))
+            {
                 // The bytes may be those of an argument, so they are copied while the arguments are there.
-                Ok(ret) => return value::from_ret(ret, core.runtime(), context),
+                Ok(ret) => return value::from_ret(ret, state.runtime(), context),
                 Err(fault) => Err(fault),
             }
         }
-        Err(Trouble::Thrown(error)) => return Err(error),
-        Err(Trouble::Error(error)) => core.during(context, || core.runtime().settle(export, error.into(), core)),
+        Err(ConvertError::Thrown(error)) => return Err(error),
+        Err(ConvertError::Unconvertible(error)) => {
+            state.lend_context(context, || state.runtime().finish_error(export, error.into(), state))
+        }
     };
     match result {
-        Ok(ret) => value::from_ret(ret, core.runtime(), context),
-        Err(fault) => Err(raise(core, *fault, context)),
+        Ok(ret) => value::from_ret(ret, state.runtime(), context),
+        Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }
 }
 
 /// A parameter that a typed trampoline reads.
-trait Take {
+trait FromArg {
     type Raw: RawArg;
     type Held;
     /// Takes the argument if it is exactly of this type.
@@ -115,9 +72,9 @@ trait Take {
     unsafe fn raw(held: &Self::Held) -> Self::Raw;
 }
 
-macro_rules! take_scalar {
+macro_rules! scalar_from_arg {
     ($($ty:ty, $take:expr;)*) => {$(
-        impl Take for $ty {
+        impl FromArg for $ty {
             type Raw = $ty;
             type Held = $ty;
             fn take(value: &JsValue) -> Option<$ty> {
@@ -129,13 +86,13 @@ macro_rules! take_scalar {
         }
     )*};
 }
-take_scalar! {
+scalar_from_arg! {
     bool, JsValue::as_boolean;
     i64, value::integer;
     f64, JsValue::as_number;
 }
 
-impl Take for RawBytes {
+impl FromArg for RawBytes {
     type Raw = RawBytes;
     type Held = Text;
 
@@ -158,58 +115,58 @@ impl Take for RawBytes {
 /// Calls a typed entry and gives its result to the script.
 #[inline(always)]
 fn call<R: RawRet>(
-    core: &Core,
+    state: &State,
     export: &Export,
     context: &mut Context,
-    typed: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>,
+    typed: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
 ) -> JsResult<JsValue> {
     // SAFETY: the function object was made for an export of this runtime's registry. Only the script calls it, and whoever
     // runs the script from within a native function has taken the context out of its slot. `typed` is the typed entry.
-    let native = || match unsafe { core.runtime().typed(export, || core.place(), typed) } {
+    let native = || match unsafe { state.runtime().typed(export, || state.place(), typed) } {
         Ok(raw) => Ok(raw.into_ret()),
-        Err(fault) => core.runtime().settle(export, fault, core),
+        Err(fault) => state.runtime().finish_error(export, fault, state),
     };
-    let result = core.during(context, || core.runtime().host_side(native));
+    let result = state.lend_context(context, || state.runtime().host_side(native));
     match result {
-        Ok(ret) => value::from_ret(ret, core.runtime(), context),
-        Err(fault) => Err(raise(core, *fault, context)),
+        Ok(ret) => value::from_ret(ret, state.runtime(), context),
+        Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }
 }
 
 /// An argument of a signature without a trampoline of its own.
-enum Listed {
+enum DynArg {
     Bool(bool),
     Int(i64),
     Float(f64),
     Text(Text),
 }
 
-impl Listed {
+impl DynArg {
     /// Takes the argument if it is exactly of a kind.
-    fn take(kind: Kind, value: &JsValue) -> Option<Listed> {
+    fn take(kind: Kind, value: &JsValue) -> Option<DynArg> {
         match kind {
-            Kind::Bool => bool::take(value).map(Listed::Bool),
-            Kind::Int => i64::take(value).map(Listed::Int),
-            Kind::Float => f64::take(value).map(Listed::Float),
-            Kind::Bytes => RawBytes::take(value).map(Listed::Text),
+            Kind::Bool => bool::take(value).map(DynArg::Bool),
+            Kind::Int => i64::take(value).map(DynArg::Int),
+            Kind::Float => f64::take(value).map(DynArg::Float),
+            Kind::Bytes => RawBytes::take(value).map(DynArg::Text),
             Kind::Nil | Kind::Any => None,
         }
     }
 
     fn arg(&self) -> Arg<'_> {
         match self {
-            Listed::Bool(b) => Arg::Bool(*b),
-            Listed::Int(i) => Arg::Int(*i),
-            Listed::Float(x) => Arg::Float(*x),
-            Listed::Text(text) => Arg::Str(text.bytes()),
+            DynArg::Bool(b) => Arg::Bool(*b),
+            DynArg::Int(i) => Arg::Int(*i),
+            DynArg::Float(x) => Arg::Float(*x),
+            DynArg::Text(text) => Arg::Str(text.bytes()),
         }
     }
 }
 
 /// Calls by the typed entry, whatever the shape.
-fn listed(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    // SAFETY: the core's own context is running this.
-    let (core, export) = unsafe { (bound.core(), bound.export()) };
+fn dynamic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    // SAFETY: the state's own context is running this.
+    let (state, export) = unsafe { (bound.state(), bound.export()) };
     let Some(typed) = &export.def().typed else { return generic(bound, args, context) };
     let kinds = typed.shape().params();
     let count = args.len();
@@ -218,30 +175,30 @@ fn listed(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsV
     }
     let mut held = [const { None }; Shape::MAX_PARAMS];
     for ((kind, value), slot) in kinds.zip(args).zip(&mut held) {
-        *slot = Listed::take(kind, value);
+        *slot = DynArg::take(kind, value);
         if slot.is_none() {
             return generic(bound, args, context);
         }
     }
-    let list = held.each_ref().map(|held| held.as_ref().map_or(Arg::Nil, Listed::arg));
+    let list = held.each_ref().map(|held| held.as_ref().map_or(Arg::Nil, DynArg::arg));
     let list = list.get(..count).unwrap_or_default();
     // SAFETY: `host` is the context that the runtime lends for this call, and what the arguments borrow from lives until
     // the end.
-    call(core, export, context, |host| unsafe { typed.call(host, list) })
+    call(state, export, context, |host| unsafe { typed.call(host, list) })
 }
 
 macro_rules! trampolines {
     ($($name:ident $call:ident ($($ty:ident $held:ident),*);)*) => {$(
-        fn $name<$($ty: Take,)* R: RawRet>(bound: Bound, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-            // SAFETY: the core's own context is running this.
-            let (core, export) = unsafe { (bound.core(), bound.export()) };
+        fn $name<$($ty: FromArg,)* R: RawRet>(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+            // SAFETY: the state's own context is running this.
+            let (state, export) = unsafe { (bound.state(), bound.export()) };
             let (Some(typed), [$($held),*]) = (&export.def().typed, args) else {
                 return generic(bound, args, context);
             };
             $(let Some($held) = $ty::take($held) else {
                 return generic(bound, args, context);
             };)*
-            call(core, export, context, |host| {
+            call(state, export, context, |host| {
                 // SAFETY: this trampoline was chosen by the export's shape, `host` is the context that the runtime
                 // lends for this call, and what the arguments borrow from lives until the end.
                 unsafe { typed.$call::<$($ty::Raw,)* R>(host $(, $ty::raw(&$held))*) }
@@ -258,7 +215,7 @@ trampolines! {
 }
 
 /// Finds the trampoline of a shape: each list of parameters below, with each kind of result.
-fn by_shape(bound: Bound, shape: Shape) -> Option<NativeFunction> {
+fn by_shape(bound: BoundExport, shape: Shape) -> Option<NativeFunction> {
     macro_rules! table {
         ($($typed:ident ($($ty:ty),*);)*) => {$(
             table!(@result $typed ($($ty),*) () bool i64 f64 RawOut Ret);
@@ -269,7 +226,7 @@ fn by_shape(bound: Bound, shape: Shape) -> Option<NativeFunction> {
         (@one $typed:ident ($($ty:ty),*) $result:ty) => {
             const SHAPE: Shape = Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND);
             if shape == SHAPE {
-                return Some(bound.native(|bound, args, context| $typed::<$($ty,)* $result>(bound, args, context)));
+                return Some(native(bound, |bound, args, context| $typed::<$($ty,)* $result>(bound, args, context)));
             }
         };
     }

@@ -1,4 +1,4 @@
-//! Values across the border, both ways.
+//! Conversion of values, both ways.
 
 use boa_engine::builtins::error::Error;
 use boa_engine::builtins::promise::Promise;
@@ -7,79 +7,86 @@ use boa_engine::object::builtins::JsArray;
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
 use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue};
-use kemi_core::{Arg, ConversionBudget, ErrorCode, Map, Ret, Runtime, ScriptError, Value};
+use kemi_core::abi::Ret;
+use kemi_core::engine::Runtime;
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, ErrorCode, Map, ScriptError, Value};
 
-use crate::text::{self, Text};
+use crate::string::{self, Text};
 
 /// The greatest integer up to which every integer is a double: 2^53.
 const EXACT: i64 = 1 << 53;
 
-/// Why a value cannot cross.
-pub(crate) enum Trouble {
+/// The reason why a value cannot be converted.
+pub(crate) enum ConvertError {
     /// A getter or proxy threw.
     Thrown(JsError),
-    /// There is no counterpart.
-    Error(ScriptError),
+    /// The value has no counterpart.
+    Unconvertible(ScriptError),
 }
 
-impl From<JsError> for Trouble {
-    fn from(error: JsError) -> Trouble {
-        Trouble::Thrown(error)
+impl From<JsError> for ConvertError {
+    fn from(error: JsError) -> ConvertError {
+        ConvertError::Thrown(error)
     }
 }
 
-impl From<ScriptError> for Trouble {
-    fn from(error: ScriptError) -> Trouble {
-        Trouble::Error(error)
+impl From<ScriptError> for ConvertError {
+    fn from(error: ScriptError) -> ConvertError {
+        ConvertError::Unconvertible(error)
     }
 }
 
-/// An argument on its way to a native function, with what it borrows from.
-pub(crate) enum Held {
+/// An argument of a native function, with the memory that it borrows from.
+pub(crate) enum HeldArg {
     Plain(Arg<'static>),
     Text(Text),
     Value(Value),
 }
 
-impl Held {
+impl HeldArg {
     /// Takes an argument of a native call; arrays and objects are converted at once.
-    pub(crate) fn new(value: &JsValue, budget: &mut ConversionBudget, context: &mut Context) -> Result<Held, Trouble> {
+    pub(crate) fn new(
+        value: &JsValue,
+        budget: &mut ConversionBudget,
+        context: &mut Context,
+    ) -> Result<HeldArg, ConvertError> {
         Ok(match value.variant() {
-            JsVariant::String(string) => Held::Text(Text::new(string)),
+            JsVariant::String(string) => HeldArg::Text(Text::new(string)),
             JsVariant::Object(object) => match foreign(&object) {
-                Some(kind) => Held::Plain(Arg::Foreign(kind)),
-                None => Held::Value(Converter::new(budget).object(&object, context)?),
+                Some(kind) => HeldArg::Plain(Arg::Foreign(kind)),
+                None => HeldArg::Value(Converter::new(budget).object(&object, context)?),
             },
             other => match scalar(&other) {
-                Ok(Value::Bool(b)) => Held::Plain(Arg::Bool(b)),
-                Ok(Value::Int(i)) => Held::Plain(Arg::Int(i)),
-                Ok(Value::Float(x)) => Held::Plain(Arg::Float(x)),
-                Ok(_) => Held::Plain(Arg::Nil),
-                Err(kind) => Held::Plain(Arg::Foreign(kind)),
+                Ok(Value::Bool(b)) => HeldArg::Plain(Arg::Bool(b)),
+                Ok(Value::Int(i)) => HeldArg::Plain(Arg::Int(i)),
+                Ok(Value::Float(x)) => HeldArg::Plain(Arg::Float(x)),
+                Ok(_) => HeldArg::Plain(Arg::Nil),
+                Err(kind) => HeldArg::Plain(Arg::Foreign(kind)),
             },
         })
     }
 
     pub(crate) fn arg(&self) -> Arg<'_> {
         match self {
-            Held::Plain(arg) => *arg,
-            Held::Text(text) => Arg::Str(text.bytes()),
-            Held::Value(value) => value.into(),
+            HeldArg::Plain(arg) => *arg,
+            HeldArg::Text(text) => Arg::Str(text.bytes()),
+            HeldArg::Value(value) => value.into(),
         }
     }
 }
 
 /// Converts any value of the script.
-pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
+pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
     Converter::new(&mut ConversionBudget::new()).value(value, context)
 }
 
-/// Converts what a callback gives to the host, which is the host's to hold and to free.
-pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, Trouble> {
+/// Converts the result of a callback. It is the host's to hold and to free.
+pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, ConvertError> {
     if !value.is_object() {
         return runtime.host_side(|| to_value(value, context));
     }
-    // The script's getters may run, so this is on its side; what it gets is freed there, and the copy is the host's.
+    // The script's getters may run, so this is on its side; its result is freed there, and the copy is the host's.
     let given = to_value(value, context)?;
     Ok(runtime.host_side(|| given.clone()))
 }
@@ -118,13 +125,13 @@ pub(crate) fn from_value(value: &Value, context: &mut Context) -> JsResult<JsVal
         Value::Bool(b) => JsValue::new(*b),
         Value::Int(i) => from_int(*i),
         Value::Float(x) => JsValue::new(*x),
-        Value::Str(s) => JsValue::new(text::to_js(s)),
+        Value::Str(s) => JsValue::new(string::to_js(s)),
         Value::Array(items) => from_items(items, context)?,
         Value::Map(map) => {
             let object = JsObject::with_object_proto(context.intrinsics());
             for (key, item) in map {
                 let item = from_value(item, context)?;
-                object.create_data_property_or_throw(text::to_js(key), item, context)?;
+                object.create_data_property_or_throw(string::to_js(key), item, context)?;
             }
             object.into()
         }
@@ -138,7 +145,7 @@ pub(crate) fn from_arg(arg: &Arg<'_>, context: &mut Context) -> JsResult<JsValue
         Arg::Bool(b) => Ok(JsValue::new(*b)),
         Arg::Int(i) => Ok(from_int(*i)),
         Arg::Float(x) => Ok(JsValue::new(*x)),
-        Arg::Str(s) => Ok(text::to_js(s).into()),
+        Arg::Str(s) => Ok(string::to_js(s).into()),
         other => from_value(&other.to_value().unwrap_or_default(), context),
     }
 }
@@ -151,7 +158,7 @@ pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> Js
         Ret::Int(i) => from_int(i),
         Ret::Float(x) => JsValue::new(x),
         // SAFETY: the native call has just returned, and neither script nor host has run since.
-        Ret::Bytes(bytes) => text::to_js(unsafe { bytes.bytes() }).into(),
+        Ret::Bytes(bytes) => string::to_js(unsafe { bytes.bytes() }).into(),
         Ret::Value(value) => {
             let result = from_value(&value, context);
             runtime.host_side(|| drop(value));
@@ -168,10 +175,10 @@ pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> Js
 /// Describes a value for people, in a log line or an error message.
 pub(crate) fn describe(value: &JsValue, context: &mut Context) -> String {
     match value.variant() {
-        JsVariant::String(string) => text::lossy(&string),
+        JsVariant::String(string) => string::lossy(&string),
         JsVariant::Undefined => "undefined".to_owned(),
         JsVariant::Null => "null".to_owned(),
-        JsVariant::Symbol(symbol) => text::lossy(&symbol.descriptive_string()),
+        JsVariant::Symbol(symbol) => string::lossy(&symbol.descriptive_string()),
         JsVariant::BigInt(big) => format!("{big}n"),
         JsVariant::Object(object) if object.is::<Error>() => error_text(&object, context),
         JsVariant::Object(object) => match to_value(value, context) {
@@ -185,7 +192,7 @@ pub(crate) fn describe(value: &JsValue, context: &mut Context) -> String {
 /// Returns the name and message of an error object, as its `toString` would.
 pub(crate) fn error_text(error: &JsObject, context: &mut Context) -> String {
     let mut part = |name: JsString| match error.get(name, context).map(|value| value.variant()) {
-        Ok(JsVariant::String(string)) => text::lossy(&string),
+        Ok(JsVariant::String(string)) => string::lossy(&string),
         Ok(JsVariant::Undefined) | Err(_) => String::new(),
         Ok(other) => JsValue::from(other).display().to_string(),
     };
@@ -209,7 +216,7 @@ fn scalar(value: &JsVariant) -> Result<Value, &'static str> {
         JsVariant::Boolean(b) => Ok(Value::Bool(*b)),
         JsVariant::Integer32(i) => Ok(Value::Int((*i).into())),
         JsVariant::Float64(x) => Ok(number(*x)),
-        JsVariant::String(string) => Ok(Value::Str(text::to_bytes(string).into())),
+        JsVariant::String(string) => Ok(Value::Str(string::to_bytes(string).into())),
         // Saturates far outside of 64 bits, which is all that matters here.
         JsVariant::BigInt(big) => i64::try_from(big.to_i128()).map(Value::Int).map_err(|_| "bigint beyond 64 bits"),
         JsVariant::Symbol(_) => Err("symbol"),
@@ -243,7 +250,7 @@ impl<'a> Converter<'a> {
         Converter { above: Vec::new(), budget }
     }
 
-    fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, Trouble> {
+    fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
         match value.variant() {
             JsVariant::Object(object) => match foreign(&object) {
                 Some(kind) => Err(unconvertible(format!("a {kind} cannot be passed to the host")).into()),
@@ -258,7 +265,7 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn object(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn object(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         if self.above.iter().any(|above| JsObject::equals(above, object)) {
             return Err(unconvertible("the value contains itself".to_owned()).into());
         }
@@ -270,7 +277,7 @@ impl<'a> Converter<'a> {
         result
     }
 
-    fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         let length = usize::try_from(JsArray::from_object(array.clone())?.length(context)?).unwrap_or(usize::MAX);
         let mut items = Vec::new();
         for i in 0..length {
@@ -281,12 +288,12 @@ impl<'a> Converter<'a> {
         Ok(Value::Array(items))
     }
 
-    fn map(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, Trouble> {
+    fn map(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         let keys = object.own_property_keys(context)?;
         let mut map = Map::new();
         for key in keys {
             let name = match &key {
-                PropertyKey::String(name) => text::to_bytes(name),
+                PropertyKey::String(name) => string::to_bytes(name),
                 PropertyKey::Index(index) => index.get().to_string().into_bytes(),
                 PropertyKey::Symbol(_) => continue,
             };

@@ -1,4 +1,4 @@
-//! What scripts write to the host's log.
+//! The lines that scripts write to the host's log.
 
 mod common;
 

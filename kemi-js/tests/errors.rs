@@ -3,10 +3,10 @@
 mod common;
 
 use common::{body, error, load, text, try_load};
-use kemi_core::{ErrorCode, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, ScriptError, Source, Value};
 
 fn load_error(code: &str) -> ScriptError {
-    try_load(&[Source::text("t.js", code)], Policy::Strict).err().expect("does not load")
+    try_load(&[Source::text("t.js", code)], ArgumentPolicy::Strict).err().expect("does not load")
 }
 
 fn line(error: &ScriptError) -> Option<u32> {
@@ -40,7 +40,7 @@ fn a_script_that_is_not_utf8_says_so() {
     std::fs::create_dir_all(&folder).expect("can write");
     let file = folder.join("latin.js");
     std::fs::write(&file, b"// a\nvar x = '\xFC';\n").expect("can write");
-    let error = try_load(&[Source::File(file)], Policy::Strict).err().expect("does not load");
+    let error = try_load(&[Source::File(file)], ArgumentPolicy::Strict).err().expect("does not load");
     std::fs::remove_dir_all(&folder).expect("can remove");
     assert_eq!(error.code, ErrorCode::Syntax);
     assert_eq!(error.place.as_ref().map(|p| p.line), Some(2), "{error}");

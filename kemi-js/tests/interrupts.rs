@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{body, load, load_limited};
-use kemi_core::{ErrorCode, Limits, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Source, Value};
 
 const SHORT: Limits = Limits { max_time_ms: 100, max_load_time_ms: 5_000, ..Limits::NONE };
 
@@ -96,7 +96,7 @@ fn nothing_takes_long_for_little() {
         let source = format!(
             "let calm = false; function f() {{ if (calm) return 42; calm = true; {code} KSR.t.note('after'); }}"
         );
-        let mut loaded = load_limited(&[Source::text("t.js", source)], Policy::Strict, SHORT)
+        let mut loaded = load_limited(&[Source::text("t.js", source)], ArgumentPolicy::Strict, SHORT)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let start = Instant::now();
         let outcome = loaded.call(&[]);
@@ -138,7 +138,8 @@ fn what_waits_for_nobody_is_given_up() {
 
 /// Loads a script that a slow machine cannot bring over a limit.
 fn unlimited(code: &str) -> common::Loaded {
-    load_limited(&[Source::text("t.js", code)], Policy::Strict, Limits::NONE).unwrap_or_else(|error| panic!("{error}"))
+    load_limited(&[Source::text("t.js", code)], ArgumentPolicy::Strict, Limits::NONE)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Compares what a script's built-ins give with what they should, each line an expression that is true.

@@ -1,11 +1,11 @@
-//! What a script may use: time, instructions, depth.
+//! The limits on time, instructions and depth.
 
 mod common;
 
 use std::time::{Duration, Instant};
 
 use common::{Loaded, load_limited};
-use kemi_core::{ErrorCode, Limits, Outcome, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Outcome, ScriptError, Source, Value};
 
 const SHORT: Limits = Limits { max_time_ms: 60, max_load_time_ms: 60, ..Limits::NONE };
 
@@ -55,7 +55,7 @@ const DEEPER: &[(&str, &str)] = &[
 ];
 
 fn limited(limits: Limits, code: &str) -> Result<Loaded, ScriptError> {
-    load_limited(&[Source::text("t.js", code)], Policy::Strict, limits)
+    load_limited(&[Source::text("t.js", code)], ArgumentPolicy::Strict, limits)
 }
 
 fn error_of(loaded: Result<Loaded, ScriptError>) -> ScriptError {
@@ -155,7 +155,7 @@ fn a_module_that_never_ends_is_ended() {
     std::fs::write(folder.join("main.js"), "function f() { try { require('./spin'); } catch (e) {} return 1; }")
         .unwrap();
     let source = Source::File(folder.join("main.js"));
-    let error = load_limited(&[source], Policy::Strict, SHORT).unwrap().call(&[]).unwrap_err();
+    let error = load_limited(&[source], ArgumentPolicy::Strict, SHORT).unwrap().call(&[]).unwrap_err();
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(error.code, ErrorCode::TimeLimit, "{error}");
     assert!(place(&error).ends_with("spin.js:1"), "{error}");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{load, try_load};
-use kemi_core::{Arg, ErrorCode, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Source, Value};
 
 const ATTEMPTS: [&str; 7] = [
     "KSR = null",
@@ -49,7 +49,7 @@ fn its_properties_cannot_be_defined_anew() {
 #[test]
 fn a_declaration_of_the_same_name_is_refused_at_load() {
     for text in ["let KSR = 1;", "const KSR = 1;", "function KSR() { }"] {
-        let loaded = try_load(&[Source::text("t.js", text)], Policy::Strict);
+        let loaded = try_load(&[Source::text("t.js", text)], ArgumentPolicy::Strict);
         assert!(loaded.is_err(), "{text}");
     }
     let mut script = load("var KSR; function f() { return KSR.t.add(40, 2); }");
@@ -75,7 +75,7 @@ fn a_script_that_would_replace_the_root_is_refused() {
         "KSR['t'].add = 1;",
         "for (const x of [1]) { if (x) (KSR) = x; }",
     ] {
-        let error = match try_load(&[Source::text("t.js", code)], Policy::Strict) {
+        let error = match try_load(&[Source::text("t.js", code)], ArgumentPolicy::Strict) {
             Ok(_) => panic!("{code}: it loads"),
             Err(error) => error,
         };
@@ -90,7 +90,7 @@ fn a_script_that_would_replace_the_root_is_refused() {
         "Object.defineProperty(globalThis, 'KSR', { value: 1 });",
         "'use strict'; globalThis['K' + 'SR'] = 1;",
     ] {
-        assert!(try_load(&[Source::text("t.js", code)], Policy::Strict).is_err(), "{code}: it loads");
+        assert!(try_load(&[Source::text("t.js", code)], ArgumentPolicy::Strict).is_err(), "{code}: it loads");
     }
     for code in [
         "function f() { KSR = 1; delete KSR.t; }",
@@ -102,7 +102,7 @@ fn a_script_that_would_replace_the_root_is_refused() {
         "const { t } = KSR; const g = KSR.t.add;",
         "const m = KSR => KSR;",
     ] {
-        if let Err(error) = try_load(&[Source::text("t.js", code)], Policy::Strict) {
+        if let Err(error) = try_load(&[Source::text("t.js", code)], ArgumentPolicy::Strict) {
             panic!("{code}: {error}");
         }
     }

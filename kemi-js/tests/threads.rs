@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use boa_gc::{Finalize, Gc, Trace, Tracer};
 use common::{Host, Loaded, limited, load};
-use kemi_core::{CountingAllocator, Instance, Limits, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, CountingAllocator, Instance, Limits, Source, Value};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
@@ -27,7 +27,7 @@ impl Drop for Late {
             let _ = loaded.call(&[]);
             let _ = loaded.instance.has(loaded.f);
         }
-        let registry = limited(Policy::Strict, Limits::default()).0;
+        let registry = limited(ArgumentPolicy::Strict, Limits::default()).0;
         let engine = kemi_core::find_engine("js").expect("linked");
         drop(Instance::<Host>::load(engine, &registry, &[Source::text("t.js", "var a = 1")]));
     }
@@ -104,7 +104,7 @@ fn many_instances_do_not_collect_each_other_s_garbage_again_and_again() {
     let limits = Limits { max_memory: 16 << 20, ..Limits::default() };
     let source = [Source::text("t.js", "let kept = []; function f(n) { kept.push(n); return kept.length; }")];
     kemi_js::link();
-    let (registry, f) = limited(Policy::Strict, limits);
+    let (registry, f) = limited(ArgumentPolicy::Strict, limits);
     let engine = kemi_core::find_engine("js").expect("linked");
     let mut all: Vec<Loaded> = (0..COUNT)
         .map(|_| Loaded {

@@ -1,9 +1,9 @@
-//! Values across the border, both ways.
+//! Conversion of values, both ways.
 
 mod common;
 
 use common::{body, error, load, text, try_load};
-use kemi_core::{Arg, ByteString, ErrorCode, Map, Outcome, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ByteString, ErrorCode, Map, Outcome, Source, Value};
 
 /// Passes a value in as an argument of the callback, through a native function and out as the result.
 fn through(value: &Value) -> Value {
@@ -170,11 +170,11 @@ fn strict_refuses_what_compat_coerces() {
         let code = format!("function f() {{ return {code}; }}");
         let strict = error(&code);
         assert!(matches!(strict.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount), "{strict}");
-        let mut compat = try_load(&[Source::text("t.js", code)], Policy::Compat).expect("loads");
+        let mut compat = try_load(&[Source::text("t.js", code)], ArgumentPolicy::Compat).expect("loads");
         assert_eq!(compat.value(&[]), expected);
     }
     let code = "function f() { return [KSR.t.add('two', 2), KSR.t.add(1)]; }";
-    let mut compat = try_load(&[Source::text("t.js", code)], Policy::Compat).expect("loads");
+    let mut compat = try_load(&[Source::text("t.js", code)], ArgumentPolicy::Compat).expect("loads");
     assert_eq!(compat.value(&[]), Value::Array(vec![Value::Bool(false), Value::Bool(false)]));
 }
 

@@ -1,19 +1,22 @@
-//! The engine: what creates interpreters.
+//! The engine: it creates interpreters.
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, Interpreter, Reference, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::NameRole;
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ScriptError, Source};
 
 use crate::interpreter::LuaInterpreter;
-use crate::references;
+use crate::{references, reserved};
 
-/// Lua, as `cfgengine = "lua"` chooses it.
+/// The engine for scripts in Lua.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lua;
+pub struct LuaEngine;
 
-kemi_core::announce_engine!(&Lua);
+kemi_core::announce_engine!(&LuaEngine);
 
-impl Engine for Lua {
+impl Engine for LuaEngine {
     fn name(&self) -> &'static str {
         "lua"
     }
@@ -31,12 +34,12 @@ impl Engine for Lua {
         Ok(references::references(&String::from_utf8_lossy(&text), root))
     }
 
-    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
-        crate::reserved::meaning(name, role)
+    fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
+        reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions {
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions {
             text_to_integer: true,
             number_to_text: true,
             nil_to_empty: true,

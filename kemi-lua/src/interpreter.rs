@@ -1,127 +1,65 @@
-//! A Lua state with a loaded script, and the way in.
+//! The host's handle to a Lua state, the state itself, and the calls from the host into the script.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::ffi::c_int;
 use std::fmt;
-use std::ptr;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::rc::{Rc, Weak};
 
-use crate::ffi;
-use kemi_core::interrupt::{self, Running};
-use kemi_core::{
-    Arg, ByteString, CallbackId, ConversionBudget, ErrorCode, Frame, Interpreter, Place, RawOut, Runtime, ScriptError,
-    Source, Value,
-};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::value::ConversionBudget;
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 
-use crate::error_object::ErrorObject;
+use crate::bind::RootObject;
+use crate::call::{CallFrame, CallState, pinned};
 #[cfg(not(luajit))]
-use crate::finalizers::{self, Finalizers};
-use crate::libraries::Missing;
-use crate::memory::{self, Memory};
-use crate::repair::{self, BoundRoot};
-use crate::trampoline::Bound;
-use crate::values::{self, State};
-use crate::{ending, errors, libraries};
+use crate::console::Warnings;
+use crate::error::{self, Diagnostics};
+use crate::ffi::{self, LuaThread};
+use crate::integrity::Integrity;
+use crate::interrupt::{self, HookContext};
+use crate::library;
+#[cfg(not(luajit))]
+use crate::library::finalizer::Finalizers;
+use crate::terminate::is_termination;
+use crate::threads::Threads;
+use crate::{console, frames, import, sandbox, string, trampoline, value};
 
-/// The interpreter that hosts own. The state itself is pinned in a [`Core`], which C closures point to.
+/// Up to how many arguments the main thread has room without being asked.
+const FEW: usize = 8;
+
+/// The interpreter that hosts own. The state itself does not move, since C closures point to it.
 pub(crate) struct LuaInterpreter {
-    core: Rc<Core>,
+    state: Rc<State>,
 }
 
-/// One Lua state and what belongs to it.
-pub(crate) struct Core {
-    main: State,
-    pub(crate) runtime: Rc<Runtime>,
-    /// The state that called the native function that runs, or that the hook runs on.
-    pub(crate) current: Cell<State>,
-    /// The state that runs, at any instant: the signal handler reads it. On LuaJIT it is the callback's, since there
-    /// all states share one hook.
-    pub(crate) running: Running,
-    pub(crate) memory: Memory,
-    /// Whether LuaJIT's compiler is on.
-    #[cfg(luajit)]
-    pub(crate) compiles: Cell<bool>,
-    /// The state that the innermost callback was started on.
-    pub(crate) base: Cell<State>,
-    /// Whether the hook that ends a callback is set.
-    pub(crate) armed: Cell<bool>,
-    /// Finalizers that the script has set.
+/// One Lua state, and the records that its C closures point to.
+struct State {
+    main: LuaThread,
+    call: CallState,
+    diagnostics: Diagnostics,
+    integrity: Integrity,
     #[cfg(not(luajit))]
-    pub(crate) finalizers: Finalizers,
-    /// The state on which a hook has raised an error that nobody has caught yet: its hooks are off until then.
+    finalizers: Finalizers,
     #[cfg(not(luajit))]
-    pub(crate) hookless: Cell<State>,
-    /// Where on the machine stack the outermost callback began; 0 when none runs.
-    bottom: Cell<usize>,
-    pub(crate) bounds: OnceCell<Box<[Bound]>>,
-    pub(crate) missing: OnceCell<Box<[Missing]>>,
-    handles: RefCell<Vec<Option<Handle>>>,
-    kept: RefCell<Vec<Kept>>,
-    scratch: Cell<Vec<u8>>,
-    /// The frames of the last error that reached the host's message handler.
-    pub(crate) caught: RefCell<Vec<Frame>>,
-    /// The last part of the last unknown name looked up.
-    pub(crate) unknown: RefCell<String>,
-    /// The beginning of a warning that comes in pieces.
-    pub(crate) warning: RefCell<Vec<u8>>,
+    warnings: Warnings,
+    hook: OnceCell<HookContext>,
+    root: OnceCell<RootObject>,
+    /// References to the functions of callbacks, by their index, once they were resolved.
+    handles: RefCell<Vec<Option<c_int>>>,
     /// Names of global functions that are not the script's.
-    own: RefCell<HashSet<Vec<u8>>>,
-    pub(crate) refs: Cell<Refs>,
-    pub(crate) bound_root: Cell<BoundRoot>,
+    library_names: OnceCell<HashSet<Vec<u8>>>,
+    refs: Cell<Refs>,
 }
 
 /// References to functions in Lua's registry.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Refs {
-    pub(crate) handler: c_int,
-    pub(crate) enter: c_int,
-    pub(crate) tostring: c_int,
-}
-
-struct Handle {
-    reference: c_int,
-    pointer: usize,
-    name: Arc<str>,
-}
-
-/// What must outlive a push that may raise: an error of Lua skips destructors, so frames own nothing meanwhile.
-#[expect(dead_code, reason = "read through pointers; here only to be dropped in time")]
-pub(crate) enum Kept {
-    /// A string.
-    Text(ByteString),
-    /// Bytes copied from the context.
-    Bytes(Vec<u8>),
-    /// A tree of values.
-    Tree(Box<Value>),
-    /// Several results.
-    Tuple(Vec<Value>),
-    /// An error on its way into a script.
-    Error(Box<ErrorObject>),
-}
-
-/// What lies at the bottom of the main state's stack as long as the state lives, so that it need not be looked up for
-/// each callback.
-pub(crate) mod pinned {
-    use std::ffi::c_int;
-
+#[derive(Clone, Copy)]
+struct Refs {
     /// The message handler.
-    pub(crate) const HANDLER: c_int = 1;
-    /// The table of globals.
-    pub(crate) const GLOBALS: c_int = 2;
-    /// The name of the root object.
-    pub(crate) const ROOT_NAME: c_int = 3;
-    /// How many there are.
-    pub(crate) const COUNT: c_int = 3;
+    handler: c_int,
+    /// The function [`call_with_args`].
+    call_with_args: c_int,
 }
-
-/// Up to how many arguments the main state has room without being asked.
-const FEW: usize = 8;
-
-/// How much of the machine stack nested C functions may take before Lua gets an error, on LuaJIT, which sets no limit
-/// itself.
-const MAX_MACHINE_STACK: usize = 1 << 20;
 
 impl LuaInterpreter {
     /// Creates a state with the libraries and the registry's exports.
@@ -134,79 +72,42 @@ impl LuaInterpreter {
         if main.is_null() {
             return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
         }
-        let limits = *runtime.registry().limits();
-        let core = Rc::new(Core {
-            main,
-            runtime,
-            current: Cell::new(main),
-            running: ending::running(main),
-            memory: Memory::new(limits.max_memory, limits.max_depth),
-            #[cfg(luajit)]
-            compiles: Cell::new(true),
-            base: Cell::new(main),
-            armed: Cell::new(false),
-            #[cfg(not(luajit))]
-            finalizers: Finalizers::new(),
-            #[cfg(not(luajit))]
-            hookless: Cell::new(ptr::null_mut()),
-            bottom: Cell::new(0),
-            bounds: OnceCell::new(),
-            missing: OnceCell::new(),
-            handles: RefCell::new(Vec::new()),
-            kept: RefCell::new(Vec::new()),
-            scratch: Cell::new(Vec::new()),
-            caught: RefCell::new(Vec::new()),
-            unknown: RefCell::new(String::new()),
-            warning: RefCell::new(Vec::new()),
-            own: RefCell::new(HashSet::new()),
-            refs: Cell::new(Refs::default()),
-            bound_root: Cell::new(BoundRoot::default()),
-        });
-        let interpreter = LuaInterpreter { core };
-        libraries::set_up(&interpreter.core, main, sources)?;
-        let own = interpreter.core.global_functions();
-        interpreter.core.own.borrow_mut().extend(own);
-        interpreter.core.pin()?;
-        #[cfg(not(luajit))]
-        interpreter.core.finalizers.open();
-        // SAFETY: nothing runs in the state yet.
+        let interpreter = LuaInterpreter { state: State::new(main, runtime) };
+        let state = &*interpreter.state;
+        state.fill(&import::search_path(sources))?;
+        // SAFETY: the state does not move, and nothing runs in it yet.
         unsafe {
-            memory::install(&interpreter.core, main);
-            ending::rest(&interpreter.core, main);
+            state.call.memory().install(state.call.threads(), main);
+            state.call.threads().reset_hook(main);
         }
-        if limits.max_time_ms != 0 || limits.max_load_time_ms != 0 {
-            let interrupt = interrupt::for_this_thread().map_err(|error| {
-                let message = format!("cannot limit the script's time: no handler for the signal SIGURG: {error}");
-                ScriptError::new(ErrorCode::Runtime, message)
-            })?;
-            interpreter.core.runtime.on_interrupt(Some(interrupt));
-        }
+        interrupt::set_up(state.call.runtime())?;
         Ok(interpreter)
     }
 
-    /// Compiles all sources, then runs their top levels in order; an exit at one of them ends that quietly.
+    /// Compiles all sources, then runs their top levels in order; an exit at one of them ends that without an error.
     ///
     /// # Errors
-    /// What a file's reading, its syntax or its top level gives.
+    /// Those of reading a file, of its syntax, and of its top level.
     pub(crate) fn run(&self, sources: &[Source]) -> Result<(), ScriptError> {
-        let (core, l) = (&*self.core, self.core.main);
+        let state = &*self.state;
+        let (call, l) = (&state.call, state.main);
         #[cfg(luajit)]
         // SAFETY: nothing runs in the state yet.
         unsafe {
-            crate::compiler::set_for_loading(core, l);
+            library::jit::set_for_loading(call, l);
         }
         let names: Vec<String> = sources.iter().map(Source::name).collect();
         for (source, name) in sources.iter().zip(&names) {
             let text = source.read()?;
-            libraries::compile(core, l, &text, name)?;
+            import::compile(call, l, &text, name)?;
         }
         // The chunks lie on the stack in order.
         let mut result = Ok(());
         for index in (pinned::COUNT + 1..).take(sources.len()) {
-            if result.is_err() || core.runtime.ending().is_some() {
+            if result.is_err() || call.is_ending() {
                 break;
             }
-            let run = core.enter(l, &[], || {
+            let run = state.enter(l, &[], || {
                 // SAFETY: the index holds a chunk; `enter` has made room.
                 unsafe { ffi::lua_pushvalue(l, index) };
             });
@@ -216,70 +117,71 @@ impl LuaInterpreter {
         unsafe {
             ffi::lua_settop(l, pinned::COUNT);
             #[cfg(luajit)]
-            crate::compiler::set_for_calls(core, l);
+            library::jit::set_for_calls(call, l);
         }
-        if core.runtime.ending().is_some() { Ok(()) } else { result }
+        if call.is_ending() { Ok(()) } else { result }
     }
 }
 
 impl Drop for LuaInterpreter {
     fn drop(&mut self) {
-        // Finalizers may call native functions once more, so the core must still be whole.
+        let state = &*self.state;
+        // Finalizers may call native functions once more, so the state must still be whole.
         #[cfg(not(luajit))]
-        finalizers::close(&self.core, self.core.main);
+        state.finalizers.close(state.main, |function, finalizers| state.run_function(function, finalizers));
         // SAFETY: nothing runs in the state: only a running call has borrowed this interpreter.
         unsafe {
-            memory::remove(&self.core, self.core.main);
-            ffi::lua_close(self.core.main);
+            state.call.memory().remove(state.main);
+            ffi::lua_close(state.main);
         }
     }
 }
 
 impl fmt::Debug for LuaInterpreter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LuaInterpreter").field("runtime", &self.core.runtime).finish_non_exhaustive()
+        f.debug_struct("LuaInterpreter").field("runtime", self.state.call.runtime()).finish_non_exhaustive()
     }
 }
 
 impl Interpreter for LuaInterpreter {
     fn resolve(&self, name: &str) -> bool {
-        self.core.resolve(name)
+        self.state.resolve(name)
     }
 
     fn functions(&self) -> Vec<String> {
-        self.core.functions()
+        self.state.functions()
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        self.core.call(callback, args)
+        self.state.call(callback, args)
     }
 
-    fn place(&self) -> Option<Place> {
-        self.core.place()
+    fn place(&self) -> Option<Location> {
+        self.state.place()
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
-        self.core.definition(callback)
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
+        self.state.definition(callback)
     }
 
-    fn repair(&self, thorough: bool) -> Vec<String> {
-        repair::repair(&self.core, self.core.main, thorough)
+    fn restore_root(&self, thorough: bool) -> Vec<String> {
+        self.state.integrity.restore(&self.state.call, self.state.main, thorough)
     }
 }
 
-/// Native functions get the core as their interpreter: it does not move.
-impl Interpreter for Core {
+/// Native functions get the state as their interpreter.
+impl Interpreter for State {
     fn resolve(&self, name: &str) -> bool {
         self.find(name).is_some_and(|(reference, _)| {
             // SAFETY: the reference is fresh and not used any more; giving it back does not raise.
-            unsafe { ffi::luaL_unref(self.current.get(), ffi::LUA_REGISTRYINDEX, reference) };
+            unsafe { ffi::luaL_unref(self.call.threads().current(), ffi::LUA_REGISTRYINDEX, reference) };
             true
         })
     }
 
     fn functions(&self) -> Vec<String> {
-        let own = self.own.borrow();
-        let names = self.global_functions().into_iter().filter(|name| !own.contains(name));
+        let is_own = |name: &Vec<u8>| !self.library_names.get().is_some_and(|library| library.contains(name));
+        let names = self.global_functions().into_iter().filter(is_own);
         let mut names: Vec<String> = names.filter_map(|name| String::from_utf8(name).ok()).collect();
         names.sort_unstable();
         names
@@ -287,34 +189,139 @@ impl Interpreter for Core {
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
         let function = self.handle(callback)?;
-        let l = self.current.get();
+        let l = self.call.threads().current();
         self.enter(l, args, || {
             // SAFETY: the reference is to the callback's function; `enter` has made room.
             unsafe { ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, function.into()) };
         })
     }
 
-    fn place(&self) -> Option<Place> {
-        self.current_place()
+    fn place(&self) -> Option<Location> {
+        frames::place(self.call.threads().current())
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
-        let reference = self.handles.borrow().get(callback.index())?.as_ref()?.reference;
-        errors::definition(self.current.get(), reference)
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
+        let reference = (*self.handles.borrow().get(callback.index())?)?;
+        frames::definition(self.call.threads().current(), reference)
     }
 }
 
-impl Core {
-    /// Calls what `push_function` pushes, and is the border that exits, errors and the machine stack end at.
-    fn enter(&self, l: State, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
-        args.iter().try_for_each(values::passable)?;
+impl State {
+    /// Describes a fresh Lua state.
+    fn new(main: LuaThread, runtime: Rc<Runtime>) -> Rc<State> {
+        let idle_step = interrupt::idle_step(runtime.registry().limits());
+        let threads = Threads::new(main, interrupt::running(main), interrupt::hook, idle_step);
+        Rc::new_cyclic(|state: &Weak<State>| State {
+            main,
+            #[cfg(not(luajit))]
+            warnings: Warnings::new(Rc::clone(&runtime)),
+            // SAFETY: the state is dropped only after the Lua state is closed, and does not move.
+            call: unsafe { CallState::new(runtime, state.as_ptr(), threads) },
+            diagnostics: Diagnostics::default(),
+            integrity: Integrity::new(),
+            #[cfg(not(luajit))]
+            finalizers: Finalizers::new(),
+            hook: OnceCell::new(),
+            root: OnceCell::new(),
+            handles: RefCell::new(Vec::new()),
+            library_names: OnceCell::new(),
+            refs: Cell::new(Refs { handler: ffi::LUA_NOREF, call_with_args: ffi::LUA_NOREF }),
+        })
+    }
+
+    /// Fills the fresh Lua state with the libraries and the root object. `path` goes before the default `package.path`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Runtime`] when memory runs out.
+    fn fill(&self, path: &[u8]) -> Result<(), ScriptError> {
+        let call = &self.call;
+        // SAFETY: nothing of the state moves, and all of it outlives the Lua state.
+        let hook = self.hook.get_or_init(|| unsafe {
+            HookContext::new(
+                call,
+                #[cfg(not(luajit))]
+                &self.finalizers,
+            )
+        });
+        // SAFETY: as above.
+        let root = self.root.get_or_init(|| unsafe { RootObject::new(call, &self.diagnostics) });
+        let status = ffi::protected(self.main, |l| {
+            // SAFETY: protected; the closure only borrows. Nothing of the state moves, and all of it outlives the Lua state.
+            unsafe {
+                ffi::luaL_openlibs(l);
+                hook.register(l);
+                self.make_refs(l);
+                error::set_up(l);
+                library::error::set_up(l, call);
+                #[cfg(not(luajit))]
+                library::coroutine::set_up(self.main);
+                sandbox::apply(l, call, path);
+                #[cfg(not(luajit))]
+                {
+                    self.finalizers.set_up(l, call);
+                    library::metatable::replace(l, &self.finalizers);
+                }
+                console::replace_print(l, call);
+                root.bind(l, call.runtime(), trampoline::function_of);
+                self.integrity.remember(l, call.runtime().registry());
+            }
+        });
+        if status != ffi::LUA_OK {
+            return Err(ScriptError::new(ErrorCode::Runtime, "cannot set up a Lua state: out of memory"));
+        }
+        #[cfg(not(luajit))]
+        // SAFETY: as above.
+        unsafe {
+            self.warnings.install(self.main);
+        }
+        self.library_names.get_or_init(|| self.global_functions().into_iter().collect());
+        self.pin()?;
+        #[cfg(not(luajit))]
+        self.finalizers.open();
+        Ok(())
+    }
+
+    /// Keeps the functions that every call needs.
+    ///
+    /// # Safety
+    /// The call is protected.
+    unsafe fn make_refs(&self, l: LuaThread) {
+        // SAFETY: as the caller's; the diagnostics outlive the state.
+        unsafe {
+            ffi::push_function(l, handle_error, &self.diagnostics);
+            let handler = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+            ffi::lua_pushcfunction(l, call_with_args);
+            let call_with_args = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+            self.refs.set(Refs { handler, call_with_args });
+        }
+    }
+
+    /// Puts at the bottom of the main thread's stack what is [`pinned`] there.
+    fn pin(&self) -> Result<(), ScriptError> {
+        let l = self.main;
+        // SAFETY: the room is made sure of; nothing here allocates or raises.
+        unsafe {
+            ffi::lua_settop(l, 0);
+            let room = pinned::COUNT + ffi::LUA_MINSTACK + FEW as c_int;
+            if ffi::lua_checkstack(l, room) == 0 {
+                return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
+            }
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
+            ffi::lua_pushglobaltable(l);
+            self.integrity.push_name(l);
+        }
+        Ok(())
+    }
+
+    /// Calls what `push_function` pushes. Exits, errors and the use of the machine stack end here.
+    fn enter(&self, l: LuaThread, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
+        args.iter().try_for_each(value::check_passable)?;
         let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
+        let call = &self.call;
         // SAFETY: no demands.
         let top = unsafe { ffi::lua_gettop(l) };
-        // Within a native function's frame the bottom of the stack is out of sight.
-        let outermost = self.bottom.get() == 0;
-        // On LuaJIT stacks shrink.
-        let has_room = !cfg!(luajit) && outermost && top == pinned::COUNT && args.len() <= FEW;
+        // Within a native function's frame the bottom of the stack is out of sight. On LuaJIT stacks shrink.
+        let has_room = !cfg!(luajit) && call.is_idle() && top == pinned::COUNT && args.len() <= FEW;
         if !has_room {
             let room = c_int::try_from(args.len()).unwrap_or(c_int::MAX).saturating_add(ffi::LUA_MINSTACK);
             // SAFETY: it does not raise.
@@ -323,31 +330,13 @@ impl Core {
             }
         }
         let marker = 0u8;
-        let border = Border {
-            core: self,
-            l,
-            top,
-            base: self.base.replace(l),
-            current: self.current.replace(l),
-            running: self.running.get(),
-            // SAFETY: the core is pinned, and the border puts the former one back.
-            innermost: unsafe { interrupt::set_innermost(&raw const self.running) },
-            bottom: self.bottom.get(),
-            kept: self.kept.borrow().len(),
-        };
-        self.running.set(l.cast());
-        if outermost {
-            self.bottom.set((&raw const marker).addr());
-            if self.runtime.registry().limits().max_instructions != 0 {
-                // SAFETY: the state is alive.
-                unsafe { ending::rest(self, l) };
-            }
-        }
-        let request = Request { args };
+        // SAFETY: the call state does not move; this is the innermost frame.
+        let frame = unsafe { CallFrame::enter(call, l, top, &raw const marker) };
+        let pending = PendingCall { args };
         // SAFETY: the room is there. Without strings and tables nothing that is pushed allocates; with them the
-        // pushing happens inside the protected call, in `enter_with`, from memory that this frame keeps.
+        // pushing happens inside the protected call, in `call_with_args`, from memory that this frame keeps.
         let (status, at) = unsafe {
-            let (handler, at) = if outermost {
+            let (handler, at) = if frame.is_outermost() {
                 (pinned::HANDLER, top + 1)
             } else {
                 ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
@@ -355,60 +344,51 @@ impl Core {
             };
             let count = if plain {
                 push_function();
-                args.iter().for_each(|arg| values::push_arg(l, arg));
+                args.iter().for_each(|arg| value::push_arg(l, arg));
                 c_int::try_from(args.len()).unwrap_or(c_int::MAX)
             } else {
-                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().enter.into());
+                ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().call_with_args.into());
                 push_function();
-                ffi::lua_pushlightuserdata(l, (&raw const request).cast_mut().cast());
+                ffi::lua_pushlightuserdata(l, (&raw const pending).cast_mut().cast());
                 2
             };
             (ffi::lua_pcall(l, count, 1, handler), at)
         };
         if status != ffi::LUA_OK {
-            let place = self.caught.borrow().iter().find_map(|frame| frame.place.clone());
-            memory::note_refused(self, place);
+            call.memory().report_refused(self.diagnostics.place());
         }
-        let result = if self.runtime.ending().is_some() {
+        let result = if call.is_ending() {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
             // SAFETY: the result is at this index.
-            unsafe { values::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
+            unsafe { value::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
                 error.message = format!("the callback's result: {}", error.message);
                 error
             })
         } else {
-            let frames = self.caught.take();
             // SAFETY: the error is at this index.
-            Err(unsafe { errors::failure(self, l, at, status, frames) })
+            Err(unsafe { error::failure(call.runtime(), &self.diagnostics, l, at, status) })
         };
         #[cfg(not(luajit))]
-        if outermost && self.finalizers.wait() {
+        if frame.is_outermost() && self.finalizers.are_pending() {
             // SAFETY: the state runs still, as far as limits are concerned; this frame owns nothing that is left out.
-            unsafe { finalizers::run(self, l) };
+            unsafe { self.finalizers.run_pending(l) };
         }
-        drop(border);
+        drop(frame);
         result
     }
 
-    /// Notes that a hook runs on a state, so that its hooks are on.
-    #[cfg(not(luajit))]
-    pub(crate) fn hooks_are_on(&self, l: State) {
-        if self.hookless.get() == l {
-            self.hookless.set(ptr::null_mut());
-        }
-    }
-
-    /// Calls a C function, which gets the core as its upvalue, as a call of the host.
+    /// Calls a C function with its context as its upvalue, as a call of the host.
     ///
     /// # Errors
-    /// What it raises.
+    /// The error that the function raises.
     #[cfg(not(luajit))]
-    pub(crate) fn run_function(&self, l: State, function: ffi::lua_CFunction) -> Result<(), ScriptError> {
+    fn run_function<T>(&self, function: ffi::lua_CFunction, context: &T) -> Result<(), ScriptError> {
+        let l = self.main;
         let mut reference = ffi::LUA_NOREF;
         // SAFETY: protected; the closure owns nothing.
-        let status = protected(l, |l| unsafe {
-            libraries::push_function(l, function, self);
+        let status = ffi::protected(l, |l| unsafe {
+            ffi::push_function(l, function, context);
             reference = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         });
         if status != ffi::LUA_OK {
@@ -421,126 +401,35 @@ impl Core {
         run.map(|_nil| ())
     }
 
-    /// Puts at the bottom of the main state's stack what is [`pinned`] there.
-    fn pin(&self) -> Result<(), ScriptError> {
-        let l = self.main;
-        // SAFETY: the room is made sure of; nothing here allocates or raises.
-        unsafe {
-            ffi::lua_settop(l, 0);
-            let room = pinned::COUNT + ffi::LUA_MINSTACK + FEW as c_int;
-            if ffi::lua_checkstack(l, room) == 0 {
-                return Err(ScriptError::new(ErrorCode::Runtime, "cannot create a Lua state: out of memory"));
-            }
-            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().handler.into());
-            ffi::lua_pushglobaltable(l);
-            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.bound_root.get().name.into());
-        }
-        Ok(())
-    }
-
-    /// Names the function at a Lua function pointer, if it is a callback of the host.
-    pub(crate) fn callback_at(&self, pointer: usize) -> Option<String> {
-        let handles = self.handles.try_borrow().ok()?;
-        handles.iter().flatten().find(|handle| handle.pointer == pointer).map(|handle| handle.name.to_string())
-    }
-
-    /// Returns the place in the state that runs.
-    pub(crate) fn running_place(&self) -> Option<Place> {
-        errors::place(self.running.get().cast())
-    }
-
-    /// Returns the place in the state that called a native function or the hook.
-    pub(crate) fn current_place(&self) -> Option<Place> {
-        errors::place(self.current.get())
-    }
-
-    /// Returns whether the running state's frames can be read wherever it allocates; compiled code keeps none.
-    pub(crate) fn frames_are_readable(&self) -> bool {
-        #[cfg(luajit)]
-        return !self.compiles.get();
-        #[cfg(not(luajit))]
-        true
-    }
-
-    /// Returns whether nested C functions have used up their share of the machine stack.
-    pub(crate) fn stack_is_full(&self) -> bool {
-        let here = 0u8;
-        let bottom = self.bottom.get();
-        bottom != 0 && bottom.abs_diff((&raw const here).addr()) > MAX_MACHINE_STACK
-    }
-
-    /// Keeps a value until the matching [`release`](Self::release) or, after an error, the end of the callback.
-    pub(crate) fn keep(&self, kept: Kept) {
-        self.kept.borrow_mut().push(kept);
-    }
-
-    /// Takes what was kept last, if that is an error.
-    pub(crate) fn take_kept_error(&self) -> Option<Box<ErrorObject>> {
-        match self.kept.borrow_mut().pop() {
-            Some(Kept::Error(object)) => Some(object),
-            _ => None,
-        }
-    }
-
-    /// Drops what was kept last.
-    pub(crate) fn release(&self) {
-        let last = self.kept.borrow_mut().pop();
-        if let Some(Kept::Bytes(bytes)) = last {
-            self.scratch.set(bytes);
-        }
-    }
-
-    /// Pushes bytes that the context owns, before anything can change the context.
-    ///
-    /// # Safety
-    /// As [`values::push_bytes`]; the bytes are valid now.
-    #[inline]
-    pub(crate) unsafe fn push_out(&self, l: State, out: RawOut) {
-        // SAFETY: the call that gave the bytes was the last use of the context.
-        let bytes = unsafe { out.bytes() };
-        if cfg!(luajit) {
-            // LuaJIT collects garbage before it copies, and a finalizer may call a native function.
-            let mut copy = self.scratch.take();
-            copy.clear();
-            copy.extend_from_slice(bytes);
-            let (pointer, length) = (copy.as_ptr(), copy.len());
-            self.keep(Kept::Bytes(copy));
-            // SAFETY: as the caller's; the copy is kept and its buffer does not move.
-            unsafe { ffi::lua_pushlstring(l, pointer.cast(), length) };
-            self.release();
-        } else {
-            // SAFETY: as the caller's; Lua copies first and collects garbage then.
-            unsafe { values::push_bytes(l, bytes) };
-        }
-    }
-
+    /// Returns the reference to a callback's function, which is resolved by name once.
     fn handle(&self, callback: CallbackId) -> Result<c_int, ScriptError> {
-        if let Some(Some(handle)) = self.handles.borrow().get(callback.index()) {
-            return Ok(handle.reference);
+        if let Some(&Some(reference)) = self.handles.borrow().get(callback.index()) {
+            return Ok(reference);
         }
-        let name = self.runtime.registry().callback_name(callback).unwrap_or_default();
+        let name = self.call.runtime().registry().callback_name(callback).unwrap_or_default();
         let Some((reference, pointer)) = self.find(&name) else {
             let message = format!("the script defines no function '{name}'");
             return Err(ScriptError::new(ErrorCode::MissingCallback, message));
         };
         let mut handles = self.handles.borrow_mut();
         if handles.len() <= callback.index() {
-            handles.resize_with(callback.index() + 1, || None);
+            handles.resize(callback.index() + 1, None);
         }
         if let Some(slot) = handles.get_mut(callback.index()) {
-            *slot = Some(Handle { reference, pointer, name });
+            *slot = Some(reference);
+            self.diagnostics.note_callback(pointer, name);
         }
         Ok(reference)
     }
 
-    /// Finds a global function and refers to it.
+    /// Finds a global function; returns a reference to it and its pointer.
     fn find(&self, name: &str) -> Option<(c_int, usize)> {
         let (mut reference, mut pointer) = (None, 0);
-        let look = |l: State| {
+        let resolve = |l: LuaThread| {
             // SAFETY: protected; only numbers are alive.
             unsafe {
                 ffi::lua_pushglobaltable(l);
-                values::push_bytes(l, name.as_bytes());
+                string::push(l, name.as_bytes());
                 ffi::lua_rawget(l, -2);
                 if ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION {
                     pointer = ffi::lua_topointer(l, -1).addr();
@@ -549,12 +438,12 @@ impl Core {
             }
         };
         // Out of memory means not found, for which the caller has an error.
-        let _ = protected(self.current.get(), look);
+        let _ = ffi::protected(self.call.threads().current(), resolve);
         Some((reference?, pointer))
     }
 
     fn global_functions(&self) -> Vec<Vec<u8>> {
-        let l = self.current.get();
+        let l = self.call.threads().current();
         let mut names = Vec::new();
         // SAFETY: the slots are made sure of; nothing here raises, and keys are not converted.
         unsafe {
@@ -567,7 +456,7 @@ impl Core {
             while ffi::lua_next(l, top + 1) != 0 {
                 let function = ffi::lua_type(l, -1) == ffi::LUA_TFUNCTION;
                 if function && ffi::lua_type(l, -2) == ffi::LUA_TSTRING {
-                    names.push(values::string(l, -2).to_vec());
+                    names.push(string::read(l, -2).to_vec());
                 }
                 ffi::lua_settop(l, top + 2);
             }
@@ -577,91 +466,41 @@ impl Core {
     }
 }
 
-/// What a callback changes, put back when it ends.
-struct Border<'a> {
-    core: &'a Core,
-    l: State,
-    top: c_int,
-    base: State,
-    current: State,
-    running: *mut (),
-    innermost: *const Running,
-    bottom: usize,
-    kept: usize,
-}
-
-impl Drop for Border<'_> {
-    fn drop(&mut self) {
-        ending::disarm(self.core, self.l);
-        // SAFETY: the top was this before; nothing on the stack has a close metamethod pending.
-        unsafe { ffi::lua_settop(self.l, self.top) };
-        if self.bottom == 0 {
-            memory::settle(self.core, self.l);
-        }
-        // SAFETY: it was innermost before, and its own border is still there.
-        unsafe { interrupt::set_innermost(self.innermost) };
-        self.core.running.set(self.running);
-        self.core.base.set(self.base);
-        self.core.current.set(self.current);
-        self.core.bottom.set(self.bottom);
-        self.core.kept.borrow_mut().truncate(self.kept);
-        if self.core.memory.is_to_be_looked_at() {
-            // The hook went with the callback.
-            ending::alarm(self.core);
+/// The host's message handler: notes the frames while they are still there.
+///
+/// # Safety
+/// Called by Lua with the error; the upvalue is the diagnostics.
+unsafe extern "C-unwind" fn handle_error(l: LuaThread) -> c_int {
+    // SAFETY: as this function's contract; `note_frames` raises nothing.
+    unsafe {
+        ffi::lua_settop(l, 1);
+        if !is_termination(l, 1) {
+            ffi::context::<Diagnostics>(l).note_frames(l);
         }
     }
+    1
 }
 
-/// The arguments of a callback, for [`enter_with`].
-struct Request<'a> {
+/// A callback whose arguments need memory, for [`call_with_args`].
+struct PendingCall<'a> {
     args: &'a [Arg<'a>],
 }
 
 /// Calls the function at index 1 with arguments that need memory.
 ///
 /// # Safety
-/// Called by Lua with a function and a light userdata that points to a [`Request`].
-pub(crate) unsafe extern "C-unwind" fn enter_with(l: State) -> c_int {
-    // SAFETY: as this function's contract; the request outlives the call, and this frame owns nothing.
+/// Called by Lua with a function and a light userdata that points to a [`PendingCall`].
+unsafe extern "C-unwind" fn call_with_args(l: LuaThread) -> c_int {
+    // SAFETY: as this function's contract; the pending call outlives this one, and this frame owns nothing.
     unsafe {
-        let request = &*ffi::lua_touserdata(l, 2).cast::<Request<'_>>();
+        let pending = &*ffi::lua_touserdata(l, 2).cast::<PendingCall<'_>>();
         ffi::lua_settop(l, 1);
-        let count = c_int::try_from(request.args.len()).unwrap_or(c_int::MAX);
-        ffi::luaL_checkstack(l, count, ptr::null());
-        for arg in request.args {
-            values::push_arg(l, arg);
+        let count = c_int::try_from(pending.args.len()).unwrap_or(c_int::MAX);
+        ffi::luaL_checkstack(l, count, std::ptr::null());
+        for arg in pending.args {
+            value::push_arg(l, arg);
         }
         ffi::lua_call(l, count, 1);
     }
     1
-}
-
-/// Runs a closure in which Lua may raise; returns the status, with nothing left on the stack.
-///
-/// An error of Lua skips the closure's frame, so it must not own anything.
-pub(crate) fn protected<F: FnMut(State)>(l: State, mut run: F) -> c_int {
-    unsafe extern "C-unwind" fn trampoline<F: FnMut(State)>(l: State) -> c_int {
-        // SAFETY: the only argument points to the closure, which its owner keeps during the call.
-        unsafe { (*ffi::lua_touserdata(l, 1).cast::<F>())(l) };
-        0
-    }
-    let closure = (&raw mut run).cast();
-    // SAFETY: the room is made sure of; the closure outlives the call. On Lua 5.4 pushing a C function without
-    // upvalues does not allocate; `lua_cpcall` does it inside the protection.
-    unsafe {
-        let top = ffi::lua_gettop(l);
-        if ffi::lua_checkstack(l, ffi::LUA_MINSTACK) == 0 {
-            return ffi::LUA_ERRMEM;
-        }
-        #[cfg(not(luajit))]
-        let status = {
-            ffi::lua_pushcfunction(l, trampoline::<F>);
-            ffi::lua_pushlightuserdata(l, closure);
-            ffi::lua_pcall(l, 1, 0, 0)
-        };
-        #[cfg(luajit)]
-        let status = ffi::lua_cpcall(l, trampoline::<F>, closure);
-        ffi::lua_settop(l, top);
-        status
-    }
 }

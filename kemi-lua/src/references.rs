@@ -1,10 +1,10 @@
-//! What a script names of the root object, found without running it.
+//! The paths of the root object that a script names, found without running it.
 //!
 //! The tokens are those of `emmylua_parser`. Its tree is not built: to drop the tree of a long chain such as `1 + 1 + 1 + …`,
 //! which Lua compiles without nesting, takes the thread's stack.
 
 use emmylua_parser::{LexerConfig, LuaLanguageLevel, LuaLexer, LuaTokenData, LuaTokenKind as Kind, Reader};
-use kemi_core::Reference;
+use kemi_core::engine::Reference;
 
 const LANGUAGE: LuaLanguageLevel = if cfg!(luajit) { LuaLanguageLevel::LuaJIT2 } else { LuaLanguageLevel::Lua54 };
 
@@ -31,7 +31,7 @@ fn is_trivia(kind: Kind) -> bool {
 
 struct Scan<'a> {
     text: &'a str,
-    /// What is neither a comment nor white space.
+    /// The tokens that are neither comments nor white space.
     tokens: Vec<LuaTokenData>,
     /// Up to where lines are counted, and the line there.
     counted_to: usize,
@@ -104,7 +104,7 @@ impl<'a> Scan<'a> {
 
     /// Collects the arguments that are plain text, from behind the parenthesis.
     fn texts(&self, mut at: usize) -> Vec<(usize, String)> {
-        /// The most tokens that are looked at, so that calls in calls do not take time for each other.
+        /// The most tokens that are read, so that calls in calls do not take time for each other.
         const MOST: usize = 1_000;
         let end = at + MOST;
         let mut texts = Vec::new();
@@ -160,7 +160,7 @@ mod tests {
     type Found = (String, u32, bool, Vec<(usize, String)>);
 
     fn found(text: &str) -> Vec<Found> {
-        let all = references(text, "KSR").into_iter();
+        let all = references(text, "app").into_iter();
         all.map(|found| (found.path.join("."), found.line, found.called, found.texts)).collect()
     }
 
@@ -171,13 +171,13 @@ mod tests {
     #[test]
     fn comments_and_strings_name_nothing() {
         for text in [
-            "-- KSR.pv.gte()",
-            "--[[ KSR.pv.gte() ]]",
-            "--[==[\nKSR.pv.gte()\n]]\n]==]",
-            "local x = [==[ KSR.pv.gte() ]] ]==]",
-            "local x = 'KSR.pv.gte()' .. \"\\\" KSR.pv.gte()\"",
-            "#!/usr/bin/lua KSR.pv.gte()",
-            "x.KSR.pv.gte() y:KSR()",
+            "-- app.m.gte()",
+            "--[[ app.m.gte() ]]",
+            "--[==[\napp.m.gte()\n]]\n]==]",
+            "local x = [==[ app.m.gte() ]] ]==]",
+            "local x = 'app.m.gte()' .. \"\\\" app.m.gte()\"",
+            "#!/usr/bin/lua app.m.gte()",
+            "x.app.m.gte() y:app()",
         ] {
             assert_eq!(found(text), [], "{text}");
         }
@@ -185,34 +185,31 @@ mod tests {
 
     #[test]
     fn calls_are_told_from_other_uses() {
+        assert_eq!(found("if app.m.start then app.m.start() end"), [one("m.start", 1, false), one("m.start", 1, true)]);
         assert_eq!(
-            found("if KSR.tm.t_new then KSR.tm.t_new() end"),
-            [one("tm.t_new", 1, false), one("tm.t_new", 1, true)]
+            found("local m = app.m\nlocal f = app . m\n. start"),
+            [one("m", 1, false), one("m.start", 2, false)]
         );
-        assert_eq!(
-            found("local tm = KSR.tm\nlocal f = KSR . tm\n. t_new"),
-            [one("tm", 1, false), one("tm.t_new", 2, false)]
-        );
-        assert_eq!(found("KSR['tm'].t_new {}"), [one("tm.t_new", 1, true)]);
-        assert_eq!(found("KSR.x:exit()"), [one("x.exit", 1, true)]);
-        assert_eq!(found("KSR[name].t_new()"), [one("", 1, false)]);
-        assert_eq!(found("KSR.x.exit --[[ now ]] ()"), [one("x.exit", 1, true)]);
+        assert_eq!(found("app['m'].start {}"), [one("m.start", 1, true)]);
+        assert_eq!(found("app.x:exit()"), [one("x.exit", 1, true)]);
+        assert_eq!(found("app[name].start()"), [one("", 1, false)]);
+        assert_eq!(found("app.x.exit --[[ now ]] ()"), [one("x.exit", 1, true)]);
     }
 
     #[test]
     fn arguments_that_are_plain_text_are_told_with_their_positions() {
         let texts = |text: &str| found(text).swap_remove(0).3;
         let one = |at, text: &str| vec![(at, text.to_owned())];
-        assert_eq!(texts("KSR.tm.t_on_reply('on_reply')"), one(0, "on_reply"));
-        assert_eq!(texts("KSR.tm.t_on_reply \"on_reply\""), one(0, "on_reply"));
-        assert_eq!(texts("KSR.tm.t_on_reply [=[on_reply]=]"), one(0, "on_reply"));
+        assert_eq!(texts("app.m.on_reply('on_reply')"), one(0, "on_reply"));
+        assert_eq!(texts("app.m.on_reply \"on_reply\""), one(0, "on_reply"));
+        assert_eq!(texts("app.m.on_reply [=[on_reply]=]"), one(0, "on_reply"));
         assert_eq!(
-            texts("KSR.f.g({1, 2}, function(a, b) local c, d = 1, 2 if a then b(1, 2) end end, (x), 'y')"),
+            texts("app.f.g({1, 2}, function(a, b) local c, d = 1, 2 if a then b(1, 2) end end, (x), 'y')"),
             one(3, "y")
         );
-        assert_eq!(texts("KSR.f.g(a .. 'x', f('y'), 'z\\n')"), []);
-        assert_eq!(texts("KSR.f.g()"), []);
-        assert_eq!(texts("KSR.f.g('x'"), []);
+        assert_eq!(texts("app.f.g(a .. 'x', f('y'), 'z\\n')"), []);
+        assert_eq!(texts("app.f.g()"), []);
+        assert_eq!(texts("app.f.g('x'"), []);
     }
 
     #[test]
@@ -222,24 +219,24 @@ mod tests {
             "[[",
             "--[[",
             "[==",
-            "KSR",
-            "KSR.",
-            "KSR.x[",
-            "KSR['",
-            "KSR.x(",
-            "\0KSR.x()",
-            "KSR.ä.é()",
-            "\u{feff}KSR.x()",
+            "app",
+            "app.",
+            "app.x[",
+            "app['",
+            "app.x(",
+            "\0app.x()",
+            "app.ä.é()",
+            "\u{feff}app.x()",
         ] {
             let _ = found(text);
         }
         for (begin, link, end) in
             [("x = 1", " + 1", ""), ("x = f", ".a", ""), ("f", "()", ""), ("x = 'a'", " .. 'a'", ""), ("x = ", "(", "")]
         {
-            let text = format!("{begin}{}{end} KSR.x.exit()", link.repeat(200_000));
+            let text = format!("{begin}{}{end} app.x.exit()", link.repeat(200_000));
             assert_eq!(found(&text).len(), 1, "{link}");
         }
-        let nested = "KSR.f.g(".repeat(20_000);
+        let nested = "app.f.g(".repeat(20_000);
         assert_eq!(found(&nested).len(), 20_000);
     }
 }

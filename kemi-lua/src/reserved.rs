@@ -1,6 +1,6 @@
 //! The names that mean something to Lua itself.
 
-use kemi_core::NameRole;
+use kemi_core::registry::NameRole;
 
 /// Returns what a name means in Lua, if a script could not use what the host gives that name.
 pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn only_keywords_are_taken_after_a_dot() {
         assert_eq!(meaning("end", NameRole::Member), Some("a keyword"));
-        for name in ["string", "print", "self", "os", "KSR", "import", "class"] {
+        for name in ["string", "print", "self", "os", "app", "import", "class"] {
             assert_eq!(meaning(name, NameRole::Member), None, "{name}");
         }
     }

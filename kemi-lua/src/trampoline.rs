@@ -2,64 +2,20 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::rc::Rc;
 
-use crate::ffi;
-use kemi_core::{
-    Arg, ConversionBudget, ErrorCode, Export, Fault, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Runtime, ScriptError,
-    Shape, Type, Typed, Value,
-};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::registry::Export;
+use kemi_core::value::{ConversionBudget, Type};
+use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
 
-use crate::ending;
-use crate::errors;
-use crate::interpreter::{Core, Kept};
-use crate::libraries;
-use crate::values::{self, State};
+use crate::bind::{self, BoundExport};
+use crate::call::{CallState, RootedBuffer};
+use crate::ffi::{self, LuaThread};
+use crate::{error, frames, string, terminate, value};
 
-/// What the upvalue of an export's closure points to; lives as long as the Lua state.
-pub(crate) struct Bound {
-    typed: Option<Typed>,
-    runtime: *const Runtime,
-    export: *const Export,
-    core: *const Core,
-}
-
-impl Bound {
-    pub(crate) fn new(core: &Core, export: &Export) -> Bound {
-        // A deprecated export warns, which the generic path does.
-        let typed = if export.def().deprecated.is_some() { None } else { export.def().typed };
-        Bound { typed, runtime: Rc::as_ptr(&core.runtime), export: ptr::from_ref(export), core: ptr::from_ref(core) }
-    }
-
-    /// Chooses the C function for the export.
-    pub(crate) fn function(&self) -> ffi::lua_CFunction {
-        self.typed.map_or(generic, |typed| by_shape(typed.shape()).unwrap_or(listed))
-    }
-
-    fn core(&self) -> &Core {
-        // SAFETY: the core owns this record and is pinned.
-        unsafe { &*self.core }
-    }
-
-    fn runtime(&self) -> &Runtime {
-        // SAFETY: the core holds it.
-        unsafe { &*self.runtime }
-    }
-
-    fn export(&self) -> &Export {
-        // SAFETY: the core's runtime owns the registry, whose table of exports does not change.
-        unsafe { &*self.export }
-    }
-}
-
-/// Returns the record of the running closure.
-///
-/// # Safety
-/// The running function is an export's closure.
-#[inline]
-unsafe fn bound<'a>(l: State) -> &'a Bound {
-    // SAFETY: the upvalue was made from a record that outlives the state.
-    unsafe { &*ffi::lua_touserdata(l, ffi::lua_upvalueindex(1)).cast_const().cast::<Bound>() }
+/// Chooses the C function for an export.
+pub(crate) fn function_of(bound: &BoundExport) -> ffi::lua_CFunction {
+    bound.typed().map_or(generic, |typed| by_shape(typed.shape()).unwrap_or(listed))
 }
 
 /// A parameter that is read straight from the stack.
@@ -68,22 +24,22 @@ trait FromStack: RawArg {
     ///
     /// # Safety
     /// The index is valid; the result is used only while the argument is on the stack.
-    unsafe fn read(l: State, index: c_int) -> Option<Self>
+    unsafe fn read(l: LuaThread, index: c_int) -> Option<Self>
     where
         Self: Sized;
 }
 
 impl FromStack for i64 {
     #[inline]
-    unsafe fn read(l: State, index: c_int) -> Option<i64> {
+    unsafe fn read(l: LuaThread, index: c_int) -> Option<i64> {
         // SAFETY: as the caller's.
-        unsafe { values::integer(l, index) }
+        unsafe { value::integer(l, index) }
     }
 }
 
 impl FromStack for bool {
     #[inline]
-    unsafe fn read(l: State, index: c_int) -> Option<bool> {
+    unsafe fn read(l: LuaThread, index: c_int) -> Option<bool> {
         // SAFETY: neither call raises.
         unsafe { (ffi::lua_type(l, index) == ffi::LUA_TBOOLEAN).then(|| ffi::lua_toboolean(l, index) != 0) }
     }
@@ -91,7 +47,7 @@ impl FromStack for bool {
 
 impl FromStack for RawBytes {
     #[inline]
-    unsafe fn read(l: State, index: c_int) -> Option<RawBytes> {
+    unsafe fn read(l: LuaThread, index: c_int) -> Option<RawBytes> {
         // SAFETY: a string is not converted, and stays on the stack during the call.
         unsafe {
             if ffi::lua_type(l, index) != ffi::LUA_TSTRING {
@@ -110,14 +66,14 @@ trait ToStack: RawRet {
     ///
     /// # Safety
     /// Called as the last thing of a C function that owns nothing but this.
-    unsafe fn push(self, l: State, bound: &Bound) -> c_int;
+    unsafe fn push(self, l: LuaThread, bound: &BoundExport) -> c_int;
 }
 
 macro_rules! to_stack {
     ($($ty:ty, |$l:ident, $bound:ident, $v:ident| $push:expr;)*) => {$(
         impl ToStack for $ty {
             #[inline]
-            unsafe fn push(self, $l: State, $bound: &Bound) -> c_int {
+            unsafe fn push(self, $l: LuaThread, $bound: &BoundExport) -> c_int {
                 let $v = self;
                 // SAFETY: a C function has free slots; as the caller's.
                 unsafe { $push };
@@ -131,20 +87,20 @@ to_stack! {
     bool, |l, _bound, v| ffi::lua_pushboolean(l, v.into());
     i64, |l, _bound, v| ffi::lua_pushinteger(l, v);
     f64, |l, _bound, v| ffi::lua_pushnumber(l, v);
-    RawOut, |l, bound, v| bound.core().push_out(l, v);
+    RawOut, |l, bound, v| string::push_out(l, bound.call(), v);
 }
 
 impl ToStack for Ret {
     #[inline]
-    unsafe fn push(self, l: State, bound: &Bound) -> c_int {
-        // SAFETY: as the caller's; owned results are kept by the core while they are pushed.
+    unsafe fn push(self, l: LuaThread, bound: &BoundExport) -> c_int {
+        // SAFETY: as the caller's; owned results are rooted while they are pushed.
         unsafe {
             match self {
                 Ret::Nil => ffi::lua_pushnil(l),
                 Ret::Bool(b) => ffi::lua_pushboolean(l, b.into()),
                 Ret::Int(i) => ffi::lua_pushinteger(l, i),
                 Ret::Float(x) => ffi::lua_pushnumber(l, x),
-                Ret::Bytes(out) => bound.core().push_out(l, out),
+                Ret::Bytes(out) => string::push_out(l, bound.call(), out),
                 Ret::Value(value) => return push_value(l, bound, value),
                 Ret::Tuple(items) => return push_tuple(l, bound, items),
             }
@@ -153,29 +109,31 @@ impl ToStack for Ret {
     }
 }
 
+/// Pushes an owned value.
+///
 /// # Safety
 /// As [`ToStack::push`].
-unsafe fn push_value(l: State, bound: &Bound, value: Value) -> c_int {
-    let core = bound.core();
-    // SAFETY: as the caller's. What is kept stays where it is on the heap until it is released.
+unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
+    let call = bound.call();
+    // SAFETY: as the caller's. What is rooted stays where it is on the heap until it is unrooted.
     unsafe {
         match value {
             Value::Str(text) => {
                 let (pointer, length) = (text.as_ptr(), text.len());
-                core.keep(Kept::Text(text));
+                call.roots().root(RootedBuffer::Text(text));
                 ffi::lua_pushlstring(l, pointer.cast(), length);
-                core.release();
+                call.roots().unroot();
             }
             tree @ (Value::Array(_) | Value::Map(_)) => {
-                if !values::shallow(&tree) {
+                if !value::is_shallow(&tree) {
                     drop(tree);
-                    return settled(l, bound, values::too_deep().into());
+                    return settled(l, bound, value::too_deep().into());
                 }
                 let tree = Box::new(tree);
                 let pointer = ptr::from_ref(&*tree);
-                core.keep(Kept::Tree(tree));
-                values::push(l, &*pointer);
-                core.release();
+                call.roots().root(RootedBuffer::Tree(tree));
+                value::push(l, &*pointer);
+                call.roots().unroot();
             }
             Value::Nil => ffi::lua_pushnil(l),
             Value::Bool(b) => ffi::lua_pushboolean(l, b.into()),
@@ -186,44 +144,46 @@ unsafe fn push_value(l: State, bound: &Bound, value: Value) -> c_int {
     1
 }
 
+/// Pushes several results.
+///
 /// # Safety
 /// As [`ToStack::push`].
-unsafe fn push_tuple(l: State, bound: &Bound, items: Vec<Value>) -> c_int {
-    let core = bound.core();
-    // SAFETY: as the caller's. What is kept stays where it is on the heap until it is released.
+unsafe fn push_tuple(l: LuaThread, bound: &BoundExport, items: Vec<Value>) -> c_int {
+    let call = bound.call();
+    // SAFETY: as the caller's. What is rooted stays where it is on the heap until it is unrooted.
     unsafe {
-        if !items.iter().all(values::shallow) {
+        if !items.iter().all(value::is_shallow) {
             drop(items);
-            return settled(l, bound, values::too_deep().into());
+            return settled(l, bound, value::too_deep().into());
         }
         let items_at = ptr::from_ref(items.as_slice());
         let count = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
-        core.keep(Kept::Tuple(items));
+        call.roots().root(RootedBuffer::Tuple(items));
         ffi::luaL_checkstack(l, count, ptr::null());
         for item in &*items_at {
-            values::push(l, item);
+            value::push(l, item);
         }
-        core.release();
+        call.roots().unroot();
         count
     }
 }
 
 macro_rules! trampolines {
     ($($name:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
-        unsafe extern "C-unwind" fn $name<$($ty: FromStack,)* R: ToStack>(l: State) -> c_int {
+        unsafe extern "C-unwind" fn $name<$($ty: FromStack,)* R: ToStack>(l: LuaThread) -> c_int {
             // SAFETY: Lua calls an export's closure, chosen by the shape of these types and made for an export of this
             // runtime's registry. The arguments stay on the stack during the call; only the native function runs inside
             // `typed`; then this frame owns only what it passes on. Whoever runs the script from within a native function
             // has taken the context out of its slot.
             #[allow(irrefutable_let_patterns, clippy::let_unit_value, clippy::unit_arg)]
             unsafe {
-                let bound = bound(l);
+                let bound = BoundExport::of(l);
                 if ffi::lua_gettop(l) == $count
                     && let ($(Some($arg),)*) = ($($ty::read(l, $at),)*)
-                    && let Some(typed) = &bound.typed
+                    && let Some(typed) = bound.typed()
                 {
-                    let call = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
-                    return match bound.runtime().typed(bound.export(), move || errors::place(l), call) {
+                    let native = |context| typed.$call::<$($ty,)* R>(context $(, $arg)*);
+                    return match bound.runtime().typed(bound.export(), move || frames::place(l), native) {
                         Ok(result) => result.push(l, bound),
                         Err(fault) => settled(l, bound, fault),
                     };
@@ -274,39 +234,38 @@ fn by_shape(shape: Shape) -> Option<ffi::lua_CFunction> {
     None
 }
 
-/// Finishes a fault of the typed path.
+/// Finishes a fault of the typed path: what the runtime makes of it is returned or raised.
 ///
 /// # Safety
 /// As [`ToStack::push`].
 #[cold]
-unsafe fn settled(l: State, bound: &Bound, fault: Box<Fault>) -> c_int {
-    let core = bound.core();
-    let outer = core.current.replace(l);
-    let settled = core.runtime.settle(bound.export(), fault, core);
-    core.current.set(outer);
+unsafe fn settled(l: LuaThread, bound: &BoundExport, fault: Box<NativeError>) -> c_int {
+    let call = bound.call();
+    let settled =
+        call.threads().with_current(l, || bound.runtime().finish_error(bound.export(), fault, call.interpreter()));
     // SAFETY: as the caller's.
     unsafe {
         match settled {
             Ok(result) => result.push(l, bound),
-            Err(fault) => raise(l, core, fault),
+            Err(fault) => raise(l, call, fault),
         }
     }
 }
 
 /// Calls an export by its typed entry, whatever the shape.
-unsafe extern "C-unwind" fn listed(l: State) -> c_int {
+unsafe extern "C-unwind" fn listed(l: LuaThread) -> c_int {
     // SAFETY: Lua calls an export's closure, made for an export of this runtime's registry. The arguments stay on the stack
     // during the call; then this frame owns only what it passes on. Whoever runs the script from within a native function
     // has taken the context out of its slot.
     unsafe {
-        let bound = bound(l);
+        let bound = BoundExport::of(l);
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
         let count = usize::try_from(ffi::lua_gettop(l)).unwrap_or(usize::MAX);
-        if let Some(typed) = &bound.typed
+        if let Some(typed) = bound.typed()
             && let Some(args) = list.get_mut(..count)
             && exact(l, typed.shape(), args)
         {
-            return match bound.runtime().typed(bound.export(), || errors::place(l), |context| typed.call(context, args))
+            return match bound.runtime().typed(bound.export(), || frames::place(l), |context| typed.call(context, args))
             {
                 Ok(result) => result.push(l, bound),
                 Err(fault) => settled(l, bound, fault),
@@ -321,7 +280,7 @@ unsafe extern "C-unwind" fn listed(l: State) -> c_int {
 /// # Safety
 /// Called in an export's closure; the arguments are used only while they are on the stack.
 #[inline]
-unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
+unsafe fn exact<'a>(l: LuaThread, shape: Shape, args: &mut [Arg<'a>]) -> bool {
     let mut kinds = shape.params();
     if kinds.len() != args.len() {
         return false;
@@ -334,9 +293,9 @@ unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
             match kinds.next() {
                 Some(Kind::Int) => i64::read(l, index).map(Arg::Int),
                 Some(Kind::Bool) => bool::read(l, index).map(Arg::Bool),
-                Some(Kind::Float) => values::float(l, index).map(Arg::Float),
+                Some(Kind::Float) => value::float(l, index).map(Arg::Float),
                 Some(Kind::Bytes) if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
-                    Some(Arg::Str(values::string(l, index)))
+                    Some(Arg::Str(string::read(l, index)))
                 }
                 _ => None,
             }
@@ -350,33 +309,35 @@ unsafe fn exact<'a>(l: State, shape: Shape, args: &mut [Arg<'a>]) -> bool {
 }
 
 /// Calls any export.
-unsafe extern "C-unwind" fn generic(l: State) -> c_int {
+unsafe extern "C-unwind" fn generic(l: LuaThread) -> c_int {
     // SAFETY: Lua calls an export's closure; `invoke` gives back all it owns but the result, which is passed on.
     unsafe {
-        let bound = bound(l);
+        let bound = BoundExport::of(l);
         match invoke(l, bound) {
             Ok(result) => result.push(l, bound),
-            Err(fault) => raise(l, bound.core(), fault),
+            Err(fault) => raise(l, bound.call(), fault),
         }
     }
 }
 
+/// Calls the export by its generic entry.
+///
 /// # Safety
 /// Called in an export's closure, with its arguments on the stack.
-unsafe fn invoke(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
-    let core = bound.core();
-    let outer = core.current.replace(l);
+unsafe fn invoke(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<NativeError>> {
+    let call = bound.call();
     // SAFETY: as the caller's.
-    let result = unsafe { with_arguments(l, bound) };
-    core.current.set(outer);
-    result
+    call.threads().with_current(l, || unsafe { with_arguments(l, bound) })
 }
 
+/// Converts the arguments and calls the export.
+///
 /// # Safety
 /// As [`invoke`].
-unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
+unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<NativeError>> {
     const FEW: usize = 8;
-    let (core, export) = (bound.core(), bound.export());
+    let (call, export) = (bound.call(), bound.export());
+    let (runtime, interpreter) = (bound.runtime(), call.interpreter());
     // SAFETY: nothing here raises: types are looked at first, and tables are read without metamethods.
     unsafe {
         let count = ffi::lua_gettop(l);
@@ -384,14 +345,14 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
         let mut budget = ConversionBudget::new();
         for (index, position) in (1..=count).zip(0..) {
             if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
-                if index == 1 && libraries::is_of_root(l, index) {
-                    return core.runtime.settle(export, called_as_method(core, export), core);
+                if index == 1 && bind::is_of_root(l, index) {
+                    return runtime.finish_error(export, called_as_method(bound), interpreter);
                 }
-                match values::read(l, index, wanted(export, position), &mut budget) {
+                match value::read(l, index, wanted(export, position), &mut budget) {
                     Ok(value) => tables.push(value),
                     Err(mut error) => {
                         error.message = format!("argument {index}: {}", error.message);
-                        return core.runtime.settle(export, error.into(), core);
+                        return runtime.finish_error(export, error.into(), interpreter);
                     }
                 }
             }
@@ -408,18 +369,18 @@ unsafe fn with_arguments(l: State, bound: &Bound) -> Result<Ret, Box<Fault>> {
         };
         let mut tables = tables.iter();
         for ((index, slot), position) in (1..).zip(args.iter_mut()).zip(0..) {
-            *slot = match values::scalar(l, index, wanted(export, position)) {
+            *slot = match value::scalar(l, index, wanted(export, position)) {
                 Some(arg) => arg,
                 None => tables.next().map_or(Arg::Nil, Arg::Value),
             };
         }
-        core.runtime.invoke(export, args, core)
+        runtime.invoke(export, args, interpreter)
     }
 }
 
 #[cold]
-fn called_as_method(core: &Core, export: &Export) -> Box<Fault> {
-    let name = core.runtime.registry().script_name(export.def());
+fn called_as_method(bound: &BoundExport) -> Box<NativeError> {
+    let name = bound.runtime().registry().script_name(bound.export().def());
     ScriptError::new(ErrorCode::BadArgument, format!("called with ':'; write {name}(…)")).into()
 }
 
@@ -432,17 +393,17 @@ fn wanted(export: &Export, position: usize) -> Option<Type> {
 /// # Safety
 /// As [`ToStack::push`].
 #[cold]
-unsafe fn raise(l: State, core: &Core, fault: Box<Fault>) -> ! {
+unsafe fn raise(l: LuaThread, call: &CallState, fault: Box<NativeError>) -> ! {
     match unboxed(fault) {
         // SAFETY: as the caller's; nothing is owned here.
-        Fault::Exit | Fault::Drop => unsafe { ending::end(l, core) },
+        NativeError::Exit | NativeError::Drop => unsafe { terminate::terminate(l, call) },
         // SAFETY: as the caller's; the error is passed on.
-        Fault::Error(error) => unsafe { errors::raise(l, core, error) },
+        NativeError::Error(error) => unsafe { error::raise(l, call, error) },
     }
 }
 
 /// Frees the box before anything is raised.
 #[expect(clippy::boxed_local, reason = "freeing the box is the purpose")]
-fn unboxed(fault: Box<Fault>) -> Fault {
+fn unboxed(fault: Box<NativeError>) -> NativeError {
     *fault
 }

@@ -1,8 +1,10 @@
 //! A log subscriber that panics: nothing of that may pass through the frames of Lua. A process of its own, since the panics
 //! are written to the standard error.
 
-use kemi_core::{Callbacks, ErrorCode, Insight, Instance, Limits, Outcome, Policy, Registry, Source, Value};
-use kemi_lua::Lua;
+use kemi_core::{
+    ArgumentPolicy, Callbacks, ErrorCode, Instance, Limits, Outcome, Registry, Source, TelemetryConfig, Value,
+};
+use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
 struct Panics;
@@ -72,13 +74,13 @@ fn a_subscriber_that_panics_costs_its_line_only() {
     let mut callbacks = Callbacks::new();
     let main = callbacks.required("main", "main", &["again"]);
     let limits = Limits { max_time_ms: 20_000, ..Limits::default() };
-    let insight = Insight { slow_native_ms: 1, slow_callback_ms: 1, ..Insight::default() };
+    let telemetry = TelemetryConfig { slow_native_ms: 1, slow_callback_ms: 1, ..TelemetryConfig::default() };
     let builder = Registry::<u8>::builder().module("q").callbacks(callbacks).limits(limits);
-    let registry = builder.policy(Policy::Compat).insight(insight).build().expect("it is sound");
+    let registry = builder.policy(ArgumentPolicy::Compat).telemetry(telemetry).build().expect("it is sound");
     tracing::subscriber::with_default(Panics, || {
         for body in bodies {
             let text = format!("function main(again) if again then return 'fine' end {body} end");
-            let instance = Instance::load(&Lua, &registry, &[Source::text("s.lua", text)]).expect("it loads");
+            let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", text)]).expect("it loads");
             for _ in 0..3 {
                 let ended = instance.call(main, &mut 0, &[kemi_core::Arg::Nil]);
                 assert_ne!(ended.map_err(|error| error.code), Err(ErrorCode::StackOverflow), "{body}");

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use kemi_core::{Callbacks, ErrorCode, Instance, NoContext, Registry, ScriptError, Source};
-use kemi_lua::Lua;
+use kemi_core::export::NoContext;
+use kemi_core::{Callbacks, ErrorCode, Instance, Registry, ScriptError, Source};
+use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
 #[derive(Debug, PartialEq)]
@@ -61,7 +62,7 @@ fn error(call: &str) -> ScriptError {
     let run = callbacks.required("run", "run", &[]);
     let registry = Registry::<NoContext>::builder().module("disk").callbacks(callbacks).build().unwrap();
     let script = format!("function run() KSR.disk.{call} end");
-    let instance = Instance::load(&Lua, &registry, &[Source::text("s.lua", script)]).unwrap();
+    let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", script)]).unwrap();
     instance.call(run, &mut NoContext, &[]).unwrap_err()
 }
 

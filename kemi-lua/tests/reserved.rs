@@ -1,7 +1,8 @@
 //! Which names a host may give its root object, its functions and callbacks.
 
-use kemi_core::{Callbacks, Engine, Instance, NameRole, Outcome, Registry, Source, Value};
-use kemi_lua::Lua;
+use kemi_core::registry::NameRole;
+use kemi_core::{Callbacks, Engine, Instance, Outcome, Registry, Source, Value};
+use kemi_lua::LuaEngine;
 
 struct Host;
 
@@ -9,7 +10,7 @@ fn value(script: &str) -> Value {
     let mut callbacks = Callbacks::new();
     let run = callbacks.required("run", "run", &[]);
     let registry = Registry::<Host>::builder().callbacks(callbacks).build().unwrap();
-    let instance = Instance::load(&Lua, &registry, &[Source::text("s.lua", script)]).unwrap();
+    let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", script)]).unwrap();
     match instance.call(run, &mut Host, &[]).unwrap() {
         Outcome::Value(value) => value,
         other => panic!("{other:?}"),
@@ -25,9 +26,9 @@ fn every_global_of_a_fresh_state_is_reserved() {
     assert!(names.contains("string"), "{names}");
     for name in names.split(' ').filter(|&name| name != "KSR") {
         for role in [NameRole::Root, NameRole::Callback] {
-            assert!(Lua.reserved(name, role).is_some(), "{name}");
+            assert!(LuaEngine.reserved(name, role).is_some(), "{name}");
         }
-        assert!(Lua.reserved(name, NameRole::Member).is_none(), "{name}");
+        assert!(LuaEngine.reserved(name, NameRole::Member).is_none(), "{name}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kemi_core::{Callbacks, ErrorCode, Instance, Limits, Registry, Source};
-use kemi_lua::Lua;
+use kemi_lua::LuaEngine;
 
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -33,7 +33,7 @@ fn a_former_handler_gets_the_signal_and_a_blocked_one_is_let_through() {
     let limits = Limits { max_time_ms: 50, ..Limits::default() };
     let registry = Registry::<()>::builder().callbacks(callbacks).limits(limits).build().expect("it is sound");
     let source = Source::text("test.lua", "function main() while true do end end");
-    let instance = Instance::load(&Lua, &registry, &[source]).expect("it loads");
+    let instance = Instance::load(&LuaEngine, &registry, &[source]).expect("it loads");
     let ended = instance.call(main, &mut (), &[]);
     assert_eq!(ended.map_err(|error| error.code), Err(ErrorCode::TimeLimit));
     assert!(SEEN.load(Ordering::Relaxed) > 0);

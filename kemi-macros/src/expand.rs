@@ -44,7 +44,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     let since = option(options.since.as_ref());
     let deprecated = match &options.deprecated {
         Some((since, instead)) => {
-            quote!(::core::option::Option::Some(#core::Deprecated { since: #since, instead: #instead }))
+            quote!(::core::option::Option::Some(#core::__private::Deprecated { since: #since, instead: #instead }))
         }
         None => quote!(::core::option::Option::None),
     };
@@ -53,13 +53,13 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     let needs_context = signature.context.is_some();
     let argument_context = match &signature.context {
         Some((ty, _)) => quote!(#ty),
-        None => quote!(#core::NoContext),
+        None => quote!(#core::__private::NoContext),
     };
     let owner = options.context.as_ref().map_or_else(|| argument_context.clone(), |ty| quote!(#ty));
     let params = signature.params.iter().map(|param| {
         let (name, ty) = (&param.name, with_lifetimes(&param.ty, "'static"));
         let from = quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>);
-        quote!(#core::Param {
+        quote!(#core::__private::Param {
             name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: #from::VARIADIC
         })
     });
@@ -76,7 +76,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
         };)
     });
     let result = result_type(signature);
-    let returns = quote_spanned!(result.span()=> <#result as #core::IntoRet>::RETURNS);
+    let returns = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::RETURNS);
     let thunk = thunk(&core, function, signature, &argument_context);
     let typed = typed(&core, function, signature, &argument_context, &result);
 
@@ -85,12 +85,12 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
         const _: () = {
             #thunk
             #context_check
-            const __KEMI_PARAMS: &[#core::Param] = &[#(#params),*];
+            const __KEMI_PARAMS: &[#core::__private::Param] = &[#(#params),*];
             #(#order)*
 
-            #[#core::__private::linkme::distributed_slice(#core::EXPORTS)]
+            #[#core::__private::linkme::distributed_slice(#core::__private::EXPORTS)]
             #[linkme(crate = #core::__private::linkme)]
-            static __KEMI_EXPORT: #core::ExportDef = #core::ExportDef {
+            static __KEMI_EXPORT: #core::__private::ExportDef = #core::__private::ExportDef {
                 module: #module,
                 name: #name,
                 doc: #doc,
@@ -100,12 +100,12 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
                 deprecated: #deprecated,
                 callbacks: &[#(#callbacks),*],
                 cost: #cost,
-                context: #core::ContextType::of::<#owner>(),
+                context: #core::__private::ContextType::of::<#owner>(),
                 needs_context: #needs_context,
                 file: ::core::file!(),
                 line: ::core::line!(),
                 // SAFETY: what the exported function returns borrows from its own parameters or is static.
-                thunk: unsafe { #core::Thunk::new::<#argument_context>(__kemi_thunk) },
+                thunk: unsafe { #core::__private::Thunk::new::<#argument_context>(__kemi_thunk) },
                 typed: #typed,
             };
         };
@@ -126,9 +126,9 @@ fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: 
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
         fn __kemi_thunk(
             __cx: &mut #context,
-            __call: &#core::Call<'_>,
-        ) -> ::core::result::Result<#core::Ret, ::std::boxed::Box<#core::Fault>> {
-            ::core::result::Result::Ok(#core::RawRet::into_ret(#result?))
+            __call: &#core::__private::Call<'_>,
+        ) -> ::core::result::Result<#core::__private::Ret, ::std::boxed::Box<#core::__private::NativeError>> {
+            ::core::result::Result::Ok(#core::__private::RawRet::into_ret(#result?))
         }
     }
 }
@@ -164,21 +164,21 @@ fn typed(
         }
     });
     let call = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
-    let raw_result = quote_spanned!(result.span()=> <#result as #core::IntoRet>::Raw);
+    let raw_result = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::Raw);
     let new = format_ident!("new{}", names.len());
     // A function with a signature would repeat every error about a type that stands in it.
     quote! {{
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
         let __typed = |__cx: &mut #context, #(#names),*| {
-            #core::RawRet::wire(#core::__private::caught(&__KEMI_EXPORT, || {
+            #core::__private::RawRet::to_abi(#core::__private::caught(&__KEMI_EXPORT, || {
                 #call
             }))
         };
-        if #core::__private::has_shape(&[#(<#raws as #core::RawArg>::KIND),*]) {
+        if #core::__private::has_shape(&[#(<#raws as #core::__private::RawArg>::KIND),*]) {
             // SAFETY: a panic is caught, and what the exported function returns borrows from its own parameters or is
             // static.
             ::core::option::Option::Some(unsafe {
-                #core::Typed::#new::<#context, #(#raws,)* #raw_result>(__typed)
+                #core::__private::Typed::#new::<#context, #(#raws,)* #raw_result>(__typed)
             })
         } else {
             #none
@@ -193,7 +193,7 @@ fn converted(core: &TokenStream, signature: &Signature, call: &TokenStream) -> T
         #[allow(unused_imports)]
         use #core::__private::{KeepsError as _, TakesText as _};
         let __result = #call;
-        <_ as #core::IntoRet>::into_raw((&#core::__private::result(&__result)).way().keep(__result))
+        <_ as #core::__private::IntoRet>::into_raw((&#core::__private::result(&__result)).way().keep(__result))
     }}
 }
 

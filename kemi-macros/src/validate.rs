@@ -31,7 +31,7 @@ pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut 
     if let Some(token) = &sig.asyncness {
         mistakes.at(token, "an async function cannot be exported: a script waits for its result");
     }
-    if let Some(token) = &sig.unsafety {
+    if let syn::Safety::Unsafe(token) = &sig.safety {
         mistakes.at(token, "an unsafe function cannot be exported: a script cannot keep its contract");
     }
     if let Some(abi) = &sig.abi {
@@ -251,7 +251,7 @@ fn check_param(ty: &Type, mistakes: &mut Mistakes) {
             _ => mistakes.at(ty, "only `&str` and `&[u8]` can be borrowed from a script; take the type by value"),
         },
         Type::Tuple(_) => mistakes.at(ty, "a script cannot pass a tuple; take the parts as parameters"),
-        Type::BareFn(_) => {
+        Type::FnPtr(_) => {
             mistakes.at(ty, "a script cannot pass a function; take the callback's name as `CallbackName<'_>`")
         }
         _ => check_value(ty, mistakes),

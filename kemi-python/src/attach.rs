@@ -1,20 +1,18 @@
 //! Attaching threads to the one Python interpreter of the process.
 
+use std::cell::Cell;
 use std::mem;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Once, mpsc};
 use std::thread;
 
-use kemi_core::interpreter_lock::{self, InterpreterLock};
-use kemi_core::{Runtime, log_guarded};
+use kemi_core::engine::Runtime;
+use kemi_core::engine::interpreter_lock::{self, InterpreterLock};
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::ending;
-
-/// Python's number of the thread that has initialised it, if this crate knows it.
-static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+use crate::{current, signal};
 
 /// Initialises Python, without signal handlers, unless that was done.
 ///
@@ -28,8 +26,7 @@ pub(crate) fn initialize() {
             let (done, wait) = mpsc::channel::<()>();
             let work = move || {
                 Python::initialize();
-                // SAFETY: no demands.
-                MAIN_THREAD.store(unsafe { ffi::PyThread_get_thread_ident() } as usize, Ordering::Relaxed);
+                signal::note_main_thread();
                 drop(done);
                 // The thread stays, since it is part of Python's state.
                 loop {
@@ -48,19 +45,43 @@ pub(crate) fn initialize() {
     });
 }
 
-/// Returns Python's number of its main thread.
-pub(crate) fn main_thread(py: Python<'_>) -> Option<usize> {
-    match MAIN_THREAD.load(Ordering::Relaxed) {
-        0 => {
-            // The host has initialised Python.
-            let thread = py.import("threading").and_then(|threading| threading.call_method0("main_thread"));
-            thread.and_then(|thread| thread.getattr("ident")).and_then(|ident| ident.extract()).ok()
-        }
-        known => Some(known),
+thread_local! {
+    /// Whether this crate has attached the thread, and has not detached it since.
+    ///
+    /// `false` says nothing: others attach threads, too. `true` saves asking Python. Nothing unsafe rests on it, since
+    /// others may have detached the thread: PyO3 keeps a count of its own, and attaches the thread if need be.
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Sets [`ATTACHED`], and resets it when dropped.
+struct SetAttached {
+    former: bool,
+}
+
+impl SetAttached {
+    #[inline]
+    fn to(attached: bool) -> SetAttached {
+        SetAttached { former: ATTACHED.replace(attached) }
     }
 }
 
+impl Drop for SetAttached {
+    #[inline]
+    fn drop(&mut self) {
+        ATTACHED.set(self.former);
+    }
+}
+
+/// Returns whether the calling thread is attached, whoever has attached it. Python is initialised.
+#[inline]
+fn is_attached() -> bool {
+    // SAFETY: may be called at any time.
+    ATTACHED.get() || unsafe { ffi::PyGILState_Check() } != 0
+}
+
 /// Attaches the thread for a call of an instance, whose clock stands as long as other threads have Python's lock.
+///
+/// Where others have detached a thread that this crate had attached, the clock goes on.
 #[inline]
 pub(crate) fn attach<R>(runtime: &Runtime, run: impl FnOnce(Python<'_>) -> R) -> R {
     /// Gives the lock back even if the engine panics.
@@ -74,25 +95,30 @@ pub(crate) fn attach<R>(runtime: &Runtime, run: impl FnOnce(Python<'_>) -> R) ->
     /// Waits for the lock.
     #[cold]
     #[inline(never)]
-    fn wait(runtime: &Runtime) -> Release {
+    fn wait(runtime: &Runtime) -> (SetAttached, Release) {
         // SAFETY: an instance's thread has kept its state, see `keep_thread_state`, and Python is never finalised.
-        Release(runtime.while_clock_stops(|| unsafe { ffi::PyGILState_Ensure() }))
+        let state = runtime.while_clock_stops(|| unsafe { ffi::PyGILState_Ensure() });
+        // Dropped in this order.
+        (SetAttached::to(true), Release(state))
     }
-    // SAFETY: may be called at any time.
-    let _release = if unsafe { ffi::PyGILState_Check() } == 0 { Some(wait(runtime)) } else { None };
-    Python::attach(run)
+    let _release = if is_attached() { None } else { Some(wait(runtime)) };
+    Python::attach(|py| {
+        // SAFETY: may be called at any time.
+        debug_assert!(unsafe { ffi::PyGILState_Check() } != 0, "the thread is not attached");
+        run(py)
+    })
 }
 
-/// Python's lock, for native functions that wait.
-struct Lock;
+/// Python's lock, which native functions that wait release.
+struct PythonLock;
 
-impl InterpreterLock for Lock {
+impl InterpreterLock for PythonLock {
     fn released(&self, run: &mut dyn FnMut()) {
         /// The closure stays on its thread; only Python's lock is let go around it.
-        struct Own<'a>(&'a mut dyn FnMut(), Option<&'a Runtime>);
-        // SAFETY: see above.
-        unsafe impl Send for Own<'_> {}
-        impl Own<'_> {
+        struct OnThisThread<'a>(&'a mut dyn FnMut(), Option<&'a Runtime>);
+        // SAFETY: `Python::detach` runs it on the calling thread.
+        unsafe impl Send for OnThisThread<'_> {}
+        impl OnThisThread<'_> {
             fn run(self) {
                 match self.1 {
                     Some(runtime) => runtime.while_clock_goes(self.0),
@@ -105,9 +131,10 @@ impl InterpreterLock for Lock {
             return;
         }
         // SAFETY: the instance's call goes on while this runs.
-        let runtime = unsafe { ending::innermost() }.map(|inner| &*inner.runtime);
-        let own = Own(run, runtime);
-        let detach = || Python::attach(|py| py.detach(|| own.run()));
+        let runtime = unsafe { current::innermost() }.map(|view| &**view.runtime());
+        let run = OnThisThread(run, runtime);
+        let _detached = SetAttached::to(false);
+        let detach = || Python::attach(|py| py.detach(|| run.run()));
         match runtime {
             // The clock stands while the thread waits for the lock, which is when all in the closure is over.
             Some(runtime) => runtime.while_clock_stops(detach),
@@ -132,11 +159,13 @@ impl InterpreterLock for Lock {
 /// });
 /// ```
 ///
-/// [`while_waiting`](kemi_core::while_waiting) lets go of Python in it, too.
+/// [`while_waiting`](kemi_core::while_waiting) lets go of Python in it, too, and so does PyO3's `Python::detach`; Python's
+/// own C functions for that must not be used in it.
 pub fn attached<R>(run: impl FnOnce() -> R) -> R {
     initialize();
     Python::attach(|py| {
         keep_thread_state(py);
+        let _attached = SetAttached::to(true);
         run()
     })
 }
@@ -148,6 +177,7 @@ pub fn attached<R>(run: impl FnOnce() -> R) -> R {
 pub fn detached<R: Send>(run: impl FnOnce() -> R + Send) -> R {
     // SAFETY: both functions may be called at any time, by any thread.
     let attached = unsafe { ffi::Py_IsInitialized() != 0 && ffi::PyGILState_Check() != 0 };
+    let _detached = SetAttached::to(false);
     if attached { Python::attach(|py| py.detach(run)) } else { run() }
 }
 
@@ -157,34 +187,217 @@ pub fn detached<R: Send>(run: impl FnOnce() -> R + Send) -> R {
 /// calls and a page fault for each callback.
 pub(crate) fn keep_thread_state(_py: Python<'_>) {
     thread_local! {
-        static KEPT: Kept = {
+        static STATE: ThreadState = {
             // What waits on this thread lets Python's lock go, if the thread has it, from now on: that costs calls nothing.
-            mem::forget(interpreter_lock::enter(Rc::new(Lock)));
-            Kept::new()
+            mem::forget(interpreter_lock::enter(Rc::new(PythonLock)));
+            ThreadState::hold()
         };
     }
     // Not on a thread that is about to end; there is nothing left to keep it for.
-    let _ = KEPT.try_with(|_| ());
+    let _ = STATE.try_with(|_| ());
 }
 
-/// One count on the thread's state that is not given back while this lives.
-struct Kept(ffi::PyGILState_STATE);
+/// A count on the thread's Python state, given back when this is dropped.
+struct ThreadState(ffi::PyGILState_STATE);
 
-impl Kept {
-    fn new() -> Kept {
+impl ThreadState {
+    fn hold() -> ThreadState {
         // SAFETY: the caller is attached, so this only raises the count of the state it has.
-        Kept(unsafe { ffi::PyGILState_Ensure() })
+        ThreadState(unsafe { ffi::PyGILState_Ensure() })
     }
 }
 
-impl Drop for Kept {
+impl Drop for ThreadState {
     fn drop(&mut self) {
-        // SAFETY: Python is never finalised. The count kept is given back while the thread is attached by another one,
+        // SAFETY: Python is never finalised. The count is given back while the thread is attached by another one,
         // whose release then lets go of the state.
         unsafe {
             let attached = ffi::PyGILState_Ensure();
             ffi::PyGILState_Release(self.0);
             ffi::PyGILState_Release(attached);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use kemi_core::engine::Interpreter;
+    use kemi_core::{
+        CallbackId, Callbacks, Engine, ErrorCode, Instance, Outcome, Registry, ScriptError, Source, Value,
+        while_waiting,
+    };
+    use pyo3::types::{PyCFunction, PyDict, PyTuple};
+
+    use super::*;
+    use crate::PythonEngine;
+
+    /// What this crate says of the calling thread; Python must agree if it says anything.
+    fn known() -> bool {
+        let known = ATTACHED.get();
+        // SAFETY: may be called at any time.
+        let asked = unsafe { ffi::PyGILState_Check() } != 0;
+        assert!(asked || !known, "it is not attached");
+        assert_eq!(is_attached(), asked);
+        known
+    }
+
+    fn load() -> (Instance<()>, CallbackId) {
+        let mut callbacks = Callbacks::new();
+        let main = callbacks.optional("main", "main", &[]);
+        let registry = Registry::<()>::builder().callbacks(callbacks).build().unwrap();
+        let source = Source::text("test.py", "def main():\n    return 1\n");
+        (Instance::load(&PythonEngine, &registry, &[source]).unwrap(), main)
+    }
+
+    fn call((instance, main): &(Instance<()>, CallbackId)) {
+        let before = known();
+        let outcome = instance.call(*main, &mut (), &[]).unwrap_or_else(|error| panic!("{error:#}"));
+        assert_eq!(outcome, Outcome::Value(Value::Int(1)));
+        assert_eq!(known(), before);
+    }
+
+    /// Runs a function where the engine runs a call.
+    #[derive(Debug)]
+    struct Within(fn());
+
+    impl Engine for Within {
+        fn name(&self) -> &'static str {
+            "within"
+        }
+
+        fn language(&self) -> String {
+            String::new()
+        }
+
+        fn load(&self, runtime: Rc<Runtime>, _: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+            attach(&runtime, |py| {
+                keep_thread_state(py);
+                (self.0)();
+            });
+            Err(ScriptError::new(ErrorCode::Runtime, "has run"))
+        }
+    }
+
+    fn within_call(run: fn()) {
+        let registry = Registry::<()>::builder().build().unwrap();
+        let error = Instance::load(&Within(run), &registry, &[Source::text("test", "")]).unwrap_err();
+        assert_eq!(error.message, "has run");
+    }
+
+    #[test]
+    fn a_thread_is_known_to_be_attached_only_while_this_crate_has_it_attached() {
+        initialize();
+        assert!(!known());
+        let script = load();
+        assert!(!known());
+        call(&script);
+        attached(|| {
+            assert!(known());
+            call(&script);
+            detached(|| {
+                assert!(!known());
+                attached(|| assert!(known()));
+                assert!(!known());
+            });
+            assert!(known());
+            while_waiting(|| {
+                assert!(!known());
+                call(&script);
+                while_waiting(|| assert!(!known()));
+                assert!(!known());
+            });
+            assert!(known());
+            let panics = std::panic::catch_unwind(|| detached(|| std::panic::resume_unwind(Box::new(()))));
+            assert!(panics.is_err() && known());
+        });
+        assert!(!known());
+        within_call(|| {
+            assert!(known());
+            while_waiting(|| {
+                assert!(!known());
+                within_call(|| assert!(known()));
+                assert!(!known());
+            });
+            assert!(known());
+        });
+        assert!(!known());
+    }
+
+    #[test]
+    fn a_thread_that_others_attach_or_detach_is_asked() {
+        initialize();
+        let script = load();
+        Python::attach(|_| {
+            assert!(!known() && is_attached());
+            call(&script);
+            while_waiting(|| assert!(!known() && !is_attached()));
+            assert!(!known() && is_attached());
+        });
+        attached(|| {
+            Python::attach(|py| {
+                assert!(known());
+                struct Own<'a>(&'a (Instance<()>, CallbackId));
+                // SAFETY: the closure runs on this thread.
+                unsafe impl Send for Own<'_> {}
+                impl Own<'_> {
+                    fn call(self) {
+                        let outcome = self.0.0.call(self.0.1, &mut (), &[]).unwrap();
+                        assert_eq!(outcome, Outcome::Value(Value::Int(1)));
+                    }
+                }
+                let own = Own(&script);
+                py.detach(|| own.call());
+                assert!(known());
+            });
+        });
+    }
+
+    #[test]
+    fn a_thread_of_the_scripts_is_asked() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen_there = seen.clone();
+        attached(|| {
+            Python::attach(|py| {
+                let look = move |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
+                    seen_there.lock().unwrap().push((known(), is_attached()));
+                };
+                let look = PyCFunction::new_closure(py, None, None, look).unwrap();
+                let thread = py.import("threading").unwrap().call_method1("Thread", (py.None(), look)).unwrap();
+                thread.call_method0("start").unwrap();
+                thread.call_method0("join").unwrap();
+            });
+            assert!(known());
+        });
+        assert_eq!(*seen.lock().unwrap(), [(false, true)]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_forked_child_knows_what_its_thread_knew() {
+        let forked = |expected: bool| {
+            Python::attach(|py| {
+                let child: i32 = py.import("os").unwrap().call_method0("fork").unwrap().extract().unwrap();
+                if child == 0 {
+                    // SAFETY: no demands.
+                    let right = ATTACHED.get() == expected && unsafe { ffi::PyGILState_Check() } != 0;
+                    let works =
+                        std::panic::catch_unwind(|| py.eval(c"6 * 7", None, None).unwrap().extract::<i64>().unwrap());
+                    // SAFETY: no demands; the child has nothing to clean up.
+                    unsafe { libc::_exit(i32::from(!right || works.ok() != Some(42))) };
+                }
+                let mut status = 0;
+                // SAFETY: the child is this process's own; the status is written.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+                assert_eq!(status, 0);
+            });
+        };
+        attached(|| forked(true));
+        detached(|| forked(false));
+        attached(|| {
+            while_waiting(|| forked(false));
+            forked(true);
+        });
     }
 }

@@ -1,47 +1,51 @@
-//! The tree of modules that scripts see as `KSR`, and what stands behind each function in it.
+//! The root object: the tree of modules that scripts see, and what stands behind each function in it.
 
 use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use kemi_core::{Export, RegistryData, ScriptError, Typed};
+use kemi_core::ScriptError;
+use kemi_core::export::Typed;
+use kemi_core::registry::{Export, RegistryData};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
-use crate::fault;
-use crate::interpreter::Inner;
+use crate::current::{CallView, HeldView};
+use crate::error;
 use crate::prelude::Prelude;
-use crate::trampoline;
 
-/// Leads from the functions in Python to the instance that they belong to, for as long as it is there.
-pub(crate) struct Link {
+/// The link from function objects to their instance, for as long as that is there.
+pub(crate) struct InstanceRef {
     thread: u64,
-    target: AtomicPtr<Inner>,
+    target: AtomicPtr<CallView>,
 }
 
-impl Link {
-    pub(crate) fn new() -> Arc<Link> {
-        Arc::new(Link { thread: thread(), target: AtomicPtr::new(ptr::null_mut()) })
+impl InstanceRef {
+    pub(crate) fn new() -> Arc<InstanceRef> {
+        Arc::new(InstanceRef { thread: thread(), target: AtomicPtr::new(ptr::null_mut()) })
     }
 
-    /// Sets the instance. The caller cuts the link before the last `Rc` goes.
-    pub(crate) fn set(&self, inner: &Rc<Inner>) {
-        self.target.store(Rc::as_ptr(inner).cast_mut(), Ordering::Relaxed);
+    /// Connects the function objects with an instance of the thread that has created the link.
+    ///
+    /// # Safety
+    /// The caller disconnects them before the view goes.
+    pub(crate) unsafe fn connect(&self, view: &CallView) {
+        self.target.store(ptr::from_ref(view).cast_mut(), Ordering::Relaxed);
     }
 
-    pub(crate) fn cut(&self) {
+    /// Makes the functions fail from now on.
+    pub(crate) fn disconnect(&self) {
         self.target.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
     /// Returns whether it leads to an instance that is in use on the calling thread.
     #[inline]
-    pub(crate) fn leads_to(&self, inner: *const Inner) -> bool {
-        self.target.load(Ordering::Relaxed).cast_const() == inner
+    pub(crate) fn leads_to(&self, view: *const CallView) -> bool {
+        self.target.load(Ordering::Relaxed).cast_const() == view
     }
 
     /// Returns the instance.
@@ -50,7 +54,7 @@ impl Link {
     /// Why it cannot be used, for the script.
     #[cold]
     #[inline(never)]
-    pub(crate) fn follow(&self) -> Result<Rc<Inner>, &'static str> {
+    pub(crate) fn follow(&self) -> Result<HeldView, &'static str> {
         if self.thread != thread() {
             return Err("called from a thread that the script started; call it from the callback's own thread");
         }
@@ -58,11 +62,8 @@ impl Link {
         if target.is_null() {
             return Err("called after its script was unloaded");
         }
-        // SAFETY: `set` got the pointer from an `Rc` on this thread, and `cut` comes before the last one is dropped.
-        unsafe {
-            Rc::increment_strong_count(target);
-            Ok(Rc::from_raw(target))
-        }
+        // SAFETY: the view was set on this thread, and `disconnect` comes before it goes.
+        Ok(unsafe { &*target }.hold())
     }
 }
 
@@ -76,33 +77,60 @@ fn thread() -> u64 {
     NUMBER.get()
 }
 
-/// What a function in Python has as its `self`: its export, and the way to its instance.
+/// The `self` of a function object: its export, and the link to its instance.
 ///
 /// It owns the definition that the function object points to, and Python frees it after the function.
 #[pyclass(frozen, name = "Export", module = "kemi")]
-pub(crate) struct Record {
-    pub(crate) link: Arc<Link>,
-    pub(crate) registry: Arc<RegistryData>,
-    pub(crate) export: Export,
-    pub(crate) typed: Option<Typed>,
+pub(crate) struct BoundExport {
+    instance: Arc<InstanceRef>,
+    registry: Arc<RegistryData>,
+    export: Export,
+    typed: Option<Typed>,
     _name: CString,
     _doc: CString,
     method: ffi::PyMethodDef,
 }
 
-// SAFETY: the pointers in `method` lead to static functions and to the record's own strings, which never change.
-unsafe impl Send for Record {}
-// SAFETY: as above; nothing in a record changes but the link's target, which is atomic.
-unsafe impl Sync for Record {}
+// SAFETY: the pointers in `method` lead to static functions and to its own strings, which never change.
+unsafe impl Send for BoundExport {}
+// SAFETY: as above; nothing in it changes but the target of the link, which is atomic.
+unsafe impl Sync for BoundExport {}
 
-/// Builds the module tree of one instance.
+impl BoundExport {
+    #[inline]
+    pub(crate) fn instance(&self) -> &InstanceRef {
+        &self.instance
+    }
+
+    #[inline]
+    pub(crate) fn export(&self) -> &Export {
+        &self.export
+    }
+
+    /// Returns the typed entry, if calls go by one.
+    #[inline]
+    pub(crate) fn typed(&self) -> Option<&Typed> {
+        self.typed.as_ref()
+    }
+
+    /// Returns the function's name as scripts write it.
+    pub(crate) fn script_name(&self) -> String {
+        self.registry.script_name(self.export.def())
+    }
+}
+
+/// Chooses the C function for the typed entry of an export, or for its generic one.
+pub(crate) type Entries = fn(Option<&Typed>) -> ffi::PyCFunctionFast;
+
+/// Builds the root object of one instance.
 ///
 /// # Errors
 /// What Python raised.
-pub(crate) fn tree<'py>(
+pub(crate) fn root_object<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
-    link: &Arc<Link>,
+    instance: &Arc<InstanceRef>,
+    entries: Entries,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
     let root = PyModule::new(py, registry.root())?;
@@ -118,7 +146,7 @@ pub(crate) fn tree<'py>(
             module
         };
         for export in exports {
-            module.setattr(export.def().name, function(py, registry, link, export)?)?;
+            module.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
         }
     }
     let explain = not_enabled(py, registry)?;
@@ -129,7 +157,11 @@ pub(crate) fn tree<'py>(
 }
 
 /// Explains why a module of the tree does not have an attribute; `None` if it was another object that was asked.
-pub(crate) fn unknown(registry: &RegistryData, root: &Bound<'_, PyModule>, raised: &PyErr) -> Option<ScriptError> {
+pub(crate) fn explain_unknown(
+    registry: &RegistryData,
+    root: &Bound<'_, PyModule>,
+    raised: &PyErr,
+) -> Option<ScriptError> {
     let py = root.py();
     if !raised.is_instance_of::<PyAttributeError>(py) {
         return None;
@@ -148,29 +180,29 @@ pub(crate) fn unknown(registry: &RegistryData, root: &Bound<'_, PyModule>, raise
 fn function<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
-    link: &Arc<Link>,
+    instance: &Arc<InstanceRef>,
     export: &Export,
+    entries: Entries,
 ) -> PyResult<Bound<'py, PyAny>> {
     let def = export.def();
     let typed = def.typed.filter(|_| def.deprecated.is_none());
-    let entry = typed.map_or(trampoline::GENERIC, |typed| trampoline::of_shape(typed.shape()));
     let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
     let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
     let name = CString::new(def.name)?;
     let doc = CString::new(doc)?;
     let method = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entry },
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entries(typed.as_ref()) },
         ml_flags: ffi::METH_FASTCALL,
         ml_doc: doc.as_ptr(),
     };
-    let (registry, link) = (registry.clone(), link.clone());
-    let record = Record { link, registry, export: export.clone(), typed, _name: name, _doc: doc, method };
-    let record = Bound::new(py, record)?;
-    let method = (&raw const record.get().method).cast_mut();
-    // SAFETY: the function object gets the definition inside the record, which does not move, and keeps the record, its
+    let (registry, instance) = (registry.clone(), instance.clone());
+    let bound = BoundExport { instance, registry, export: export.clone(), typed, _name: name, _doc: doc, method };
+    let bound = Bound::new(py, bound)?;
+    let method = (&raw const bound.get().method).cast_mut();
+    // SAFETY: the function object gets the definition inside the export, which does not move, and keeps the export, its
     // `self`, until it has no more use for the definition. The result is a new reference or null.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, record.as_ptr(), ptr::null_mut())) }
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, bound.as_ptr(), ptr::null_mut())) }
 }
 
 /// Makes the function that turns the name of a module that is not enabled into the exception to raise.
@@ -187,7 +219,7 @@ fn not_enabled<'py>(py: Python<'py>, registry: &Arc<RegistryData>) -> PyResult<B
                 Some(hint) => format!("{}; {hint}", error.message),
                 None => error.message.clone(),
             };
-            fault::exception(args.py(), "NotEnabled", &text, error).map(Bound::unbind)
+            error::exception(args.py(), "NotEnabled", &text, error).map(Bound::unbind)
         },
     )
 }

@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use kemi_core::{Coercions, Engine, ErrorCode, Interpreter, Reference, Runtime, ScriptError, Source};
+use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::value::CompatCoercions;
+use kemi_core::{Engine, ErrorCode, ScriptError, Source};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
 
 use crate::attach::{attach, initialize, keep_thread_state};
-use crate::ending::Guard;
-use crate::fault;
-use crate::interpreter::Loaded;
-use crate::prelude::Prelude;
+use crate::interpreter::PythonInterpreter;
+use crate::references::references;
+use crate::{error, reserved};
 
 /// Python, by the CPython that the program is linked with.
 ///
@@ -41,49 +41,29 @@ impl Engine for PythonEngine {
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
         initialize();
-        Python::attach(|py| {
-            let _guard = Guard::own(py);
-            let text = text_of(py, source)?;
-            let found = Prelude::get(py)
-                .and_then(|prelude| prelude.call(py, "references", (text, source.name(), root)))
-                .and_then(|found| found.extract::<Vec<(Vec<String>, u32, bool, Vec<(usize, String)>)>>());
-            let found = found.map_err(|raised| fault::explain(py, &raised))?;
-            let reference = |(path, line, called, texts)| Reference { path, line, called, texts };
-            Ok(found.into_iter().map(reference).collect())
-        })
+        Python::attach(|py| references(py, source, root))
     }
 
-    fn reserved(&self, name: &str, role: kemi_core::NameRole) -> Option<&'static str> {
-        crate::reserved::meaning(name, role)
+    fn reserved(&self, name: &str, role: kemi_core::registry::NameRole) -> Option<&'static str> {
+        reserved::meaning(name, role)
     }
 
-    fn coercions(&self) -> Coercions {
-        Coercions { bool_to_integer: true, ..Coercions::default() }
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions { bool_to_integer: true, ..CompatCoercions::default() }
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
         initialize();
         attach(&runtime.clone(), |py| {
             keep_thread_state(py);
-            let loaded = Loaded::new(py, runtime, sources).map_err(|raised| {
-                let cause = fault::explain(py, &raised);
+            let loaded = PythonInterpreter::new(py, runtime, sources).map_err(|raised| {
+                let cause = error::explain(py, &raised);
                 ScriptError::new(ErrorCode::Runtime, format!("cannot create an interpreter: {}", cause.message))
             })?;
             loaded.start(py, sources)?;
             Ok(Box::new(loaded) as Box<dyn Interpreter>)
         })
     }
-}
-
-/// Returns a source as Python compiles it: only a file can say in its first lines how it is encoded.
-///
-/// # Errors
-/// A file that cannot be read.
-pub(crate) fn text_of<'py>(py: Python<'py>, source: &Source) -> Result<Bound<'py, PyAny>, ScriptError> {
-    Ok(match source {
-        Source::Text { text, .. } => PyString::new(py, text).into_any(),
-        Source::File(_) | Source::Snapshot { .. } => PyBytes::new(py, &source.read()?).into_any(),
-    })
 }
 
 kemi_core::announce_engine!(&PythonEngine);

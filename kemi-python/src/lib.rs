@@ -7,19 +7,27 @@
 #![doc = include_str!("../docs/limits.md")]
 #![doc = include_str!("../docs/hosts.md")]
 
-mod alarm;
 mod attach;
 mod bind;
-mod ending;
+mod call;
+mod console;
+mod current;
 mod engine;
-mod fault;
+mod error;
+mod import;
+mod integrity;
 mod interpreter;
+mod interrupt;
+mod library;
 mod memory;
 mod prelude;
+mod references;
 mod reserved;
+mod sandbox;
 mod signal;
+mod string;
+mod terminate;
 mod trampoline;
-mod unending;
 mod value;
 
 pub use attach::{attached, detached};

@@ -10,72 +10,72 @@ use std::ptr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::ffi::{self, PyMemAllocatorDomain, PyMemAllocatorEx, PyObjectArenaAllocator};
 use pyo3::prelude::*;
 
-use crate::alarm::Alarm;
+use crate::interrupt::Interrupt;
 
 /// Blocks of up to this size are still given for a while when the limit is reached, so that ending the call, which
 /// takes some too, does not fail.
-const SMALL: usize = 1 << 20;
+const MAX_GRACE_BLOCK: usize = 1 << 20;
 
 struct Account {
     used: Cell<i64>,
     limit: Cell<i64>,
     /// From an `Arc` of the instance whose call runs; null where there is no limit.
-    alarm: Cell<*const Alarm>,
+    interrupt: Cell<*const Interrupt>,
 }
 
 thread_local! {
     static ACCOUNT: Account =
-        const { Account { used: Cell::new(0), limit: Cell::new(i64::MAX), alarm: Cell::new(ptr::null()) } };
+        const { Account { used: Cell::new(0), limit: Cell::new(i64::MAX), interrupt: Cell::new(ptr::null()) } };
 }
 
-/// What was freed by others than the instances that it was counted for.
+/// The bytes freed by others than the instances that they were counted for.
 ///
 /// Garbage is collected by whichever thread comes to it, and arenas are given back by whoever frees the last block.
 static FREED_ELSEWHERE: AtomicI64 = AtomicI64::new(0);
 
-/// From how many bytes on a thread tells what it has freed outside of all calls.
-const WORTH_TELLING: i64 = 1 << 20;
+/// The number of bytes freed outside of all calls from which on a thread reports them.
+const REPORTED_FROM: i64 = 1 << 20;
 
-/// What one instance holds, as far as its calls and its loading have made its thread hold more.
+/// The memory that an instance holds, as far as its calls and its loading have made its thread hold more.
 #[derive(Default)]
-pub(crate) struct Holding {
+pub(crate) struct HeldMemory {
     held: Cell<i64>,
-    /// What it held when it was loaded: less than that it seldom gives up.
+    /// The value when the instance was loaded: it seldom falls below.
     loaded: Cell<i64>,
-    /// What it held after garbage was collected last.
+    /// The value after garbage was collected last.
     collected: Cell<i64>,
 }
 
-impl Holding {
+impl HeldMemory {
     /// Notes that the script is loaded.
     pub(crate) fn is_loaded(&self) {
         self.loaded.set(self.held.get());
     }
 
-    /// Returns how much more it may hold; 0 for `most` is no limit.
+    /// Returns how much more it may hold; 0 for `limit` is no limit.
     #[inline]
-    fn room(&self, most: u64) -> i64 {
-        if most == 0 {
+    fn room(&self, limit: u64) -> i64 {
+        if limit == 0 {
             return i64::MAX;
         }
-        i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(self.held.get()).max(0)
+        i64::try_from(limit).unwrap_or(i64::MAX).saturating_sub(self.held.get()).max(0)
     }
 
-    /// Returns whether it is worth while to find out what of it is gone by now.
+    /// Returns whether garbage may have to be collected, since there is less room than what is held.
     #[inline]
-    pub(crate) fn is_tight(&self, most: u64) -> bool {
-        self.room(most) < self.held.get()
+    pub(crate) fn is_nearly_full(&self, limit: u64) -> bool {
+        self.room(limit) < self.held.get()
     }
 
     /// Takes off what others have freed, and runs `collect` if garbage may be among the rest.
     ///
     /// For the beginning of an outermost call.
     #[cold]
-    pub(crate) fn relieve(&self, most: u64, collect: impl FnOnce()) {
+    pub(crate) fn collect_garbage(&self, limit: u64, collect: impl FnOnce()) {
         let spare = self.held.get().saturating_sub(self.loaded.get()).max(0);
         let mut taken = 0;
         let _ = FREED_ELSEWHERE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |freed| {
@@ -83,11 +83,11 @@ impl Holding {
             Some(freed - taken)
         });
         self.held.set(self.held.get() - taken);
-        ACCOUNT.with(|account| account.limit.set(self.room(most)));
+        ACCOUNT.with(|account| account.limit.set(self.room(limit)));
         // Not again before it has grown by a part of what it may hold.
-        let step = i64::try_from(most / 16).unwrap_or(i64::MAX);
+        let step = i64::try_from(limit / 16).unwrap_or(i64::MAX);
         self.collected.set(self.collected.get().min(self.held.get()));
-        if self.is_tight(most) && self.held.get() >= self.collected.get().saturating_add(step) {
+        if self.is_nearly_full(limit) && self.held.get() >= self.collected.get().saturating_add(step) {
             collect();
             let freed = ACCOUNT.with(|account| account.used.get());
             self.collected.set(self.held.get().saturating_add(freed));
@@ -114,70 +114,70 @@ impl Holding {
 }
 
 /// Surrounds a call into a script with an account of its own.
-pub(crate) struct Counting<'a> {
-    /// Whose account it is; without one, what it comes to counts for the call around.
-    holding: Option<&'a Holding>,
+pub(crate) struct AccountScope<'a> {
+    /// The owner of the account; without one, its sum counts for the outer call.
+    held_memory: Option<&'a HeldMemory>,
     used: i64,
     limit: i64,
-    alarm: *const Alarm,
+    interrupt: *const Interrupt,
 }
 
-impl<'a> Counting<'a> {
+impl<'a> AccountScope<'a> {
     /// Begins an outermost call of an instance; a limit of 0 is none.
     ///
     /// The caller keeps the `Arc` until the result is dropped.
     #[inline]
-    pub(crate) fn of(holding: &'a Holding, most: u64, alarm: &Arc<Alarm>) -> Counting<'a> {
-        let limit = holding.room(most);
-        let mut counting = Counting::begin(Some(holding), limit, Arc::as_ptr(alarm));
-        if counting.used < 0 && counting.alarm.is_null() {
-            FREED_ELSEWHERE.fetch_add(counting.used.saturating_neg(), Ordering::Relaxed);
-            counting.used = 0;
+    pub(crate) fn of(held_memory: &'a HeldMemory, limit: u64, interrupt: &Arc<Interrupt>) -> AccountScope<'a> {
+        let limit = held_memory.room(limit);
+        let mut scope = AccountScope::begin(Some(held_memory), limit, Arc::as_ptr(interrupt));
+        if scope.used < 0 && scope.interrupt.is_null() {
+            FREED_ELSEWHERE.fetch_add(scope.used.saturating_neg(), Ordering::Relaxed);
+            scope.used = 0;
         }
-        counting
+        scope
     }
 
     /// Begins a call within another of the same instance that something else stands between.
-    pub(crate) fn within(holding: &'a Holding, most: u64, alarm: &Arc<Alarm>) -> Counting<'a> {
-        Counting::begin(None, holding.room(most), Arc::as_ptr(alarm))
+    pub(crate) fn within(held_memory: &'a HeldMemory, limit: u64, interrupt: &Arc<Interrupt>) -> AccountScope<'a> {
+        AccountScope::begin(None, held_memory.room(limit), Arc::as_ptr(interrupt))
     }
 
     /// Begins something that has no limit.
-    pub(crate) fn unlimited() -> Counting<'a> {
-        Counting::begin(None, i64::MAX, ptr::null())
+    pub(crate) fn unlimited() -> AccountScope<'a> {
+        AccountScope::begin(None, i64::MAX, ptr::null())
     }
 
     #[inline]
-    fn begin(holding: Option<&'a Holding>, limit: i64, alarm: *const Alarm) -> Counting<'a> {
-        ACCOUNT.with(|account| Counting {
-            holding,
+    fn begin(held_memory: Option<&'a HeldMemory>, limit: i64, interrupt: *const Interrupt) -> AccountScope<'a> {
+        ACCOUNT.with(|account| AccountScope {
+            held_memory,
             used: account.used.replace(0),
             limit: account.limit.replace(limit),
-            alarm: account.alarm.replace(alarm),
+            interrupt: account.interrupt.replace(interrupt),
         })
     }
 }
 
-impl Drop for Counting<'_> {
+impl Drop for AccountScope<'_> {
     #[inline]
     fn drop(&mut self) {
         ACCOUNT.with(|account| {
             let used = account.used.get();
-            account.used.set(match self.holding {
-                Some(holding) => {
-                    holding.grow(used);
+            account.used.set(match self.held_memory {
+                Some(held_memory) => {
+                    held_memory.grow(used);
                     self.used
                 }
                 None => self.used.saturating_add(used),
             });
             account.limit.set(self.limit);
-            account.alarm.set(self.alarm);
+            account.interrupt.set(self.interrupt);
         });
     }
 }
 
 /// Lifts the limit for the rest of the call: it is being ended, and that must not fail for want of memory.
-pub(crate) fn lift() {
+pub(crate) fn lift_limit() {
     ACCOUNT.with(|account| account.limit.set(i64::MAX));
 }
 
@@ -186,27 +186,27 @@ pub(crate) fn lift() {
 fn allow(growth: usize) -> bool {
     ACCOUNT.with(|account| {
         let wanted = account.used.get().saturating_add(i64::try_from(growth).unwrap_or(i64::MAX));
-        wanted <= account.limit.get() || exceed(account, growth, wanted)
+        wanted <= account.limit.get() || over_limit(account, growth, wanted)
     })
 }
 
 #[cold]
-fn exceed(account: &Account, growth: usize, wanted: i64) -> bool {
-    let alarm = account.alarm.get();
-    if alarm.is_null() {
+fn over_limit(account: &Account, growth: usize, wanted: i64) -> bool {
+    let interrupt = account.interrupt.get();
+    if interrupt.is_null() {
         return true;
     }
-    // SAFETY: the pointer comes from an `Arc` that is kept while it is set, see `Counting::begin`; this one borrows it.
-    let alarm = ManuallyDrop::new(unsafe { Arc::from_raw(alarm) });
-    alarm.refuse();
+    // SAFETY: the pointer comes from an `Arc` that is kept while it is set, see `AccountScope::begin`; this one borrows it.
+    let interrupt = ManuallyDrop::new(unsafe { Arc::from_raw(interrupt) });
+    interrupt.refuse_memory();
     let limit = account.limit.get();
-    growth <= SMALL && wanted <= limit.saturating_add(limit / 8).saturating_add(1 << 20)
+    growth <= MAX_GRACE_BLOCK && wanted <= limit.saturating_add(limit / 8).saturating_add(1 << 20)
 }
 
 fn count(change: i64) {
     ACCOUNT.with(|account| {
         let used = account.used.get().saturating_add(change);
-        if used < -WORTH_TELLING && account.alarm.get().is_null() {
+        if used < -REPORTED_FROM && account.interrupt.get().is_null() {
             FREED_ELSEWHERE.fetch_add(used.saturating_neg(), Ordering::Relaxed);
             return account.used.set(0);
         }
@@ -230,7 +230,7 @@ static ORIGINALS: OnceLock<Originals> = OnceLock::new();
 /// Sets the hooks, once per process; where that is not possible says so in the log.
 pub(crate) fn install(py: Python<'_>) {
     static INSTALLED: OnceLock<()> = OnceLock::new();
-    INSTALLED.get_or_init(|| match obstacle(py) {
+    INSTALLED.get_or_init(|| match unsupported(py) {
         None => set(),
         Some(why) => {
             log_guarded(|| {
@@ -240,8 +240,8 @@ pub(crate) fn install(py: Python<'_>) {
     });
 }
 
-/// Tells why the sizes of blocks cannot be had.
-fn obstacle(py: Python<'_>) -> Option<&'static str> {
+/// Returns the reason why the sizes of blocks are unknown, if they are.
+fn unsupported(py: Python<'_>) -> Option<&'static str> {
     let sys = py.import("sys").ok()?;
     let free_threaded = sys.getattr("abiflags").is_ok_and(|flags| flags.contains("t").unwrap_or(false));
     if !cfg!(target_os = "linux") || free_threaded {
@@ -289,7 +289,7 @@ fn size_of(block: *mut c_void) -> usize {
     unsafe extern "C" {
         fn malloc_usable_size(block: *mut c_void) -> usize;
     }
-    // SAFETY: the raw domain takes its blocks from `malloc`, see `obstacle`; null is allowed.
+    // SAFETY: the raw domain takes its blocks from `malloc`, see `unsupported`; null is allowed.
     unsafe { malloc_usable_size(block) }
 }
 

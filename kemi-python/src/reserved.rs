@@ -1,6 +1,6 @@
 //! The names that mean something to Python itself.
 
-use kemi_core::NameRole;
+use kemi_core::registry::NameRole;
 
 /// Returns what a name means in Python, if a script could not use what the host gives that name.
 pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
@@ -13,7 +13,7 @@ pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
         return Some("an attribute of Python's own");
     }
     match role {
-        // `KSR.Error` is what scripts catch.
+        // `Error` of the root object is what scripts catch.
         NameRole::Member => (name == "Error").then_some("the exception that native functions raise"),
         // A function of the script's own may have such a name, and one that the script lacks is not found there.
         NameRole::Callback => None,
@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_free() {
-        for name in ["KSR", "app", "match", "ksr_request_route", "exit_now", "pv"] {
+        for name in ["app", "match", "on_request", "exit_now", "log"] {
             for role in [NameRole::Root, NameRole::Callback, NameRole::Member] {
                 assert_eq!(meaning(name, role), None, "{name}");
             }

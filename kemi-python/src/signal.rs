@@ -1,10 +1,10 @@
-//! How code in C is reached that looks for signals and not for exceptions: regular expressions, arithmetic on huge
-//! integers, waits of every kind.
+//! The way to code in C that looks for signals and not for exceptions: regular expressions, arithmetic on huge integers,
+//! waits of every kind.
 //!
 //! Python runs the handlers of signals on its main thread only, and only there does such code look for them. No script
 //! runs on that thread, see [`crate::attach::initialize`]. So a thread whose call is over its time takes its part until
 //! the call has ended, one thread after the other, and gets a signal, which also ends the system call that it waits in.
-//! What stands for the main thread is a word in Python's own state. Its place differs from version to version; it is
+//! The main thread's number is a word in Python's own state. Its place differs from version to version; it is
 //! looked for, and proved by what changing it does, before it is used.
 
 use std::collections::VecDeque;
@@ -13,14 +13,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kemi_core::log_guarded;
+use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// How long a thread stays in its part while others wait for theirs: it may have to wait for Python's lock first.
+/// The time that a thread stands for the main thread while others wait for that: it may need Python's lock first.
 const TURN: Duration = Duration::from_millis(25);
 
-/// How often it is told again meanwhile: what it has raised may have been caught by a wait in C.
+/// The time from one signal to the next: what the thread has raised may have been caught by a wait in C.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// A thread as it is called by Python and by the system.
@@ -41,16 +41,37 @@ impl ThreadNumbers {
     }
 }
 
+/// Python's number of the thread that has initialised it, if this crate knows it.
+static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes that the calling thread has initialised Python.
+pub(crate) fn note_main_thread() {
+    MAIN_THREAD.store(ThreadNumbers::own().python, Ordering::Relaxed);
+}
+
+/// Returns Python's number of its main thread.
+#[cfg(target_os = "linux")]
+fn main_thread(py: Python<'_>) -> Option<usize> {
+    match MAIN_THREAD.load(Ordering::Relaxed) {
+        0 => {
+            // The host has initialised Python.
+            let thread = py.import("threading").and_then(|threading| threading.call_method0("main_thread"));
+            thread.and_then(|thread| thread.getattr("ident")).and_then(|ident| ident.extract()).ok()
+        }
+        known => Some(known),
+    }
+}
+
 /// A thread whose call is over its time.
-struct Late {
+struct LateCall {
     thread: ThreadNumbers,
-    /// Tells whether that call still runs.
+    /// Returns whether that call still runs.
     goes_on: Box<dyn Fn() -> bool + Send>,
 }
 
 /// The threads whose calls are over their time; the first one stands for the main thread.
 struct Turns {
-    threads: VecDeque<Late>,
+    threads: VecDeque<LateCall>,
     since: Option<Instant>,
 }
 
@@ -59,7 +80,7 @@ impl Turns {
         Turns { threads: VecDeque::new(), since: None }
     }
 
-    fn add(&mut self, late: Late) {
+    fn add(&mut self, late: LateCall) {
         match self.threads.iter_mut().find(|known| known.thread == late.thread) {
             Some(known) => *known = late,
             None => self.threads.push_back(late),
@@ -89,15 +110,15 @@ impl Turns {
         self.threads.retain(|late| late.thread != thread);
     }
 
-    /// Makes the thread whose turn it is look for signals.
-    fn kick(&mut self) {
+    /// Sends a signal to the thread whose turn it is.
+    fn send(&mut self) {
         let next = self.next(Instant::now());
         LATE.store(self.threads.len(), Ordering::Relaxed);
         match next {
-            Some(thread) if platform::kick(thread.python, thread.system) => {}
+            Some(thread) if platform::send(thread.python, thread.system) => {}
             // It has ended.
             Some(thread) => self.remove(thread),
-            None => platform::leave(),
+            None => platform::restore(),
         }
     }
 }
@@ -105,7 +126,7 @@ impl Turns {
 static TURNS: Mutex<Turns> = Mutex::new(Turns::new());
 static ADDED: Condvar = Condvar::new();
 
-/// How many threads are in [`TURNS`].
+/// The number of threads in [`TURNS`].
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
 fn turns() -> MutexGuard<'static, Turns> {
@@ -114,27 +135,27 @@ fn turns() -> MutexGuard<'static, Turns> {
 
 /// Returns whether any call in the process is over its time.
 #[inline(always)]
-pub(crate) fn is_anybody_late() -> bool {
+pub(crate) fn is_any_call_late() -> bool {
     LATE.load(Ordering::Relaxed) != 0
 }
 
 /// Makes a thread whose call is over its time look for that, again and again as long as `goes_on` says that it runs.
 ///
-/// For the watchdog, so it waits for nothing. After [`leave`] nothing reaches the thread any more.
-pub(crate) fn kick(thread: ThreadNumbers, goes_on: Box<dyn Fn() -> bool + Send>) {
+/// For the watchdog, so it waits for nothing. After [`call_has_ended`] nothing reaches the thread any more.
+pub(crate) fn interrupt(thread: ThreadNumbers, goes_on: Box<dyn Fn() -> bool + Send>) {
     let mut turns = turns();
-    turns.add(Late { thread, goes_on });
-    turns.kick();
+    turns.add(LateCall { thread, goes_on });
+    turns.send();
     drop(turns);
     ADDED.notify_one();
 }
 
 /// Notes that a thread's call has ended.
 #[cold]
-pub(crate) fn leave(thread: ThreadNumbers) {
+pub(crate) fn call_has_ended(thread: ThreadNumbers) {
     let mut turns = turns();
     turns.remove(thread);
-    turns.kick();
+    turns.send();
 }
 
 /// Gives each late thread its turn; on a thread of its own, which never waits for Python's lock.
@@ -143,18 +164,21 @@ fn serve() {
         let turns = turns();
         let late = |turns: &mut Turns| turns.threads.is_empty();
         let mut turns = ADDED.wait_while(turns, late).unwrap_or_else(PoisonError::into_inner);
-        turns.kick();
+        turns.send();
         drop(turns);
         thread::sleep(AGAIN);
     }
 }
 
+/// The function that a signal runs on the thread that it reaches.
+pub(crate) type Handler = fn(Python<'_>) -> PyResult<()>;
+
 /// Finds out once how signals reach other threads than the main one; says so in the log if they do not.
-pub(crate) fn prepare(py: Python<'_>) {
+pub(crate) fn prepare(py: Python<'_>, handler: Handler) {
     static PREPARED: PyOnceLock<()> = PyOnceLock::new();
     PREPARED.get_or_init(py, || {
         let server = || thread::Builder::new().name("kemi signals".to_owned()).spawn(serve);
-        let prepared = platform::prepare(py);
+        let prepared = platform::prepare(py, handler);
         if let Err(why) = prepared.and_then(|()| server().map_err(|error| error.to_string())) {
             log_guarded(|| {
                 tracing::warn!(
@@ -179,8 +203,8 @@ mod platform {
     use pyo3::prelude::*;
     use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
+    use super::Handler;
     use crate::prelude::Prelude;
-    use crate::{attach, ending};
 
     unsafe extern "C" {
         /// Python's own state, of which only the beginning is looked at.
@@ -188,11 +212,11 @@ mod platform {
         static RUNTIME: AtomicUsize;
     }
 
-    /// What is known once all is prepared.
+    /// The findings of `prepare`.
     struct Signal {
         /// Python's number of its main thread.
         main: &'static AtomicUsize,
-        /// What it is when no call is over its time.
+        /// Its value when no call is over its time.
         home: usize,
         number: c_int,
     }
@@ -204,16 +228,16 @@ mod platform {
         unsafe { libc::gettid() }
     }
 
-    /// Returns whether there is such a thread.
-    pub(super) fn kick(python: usize, system: i32) -> bool {
+    /// Gives a thread the main thread's part and sends it the signal; returns whether there is such a thread.
+    pub(super) fn send(python: usize, system: i32) -> bool {
         let Some(signal) = SIGNAL.get() else { return true };
         signal.main.store(python, Ordering::SeqCst);
         // SAFETY: no demands; a thread that has ended is not found, and the signal has a handler.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), system, signal.number) == 0 }
     }
 
-    /// Puts the main thread back in its part.
-    pub(super) fn leave() {
+    /// Puts the main thread's own number back.
+    pub(super) fn restore() {
         if let Some(signal) = SIGNAL.get() {
             signal.main.store(signal.home, Ordering::SeqCst);
         }
@@ -228,14 +252,14 @@ mod platform {
         }
     }
 
-    pub(super) fn prepare(py: Python<'_>) -> Result<(), String> {
+    pub(super) fn prepare(py: Python<'_>, handler: Handler) -> Result<(), String> {
         let why = |error: PyErr| error.to_string();
         let words = words(py).ok_or("this version of Python is not supported")?;
         let prelude = Prelude::get(py).map_err(why)?;
         // SAFETY: no demands.
         let own = unsafe { ffi::PyThread_get_thread_ident() } as usize;
         let is_main = || is_main(py, prelude);
-        let home = if is_main() { own } else { attach::main_thread(py).ok_or("its main thread is not known")? };
+        let home = if is_main() { own } else { super::main_thread(py).ok_or("its main thread is not known")? };
         let word = |index| {
             // SAFETY: the state is a static that is larger than that, see `words`. Whatever stands there, an integer can be
             // read from it.
@@ -257,7 +281,7 @@ mod platform {
             py,
             Some(c"interrupt"),
             None,
-            |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| ending::interrupted(args.py()),
+            move |args: &Bound<'_, PyTuple>, _named: Option<&Bound<'_, PyDict>>| handler(args.py()),
         )
         .map_err(why)?;
         main.store(own, Ordering::SeqCst);
@@ -298,17 +322,19 @@ mod platform {
 mod platform {
     use pyo3::prelude::*;
 
+    use super::Handler;
+
     pub(super) fn own() -> i32 {
         0
     }
 
-    pub(super) fn kick(_python: usize, _system: i32) -> bool {
+    pub(super) fn send(_python: usize, _system: i32) -> bool {
         true
     }
 
-    pub(super) fn leave() {}
+    pub(super) fn restore() {}
 
-    pub(super) fn prepare(_py: Python<'_>) -> Result<(), String> {
+    pub(super) fn prepare(_py: Python<'_>, _handler: Handler) -> Result<(), String> {
         Err("this platform is not supported".to_owned())
     }
 }
@@ -325,7 +351,7 @@ mod tests {
         let over = Arc::new(AtomicUsize::new(0));
         let late = |thread: ThreadNumbers| {
             let over = over.clone();
-            Late { thread, goes_on: Box::new(move || over.load(Ordering::Relaxed) != thread.python) }
+            LateCall { thread, goes_on: Box::new(move || over.load(Ordering::Relaxed) != thread.python) }
         };
         let mut turns = Turns::new();
         let start = Instant::now();

@@ -4,21 +4,25 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use kemi_core::{Arg, Fault, Interpreter, Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::export::Typed;
+use kemi_core::{Arg, NativeError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
-use crate::bind::Record;
-use crate::ending;
-use crate::fault;
-use crate::interpreter::Inner;
-use crate::value;
+use crate::bind::BoundExport;
+use crate::current::{self, CallView};
+use crate::error;
+use crate::terminate;
+use crate::{string, value};
 
-/// The entry for every signature.
-pub(crate) const GENERIC: ffi::PyCFunctionFast = generic;
+/// Returns the C function for the typed entry of an export, or the one for every signature.
+pub(crate) fn entry(typed: Option<&Typed>) -> ffi::PyCFunctionFast {
+    typed.map_or(generic, |typed| of_shape(typed.shape()))
+}
 
 /// Returns the entry that reads the arguments of a shape straight from Python's stack.
-pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
+fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
     macro_rules! entry {
         ($entry:ident ($($ty:ty),*) $result:ty) => {
             if shape == Shape::of(&[$(<$ty as RawArg>::KIND),*], <$result as RawRet>::KIND) {
@@ -52,13 +56,13 @@ pub(crate) fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
     listed
 }
 
-/// One call on its way.
+/// A call on its way.
 struct Call<'a, 'py> {
     py: Python<'py>,
     args: *const *mut PyObject,
     count: Py_ssize_t,
-    record: &'a Record,
-    inner: &'a Inner,
+    bound: &'a BoundExport,
+    view: &'a CallView,
 }
 
 impl Call<'_, '_> {
@@ -74,11 +78,11 @@ impl Call<'_, '_> {
 
     /// Calls by the typed entry.
     #[inline(always)]
-    fn typed<R: Give>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<Fault>>) -> *mut PyObject {
-        // SAFETY: the record was made for an export of this runtime's registry. Only the script calls it, and whoever runs
+    fn typed<R: IntoObject>(&self, call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>) -> *mut PyObject {
+        // SAFETY: the function was bound for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
-        match unsafe { self.inner.runtime.typed(&self.record.export, || self.inner.place(), call) } {
-            Ok(result) => result.give(self.py),
+        match unsafe { self.view.runtime().typed(self.bound.export(), || self.view.interpreter().place(), call) } {
+            Ok(result) => result.into_object(self.py),
             Err(fault) => self.settle(fault),
         }
     }
@@ -90,7 +94,7 @@ impl Call<'_, '_> {
             // SAFETY: Python holds a reference to each argument during the call.
             unsafe { Borrowed::from_ptr(self.py, object) }
         };
-        let run = |args: &[kemi_core::Arg<'_>]| self.inner.runtime.invoke(&self.record.export, args, self.inner);
+        let run = |args: &[Arg<'_>]| self.view.runtime().invoke(self.bound.export(), args, self.view.interpreter());
         let result = match self.args() {
             // The commonest counts need no list on the heap.
             [] => value::with_args(&[], run),
@@ -100,23 +104,26 @@ impl Call<'_, '_> {
             many => value::with_args(&many.iter().map(borrow).collect::<Vec<_>>(), run),
         };
         match result {
-            Ok(Ok(ret)) => ret.give(self.py),
+            Ok(Ok(ret)) => ret.into_object(self.py),
             Ok(Err(fault)) => self.raise(*fault),
             Err(error) => self.settle(error.into()),
         }
     }
 
     #[cold]
-    fn settle(&self, fault: Box<Fault>) -> *mut PyObject {
-        match self.inner.runtime.settle(&self.record.export, fault, self.inner) {
-            Ok(ret) => ret.give(self.py),
+    fn settle(&self, fault: Box<NativeError>) -> *mut PyObject {
+        match self.view.runtime().finish_error(self.bound.export(), fault, self.view.interpreter()) {
+            Ok(ret) => ret.into_object(self.py),
             Err(fault) => self.raise(*fault),
         }
     }
 
     #[cold]
-    fn raise(&self, fault: Fault) -> *mut PyObject {
-        fault::raise(self.py, fault);
+    fn raise(&self, fault: NativeError) -> *mut PyObject {
+        match fault {
+            NativeError::Exit | NativeError::Drop => terminate::raise(self.py),
+            NativeError::Error(error) => error::raise(self.py, error),
+        }
         ptr::null_mut()
     }
 }
@@ -136,35 +143,35 @@ unsafe fn enter(
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: Python calls functions on attached threads.
         let py = unsafe { Python::assume_attached() };
-        // SAFETY: the function object, alive during the call, was made with a record and keeps it.
-        let record = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Record>() };
-        let record = record.get();
-        let other;
+        // SAFETY: the function object, alive during the call, was made with a bound export and keeps it.
+        let bound = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<BoundExport>() };
+        let bound = bound.get();
+        let held;
         // SAFETY: the function runs within the call.
-        let inner = match unsafe { ending::innermost() } {
-            Some(inner) if record.link.leads_to(inner) => inner,
-            _ => match record.link.follow() {
-                Ok(inner) => {
-                    other = inner;
-                    &*other
+        let view = match unsafe { current::innermost() } {
+            Some(view) if bound.instance().leads_to(view) => view,
+            _ => match bound.instance().follow() {
+                Ok(other) => {
+                    held = other;
+                    &*held
                 }
-                Err(reason) => return cut(py, record, reason),
+                Err(reason) => return unusable(py, bound, reason),
             },
         };
-        if inner.alarm.was_refused() {
-            inner.out_of_memory(|| fault::place(py));
+        if view.interrupt().memory_was_refused() {
+            view.end_for_memory(|| error::place(py));
         }
-        let call = Call { py, args, count, record, inner };
+        let call = Call { py, args, count, bound, view };
         fast(&call).unwrap_or_else(|| call.generic())
     }));
     result.unwrap_or_else(|_| failed())
 }
 
-/// Raises that a function does not lead to its instance any more.
+/// Raises the reason why a function cannot reach its instance.
 #[cold]
-fn cut(py: Python<'_>, record: &Record, reason: &str) -> *mut PyObject {
-    let name = record.registry.script_name(record.export.def());
-    fault::raise_plain(py, &format!("{name}: {reason}"));
+fn unusable(py: Python<'_>, bound: &BoundExport, reason: &str) -> *mut PyObject {
+    let name = bound.script_name();
+    error::raise_plain(py, &format!("{name}: {reason}"));
     ptr::null_mut()
 }
 
@@ -186,7 +193,7 @@ unsafe extern "C" fn generic(this: *mut PyObject, args: *mut *mut PyObject, coun
 unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
     let fast = |call: &Call<'_, '_>| {
         let mut list = [Arg::Nil; Shape::MAX_PARAMS];
-        let typed = call.record.typed.as_ref()?;
+        let typed = call.bound.typed()?;
         let objects = call.args();
         let mut kinds = typed.shape().params();
         let args = list.get_mut(..objects.len())?;
@@ -207,16 +214,16 @@ unsafe extern "C" fn listed(this: *mut PyObject, args: *mut *mut PyObject, count
 /// Reads an argument that is exactly of a kind.
 ///
 /// # Safety
-/// As [`Take::take`].
+/// As [`FromObject::from_object`].
 #[inline]
 unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
     // SAFETY: as the caller's.
     unsafe {
         match kind {
-            Kind::Bool => bool::take(object).map(Arg::Bool),
-            Kind::Int => i64::take(object).map(Arg::Int),
-            Kind::Float => f64::take(object).map(Arg::Float),
-            Kind::Bytes => bytes(object).map(Arg::Str),
+            Kind::Bool => bool::from_object(object).map(Arg::Bool),
+            Kind::Int => i64::from_object(object).map(Arg::Int),
+            Kind::Float => f64::from_object(object).map(Arg::Float),
+            Kind::Bytes => string::exact(object).map(Arg::Str),
             Kind::Nil | Kind::Any => None,
         }
     }
@@ -224,7 +231,7 @@ unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
 
 macro_rules! typed_entries {
     ($($entry:ident $call:ident $count:literal ($($arg:ident: $ty:ident @ $at:literal),*);)*) => {$(
-        unsafe extern "C" fn $entry<$($ty: Take,)* R: Give>(
+        unsafe extern "C" fn $entry<$($ty: FromObject,)* R: IntoObject>(
             this: *mut PyObject,
             args: *mut *mut PyObject,
             count: Py_ssize_t,
@@ -234,8 +241,8 @@ macro_rules! typed_entries {
                     return None;
                 }
                 // SAFETY: there are so many arguments, which are alive during the call.
-                $(let $arg = unsafe { $ty::take(*call.args.add($at)) }?;)*
-                let typed = call.record.typed.as_ref()?;
+                $(let $arg = unsafe { $ty::from_object(*call.args.add($at)) }?;)*
+                let typed = call.bound.typed()?;
                 // SAFETY: `of_shape` chose this entry for the shape of these types; the context is the export's own.
                 Some(call.typed(|context| unsafe { typed.$call::<$($ty,)* R>(context $(, $arg)*) }))
             };
@@ -252,14 +259,14 @@ typed_entries! {
 }
 
 /// Reads an argument of exactly one type, without conversion.
-trait Take: RawArg + Sized {
+trait FromObject: RawArg + Sized {
     /// # Safety
     /// The object is alive and stays so as long as the result is used; the thread is attached.
-    unsafe fn take(object: *mut PyObject) -> Option<Self>;
+    unsafe fn from_object(object: *mut PyObject) -> Option<Self>;
 }
 
-impl Take for i64 {
-    unsafe fn take(object: *mut PyObject) -> Option<i64> {
+impl FromObject for i64 {
+    unsafe fn from_object(object: *mut PyObject) -> Option<i64> {
         // SAFETY: see the trait. A bool is of a subclass, so it is not taken.
         unsafe {
             if ffi::PyLong_CheckExact(object) == 0 {
@@ -272,96 +279,78 @@ impl Take for i64 {
     }
 }
 
-impl Take for bool {
-    unsafe fn take(object: *mut PyObject) -> Option<bool> {
+impl FromObject for bool {
+    unsafe fn from_object(object: *mut PyObject) -> Option<bool> {
         // SAFETY: the two are immortal objects of an initialised Python.
         let (yes, no) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
         (object == yes || object == no).then_some(object == yes)
     }
 }
 
-impl Take for f64 {
-    unsafe fn take(object: *mut PyObject) -> Option<f64> {
+impl FromObject for f64 {
+    unsafe fn from_object(object: *mut PyObject) -> Option<f64> {
         // SAFETY: see the trait.
         unsafe { (ffi::PyFloat_CheckExact(object) != 0).then(|| ffi::PyFloat_AsDouble(object)) }
     }
 }
 
-impl Take for RawBytes {
-    unsafe fn take(object: *mut PyObject) -> Option<RawBytes> {
+impl FromObject for RawBytes {
+    unsafe fn from_object(object: *mut PyObject) -> Option<RawBytes> {
         // SAFETY: see the trait; `str` and `bytes` never change, and what Python gives of a `str` is UTF-8.
         unsafe {
             if ffi::PyUnicode_CheckExact(object) != 0 {
-                let text = value::utf8(object)?;
+                let text = string::utf8(object)?;
                 return Some(RawBytes::text(text.as_ptr(), text.len()));
             }
-            bytes(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
+            string::exact(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
         }
-    }
-}
-
-/// Borrows the bytes of a `str` or `bytes`.
-///
-/// # Safety
-/// As [`Take::take`].
-unsafe fn bytes<'a>(object: *mut PyObject) -> Option<&'a [u8]> {
-    // SAFETY: as the caller's; both types never change.
-    unsafe {
-        if ffi::PyUnicode_CheckExact(object) != 0 {
-            return value::utf8(object);
-        }
-        if ffi::PyBytes_CheckExact(object) == 0 {
-            return None;
-        }
-        let length = usize::try_from(ffi::PyBytes_Size(object)).ok()?;
-        Some(std::slice::from_raw_parts(ffi::PyBytes_AsString(object).cast(), length))
     }
 }
 
 /// Makes the Python object of a result; null with an exception if that fails.
-trait Give: RawRet + Sized {
-    fn give(self, py: Python<'_>) -> *mut PyObject;
+trait IntoObject: RawRet + Sized {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject;
 }
 
-impl Give for () {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
+impl IntoObject for () {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
         py.None().into_ptr()
     }
 }
 
-impl Give for bool {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for bool {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyBool_FromLong(self.into()) }
     }
 }
 
-impl Give for i64 {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for i64 {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyLong_FromLongLong(self) }
     }
 }
 
-impl Give for f64 {
-    fn give(self, _py: Python<'_>) -> *mut PyObject {
+impl IntoObject for f64 {
+    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyFloat_FromDouble(self) }
     }
 }
 
-impl Give for RawOut {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
-        Ret::Bytes(self).give(py)
+impl IntoObject for RawOut {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
+        Ret::Bytes(self).into_object(py)
     }
 }
 
-impl Give for Ret {
-    fn give(self, py: Python<'_>) -> *mut PyObject {
+impl IntoObject for Ret {
+    fn into_object(self, py: Python<'_>) -> *mut PyObject {
         let other = match self {
-            Ret::Nil => return ().give(py),
-            Ret::Bool(b) => return b.give(py),
-            Ret::Int(i) => return i.give(py),
+            Ret::Nil => return ().into_object(py),
+            Ret::Bool(b) => return b.into_object(py),
+            Ret::Int(i) => return i.into_object(py),
             other => other,
         };
         match value::from_ret(py, other) {

@@ -3,7 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::ffi::c_int;
 
-use kemi_core::{Arg, ByteString, ConversionBudget, ErrorCode, MAX_VALUE_DEPTH, Map, Ret, ScriptError, Value};
+use kemi_core::abi::Ret;
+use kemi_core::value::{ConversionBudget, MAX_VALUE_DEPTH};
+use kemi_core::{Arg, ByteString, ErrorCode, Map, ScriptError, Value};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -12,8 +14,10 @@ use pyo3::types::{
     PyTuple, PyType,
 };
 
-/// One argument of a native call, with what it had to be copied to.
-pub(crate) enum Held<'a, 'py> {
+use crate::string;
+
+/// An argument of a native call, with what it was copied to.
+enum HeldArg<'a, 'py> {
     /// A scalar, or a string borrowed from Python.
     Arg(Arg<'a>),
     /// A string with bytes that are not UTF-8.
@@ -22,17 +26,17 @@ pub(crate) enum Held<'a, 'py> {
     Value(Value),
 }
 
-impl Held<'_, '_> {
+impl HeldArg<'_, '_> {
     fn arg(&self) -> Arg<'_> {
         match self {
-            Held::Arg(arg) => *arg,
-            Held::Bytes(bytes) => Arg::Str(bytes.as_bytes()),
-            Held::Value(value) => value.into(),
+            HeldArg::Arg(arg) => *arg,
+            HeldArg::Bytes(bytes) => Arg::Str(bytes.as_bytes()),
+            HeldArg::Value(value) => value.into(),
         }
     }
 }
 
-/// How many arguments are converted without a heap allocation.
+/// The number of arguments that are converted without a heap allocation.
 const FEW: usize = 8;
 
 /// Converts the arguments of a native call and passes them on.
@@ -45,12 +49,13 @@ pub(crate) fn with_args<R>(
 ) -> Result<R, ScriptError> {
     let mut budget = ConversionBudget::new();
     if objects.len() > FEW {
-        let held = objects.iter().enumerate().map(|(i, o)| read(i, *o, &mut budget)).collect::<Result<Vec<_>, _>>()?;
-        return Ok(run(&held.iter().map(Held::arg).collect::<Vec<_>>()));
+        let held =
+            objects.iter().enumerate().map(|(i, o)| numbered(i, *o, &mut budget)).collect::<Result<Vec<_>, _>>()?;
+        return Ok(run(&held.iter().map(HeldArg::arg).collect::<Vec<_>>()));
     }
-    let mut held = [const { Held::Arg(Arg::Nil) }; FEW];
+    let mut held = [const { HeldArg::Arg(Arg::Nil) }; FEW];
     for (i, (slot, object)) in held.iter_mut().zip(objects).enumerate() {
-        *slot = read(i, *object, &mut budget)?;
+        *slot = numbered(i, *object, &mut budget)?;
     }
     let mut args = [Arg::Nil; FEW];
     for (slot, held) in args.iter_mut().zip(&held) {
@@ -59,12 +64,12 @@ pub(crate) fn with_args<R>(
     Ok(run(args.get(..objects.len()).unwrap_or(&args)))
 }
 
-fn read<'a, 'py>(
+fn numbered<'a, 'py>(
     index: usize,
     object: Borrowed<'a, 'py, PyAny>,
     budget: &mut ConversionBudget,
-) -> Result<Held<'a, 'py>, ScriptError> {
-    hold(object, budget).map_err(|mut error| {
+) -> Result<HeldArg<'a, 'py>, ScriptError> {
+    to_arg(object, budget).map_err(|mut error| {
         error.message = format!("argument {}: {}", index + 1, error.message);
         error
     })
@@ -74,27 +79,27 @@ fn read<'a, 'py>(
 ///
 /// # Errors
 /// [`ErrorCode::ValueNotConvertible`] with what has no counterpart or is too much.
-pub(crate) fn value(object: &Bound<'_, PyAny>, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
-    match hold(object.as_borrowed(), budget)? {
-        Held::Arg(arg) => {
+pub(crate) fn to_value(object: &Bound<'_, PyAny>, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
+    match to_arg(object.as_borrowed(), budget)? {
+        HeldArg::Arg(arg) => {
             if let Arg::Str(text) = arg {
                 budget.bytes(text.len())?;
             }
             arg.to_value().ok_or_else(|| not_convertible(format!("{} has no counterpart", article(arg.type_name()))))
         }
-        Held::Bytes(bytes) => {
+        HeldArg::Bytes(bytes) => {
             budget.bytes(bytes.as_bytes().len())?;
             Ok(bytes.as_bytes().into())
         }
-        Held::Value(value) => Ok(value),
+        HeldArg::Value(value) => Ok(value),
     }
 }
 
-fn hold<'a, 'py>(
+fn to_arg<'a, 'py>(
     object: Borrowed<'a, 'py, PyAny>,
     budget: &mut ConversionBudget,
-) -> Result<Held<'a, 'py>, ScriptError> {
-    Ok(Held::Arg(if object.is_none() {
+) -> Result<HeldArg<'a, 'py>, ScriptError> {
+    Ok(HeldArg::Arg(if object.is_none() {
         Arg::Nil
     } else if let Ok(truth) = object.cast::<PyBool>() {
         Arg::Bool(truth.is_true())
@@ -103,12 +108,12 @@ fn hold<'a, 'py>(
     } else if let Ok(float) = object.cast::<PyFloat>() {
         Arg::Float(float.value())
     } else if object.is_instance_of::<PyString>() {
-        return Ok(string(object));
+        return Ok(text(object));
     } else if object.is_instance_of::<PyBytes>() {
         bytes(object).map_or(Arg::Foreign("bytes"), Arg::Str)
     } else if let Ok(array) = object.cast::<PyByteArray>() {
         budget.bytes(array.len())?;
-        return Ok(Held::Value(array.to_vec().as_slice().into()));
+        return Ok(HeldArg::Value(array.to_vec().as_slice().into()));
     } else if let Ok(list) = object.cast::<PyList>() {
         return array(list.iter(), budget);
     } else if let Ok(tuple) = object.cast::<PyTuple>() {
@@ -117,7 +122,7 @@ fn hold<'a, 'py>(
         budget.enter()?;
         let map = map(&dict, budget)?;
         budget.leave();
-        return Ok(Held::Value(Value::Map(map)));
+        return Ok(HeldArg::Value(Value::Map(map)));
     } else {
         Arg::Foreign(foreign(object))
     }))
@@ -126,29 +131,29 @@ fn hold<'a, 'py>(
 fn array<'a, 'py>(
     items: impl Iterator<Item = Bound<'py, PyAny>>,
     budget: &mut ConversionBudget,
-) -> Result<Held<'a, 'py>, ScriptError> {
+) -> Result<HeldArg<'a, 'py>, ScriptError> {
     budget.enter()?;
     let item = |item: Bound<'_, PyAny>| {
         budget.element()?;
-        value(&item, budget)
+        to_value(&item, budget)
     };
     let items = items.map(item).collect::<Result<Vec<_>, _>>()?;
     budget.leave();
-    Ok(Held::Value(Value::Array(items)))
+    Ok(HeldArg::Value(Value::Array(items)))
 }
 
 fn map(dict: &Bound<'_, PyDict>, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
     let mut map = Map::new();
     for (key, item) in dict.iter() {
         budget.element()?;
-        let key: ByteString = match value(&key, budget)? {
+        let key: ByteString = match to_value(&key, budget)? {
             Value::Str(key) => key,
             other => {
                 let message = format!("a dictionary has {} as a key; only strings can be", article(other.type_name()));
                 return Err(not_convertible(message));
             }
         };
-        let item = value(&item, budget)?;
+        let item = to_value(&item, budget)?;
         match map.entry(key) {
             Entry::Vacant(entry) => drop(entry.insert(item)),
             // As `str` and as `bytes`.
@@ -171,46 +176,21 @@ fn integer(object: Borrowed<'_, '_, PyAny>) -> Option<i64> {
     (overflow == 0).then_some(number)
 }
 
-/// Borrows the UTF-8 form of a `str`; `None` if it has surrogates.
-///
-/// # Safety
-/// The object is a `str` that stays alive as long as the result is used.
-pub(crate) unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
-    let mut length = 0;
-    // SAFETY: the caller vouches for the type; the form is kept inside the object.
-    let pointer = unsafe { ffi::PyUnicode_AsUTF8AndSize(object, &raw mut length) };
-    if pointer.is_null() {
-        // SAFETY: the thread is attached, as every user of an object is.
-        unsafe { ffi::PyErr_Clear() };
-        return None;
-    }
-    // SAFETY: Python gave pointer and length of a buffer that lives as long as the object.
-    Some(unsafe { std::slice::from_raw_parts(pointer.cast(), usize::try_from(length).unwrap_or(0)) })
-}
-
-fn string<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Held<'a, 'py> {
+fn text<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> HeldArg<'a, 'py> {
     // SAFETY: a `str`, borrowed for 'a.
-    if let Some(text) = unsafe { utf8(object.as_ptr()) } {
-        return Held::Arg(Arg::Str(text));
+    if let Some(text) = unsafe { string::utf8(object.as_ptr()) } {
+        return HeldArg::Arg(Arg::Str(text));
     }
-    // SAFETY: the object is a `str`; the names are C strings; the result is a new reference or null with an exception.
-    let encoded = unsafe {
-        let encoded = ffi::PyUnicode_AsEncodedString(object.as_ptr(), c"utf-8".as_ptr(), c"surrogateescape".as_ptr());
-        Bound::from_owned_ptr_or_err(object.py(), encoded)
-    };
-    match encoded.ok().and_then(|bytes| bytes.cast_into::<PyBytes>().ok()) {
-        Some(bytes) => Held::Bytes(bytes),
-        None => Held::Arg(Arg::Foreign("string with surrogates that stand for no byte")),
+    // SAFETY: as above.
+    match unsafe { string::unescape(object) } {
+        Some(bytes) => HeldArg::Bytes(bytes),
+        None => HeldArg::Arg(Arg::Foreign("string with surrogates that stand for no byte")),
     }
 }
 
 fn bytes<'a>(object: Borrowed<'a, '_, PyAny>) -> Option<&'a [u8]> {
-    // SAFETY: the object is a `bytes`, which never changes and is borrowed for 'a.
-    unsafe {
-        let length = usize::try_from(ffi::PyBytes_Size(object.as_ptr())).ok()?;
-        let pointer = ffi::PyBytes_AsString(object.as_ptr());
-        (!pointer.is_null()).then(|| std::slice::from_raw_parts(pointer.cast(), length))
-    }
+    // SAFETY: a `bytes`, borrowed for 'a.
+    unsafe { string::bytes(object.as_ptr()) }
 }
 
 fn foreign(object: Borrowed<'_, '_, PyAny>) -> &'static str {
@@ -236,17 +216,6 @@ fn not_convertible(message: String) -> ScriptError {
     ScriptError::new(ErrorCode::ValueNotConvertible, message)
 }
 
-/// Makes a `str` of bytes; those that are not UTF-8 become surrogates.
-pub(crate) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let length = ffi::Py_ssize_t::try_from(bytes.len()).unwrap_or(ffi::Py_ssize_t::MAX);
-    // SAFETY: pointer and length of a slice (which is never longer than `isize::MAX`); the result is a new reference
-    // or null with an exception.
-    unsafe {
-        let text = ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), length, c"surrogateescape".as_ptr());
-        Bound::from_owned_ptr_or_err(py, text)
-    }
-}
-
 /// Makes the Python object of an argument.
 pub(crate) fn from_arg<'py>(py: Python<'py>, arg: &Arg<'_>) -> PyResult<Bound<'py, PyAny>> {
     match *arg {
@@ -254,7 +223,7 @@ pub(crate) fn from_arg<'py>(py: Python<'py>, arg: &Arg<'_>) -> PyResult<Bound<'p
         Arg::Bool(b) => Ok(PyBool::new(py, b).to_owned().into_any()),
         Arg::Int(i) => i.into_pyobject(py).map(Bound::into_any).map_err(Into::into),
         Arg::Float(x) => Ok(PyFloat::new(py, x).into_any()),
-        Arg::Str(s) => text(py, s),
+        Arg::Str(s) => string::from_bytes(py, s),
         Arg::Value(value) => from_value(py, value, 0),
         _ => Err(PyRuntimeError::new_err(format!("{} has no counterpart in Python", article(arg.type_name())))),
     }
@@ -276,7 +245,7 @@ pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value, depth: usize) -> P
         Value::Map(map) => {
             let dict = PyDict::new(py);
             for (key, item) in map {
-                dict.set_item(text(py, key)?, from_value(py, item, depth + 1)?)?;
+                dict.set_item(string::from_bytes(py, key)?, from_value(py, item, depth + 1)?)?;
             }
             Ok(dict.into_any())
         }
@@ -294,7 +263,7 @@ pub(crate) fn from_ret(py: Python<'_>, ret: Ret) -> PyResult<Bound<'_, PyAny>> {
         Ret::Int(i) => from_arg(py, &Arg::Int(i)),
         Ret::Float(x) => from_arg(py, &Arg::Float(x)),
         // SAFETY: the call that gave the bytes has just returned; nothing has used the context since.
-        Ret::Bytes(bytes) => text(py, unsafe { bytes.bytes() }),
+        Ret::Bytes(bytes) => string::from_bytes(py, unsafe { bytes.bytes() }),
         Ret::Value(value) => from_value(py, &value, 0),
         Ret::Tuple(items) => {
             let items = items.iter().map(|item| from_value(py, item, 1)).collect::<PyResult<Vec<_>>>()?;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Host, check, eval, run_main};
-use kemi_core::{ErrorCode, Policy, ScriptError};
+use kemi_core::{ArgumentPolicy, ErrorCode, ScriptError};
 
 fn place(error: &ScriptError) -> String {
     error.place.as_ref().map(ToString::to_string).unwrap_or_default()
@@ -92,7 +92,7 @@ fn an_error_of_a_nested_callback_keeps_its_place_and_both_tracebacks() {
 
 #[test]
 fn syntax_errors_name_file_and_line() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     for (script, line) in
         [("x = 1\ndef main(:\n", 2), ("if True:\nx = 1\n", 2), ("a = 'x\n", 1), ("y = 1\nx = '\0'\n", 2)]
     {
@@ -170,7 +170,7 @@ fn python_before_3_12() -> bool {
 
 #[test]
 fn natives_that_need_the_context_fail_at_the_top_level_and_others_work() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let error = host.load("import KSR\nKSR.log.note('x')\n").unwrap_err();
     assert_eq!((error.code, place(&error).as_str()), (ErrorCode::NoContext, "test.py:2"));
     host.load("import KSR\nassert KSR.log.free('abc') == 3\n").unwrap();
@@ -178,7 +178,7 @@ fn natives_that_need_the_context_fail_at_the_top_level_and_others_work() {
 
 #[test]
 fn a_missing_callback_is_named_with_the_nearest() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = host.load("def mian(): pass\nclass main: pass\n").unwrap();
     assert!(!instance.has(host.main));
     let error = host.call(&instance).0.unwrap_err();

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Cx, Host, SOON, ends, has_place};
-use kemi_core::{ErrorCode, Instance, Limits, Outcome, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Instance, Limits, Outcome, Source, Value};
 use kemi_python::PythonEngine;
 
 fn host(limits: Limits) -> Host {
-    Host::limited(Policy::Strict, "KSR", limits)
+    Host::limited(ArgumentPolicy::Strict, "KSR", limits)
 }
 
 fn in_time(ms: u64) -> Host {
@@ -153,7 +153,7 @@ fn loading_ends_by_its_own_clock() {
         assert!(line.contains(&has_place(&error, text)), "{text}: {error:#}");
     }
     // The time of calls does not count here.
-    let host = Host::limited(Policy::Strict, "KSR", Limits { max_time_ms: 50, ..Limits::default() });
+    let host = Host::limited(ArgumentPolicy::Strict, "KSR", Limits { max_time_ms: 50, ..Limits::default() });
     let instance = host.load("import time\ntime.sleep(0.06)\ndef main():\n    return 1\n").unwrap();
     assert_eq!(host.call(&instance).0.unwrap(), Outcome::Value(1.into()));
 }

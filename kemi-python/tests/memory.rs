@@ -7,13 +7,13 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use common::{Host, ends, has_place};
-use kemi_core::{ErrorCode, Limits, Outcome, Policy};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Outcome};
 
 /// One test at a time: they look at the memory of the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn host(limits: Limits) -> Host {
-    Host::limited(Policy::Strict, "KSR", limits)
+    Host::limited(ArgumentPolicy::Strict, "KSR", limits)
 }
 
 const MIB: u64 = 1 << 20;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cx, Host};
-use kemi_core::{Arg, ErrorCode, Instance, Outcome, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Instance, Outcome, Source, Value};
 use kemi_python::PythonEngine;
 
 /// Ways to break the root, with the names that are reported.
@@ -29,7 +29,7 @@ fn expect_works(host: &Host, instance: &Instance<Cx>) {
 
 #[test]
 fn a_callback_that_fails_after_breaking_it_breaks_only_itself() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     for (breaking, names) in BREAKS {
         let instance = host.load(&script(breaking, "raise ValueError('broken')")).expect("it loads");
         for _ in 0..2 {
@@ -44,7 +44,7 @@ fn a_callback_that_fails_after_breaking_it_breaks_only_itself() {
 
 #[test]
 fn a_callback_that_replaces_the_root_and_ends_well_or_exits_breaks_nothing() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     for end in ["return 1", "exit()"] {
         let instance = host.load(&script("global KSR; KSR = None", end)).expect("it loads");
         for _ in 0..2 {
@@ -66,7 +66,7 @@ fn the_root_of_an_imported_module_is_put_back_as_well() {
     let text = "import helper\ndef main():\n    helper.lose()\n    raise ValueError('broken')\n\
                 def event(a, b):\n    return helper.int(a)\n";
     std::fs::write(folder.join("main.py"), text).expect("the folder can be written");
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = Instance::load(&PythonEngine, &host.registry, &[Source::File(folder.join("main.py"))]);
     let instance = instance.unwrap_or_else(|error| panic!("{error:#}"));
     let error = host.call(&instance).0.expect_err("it raises");
@@ -77,7 +77,7 @@ fn the_root_of_an_imported_module_is_put_back_as_well() {
 
 #[test]
 fn a_top_level_that_replaces_it_is_refused() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     for text in ["KSR = None", "del KSR", "KSR.echo.int = None", "KSR.echo = KSR"] {
         let error = host.load(text).expect_err(text);
         assert_eq!(error.code, ErrorCode::RootReplaced, "{text}: {error}");

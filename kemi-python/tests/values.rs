@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Host, check, eval};
-use kemi_core::{Arg, ErrorCode, Map, Outcome, Policy, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Map, Outcome, Value};
 
 #[test]
 fn scalars_come_back_as_they_went() {
@@ -90,7 +90,7 @@ assert 'valid UTF-8' in fails(KSR.echo.text, b'\\xff')",
 
 #[test]
 fn callbacks_take_and_return_values() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = host.load("def event(a, b):\n    return [b, {'a': a}]\n").unwrap();
     let map = Value::Map(Map::from([("x".into(), Value::Int(1))]));
     let result = host.event(&instance, &[Arg::Str(b"\xff\0"), Arg::Value(&map)]).unwrap();
@@ -102,7 +102,7 @@ fn callbacks_take_and_return_values() {
 
 #[test]
 fn exact_arguments_take_the_typed_path_and_others_the_generic_one() {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let calls = |body: &str| {
         let instance = host.load(&format!("import KSR\ndef main():\n    return {body}\n")).unwrap();
         let (result, _) = host.call(&instance);
@@ -132,7 +132,7 @@ fn exact_arguments_take_the_typed_path_and_others_the_generic_one() {
 
 #[test]
 fn compat_coerces_only_truth_values_and_answers_false_to_the_rest() {
-    let host = Host::new(Policy::Compat);
+    let host = Host::new(ArgumentPolicy::Compat);
     let script = "import KSR
 def main():
     return [KSR.echo.int(True), KSR.echo.add(1, 2, 3), KSR.echo.int('5'), KSR.echo.int(1.0), KSR.echo.add(1),

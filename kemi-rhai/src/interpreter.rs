@@ -1,122 +1,53 @@
-//! A loaded script: its functions, its global state, and how the host calls into it.
+//! A loaded script: how it is made of its sources, and what the host holds of it.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use kemi_core::{Arg, CallbackId, Control, ErrorCode, Interpreter, Place, Runtime, ScriptError, Value};
-use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
+use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
+use rhai::{
+    AST, Caches, Engine, EvalAltResult, EvalContext, Expr, Expression, GlobalRuntimeState, Module, Position, Scope,
+    StmtBlock,
+};
 
-use crate::errors::describe;
-use crate::limits::{StackGuard, exceeded};
-use crate::stack;
-use crate::tokens::Tokens;
-use crate::values::{arg_to_dynamic, to_value};
-
-/// What the interpreter and its native functions share; the engine owns the functions, so it is not in here.
-pub(crate) struct Shared {
-    pub(crate) runtime: Rc<Runtime>,
-    pub(crate) tokens: Rc<Tokens>,
-    pub(crate) stack: StackGuard,
-    program: RefCell<Program>,
-    handles: RefCell<Vec<Option<Rc<Callback>>>>,
-}
-
-impl Shared {
-    pub(crate) fn new(runtime: Rc<Runtime>, global: GlobalRuntimeState) -> Shared {
-        let tokens = Rc::new(Tokens::new(&runtime));
-        let program = Program { global: Rc::new(global), functions: BTreeMap::new(), variables: BTreeSet::new() };
-        Shared {
-            runtime,
-            tokens,
-            stack: StackGuard::default(),
-            program: RefCell::new(program),
-            handles: RefCell::default(),
-        }
-    }
-
-    /// Changes the program, between two sources.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Program)) {
-        change(&mut self.program.borrow_mut());
-    }
-
-    /// Returns whether the name is one of a variable of the top level.
-    pub(crate) fn is_global(&self, name: &str) -> bool {
-        self.program.borrow().variables.contains(name)
-    }
-
-    /// Lets go of all that the script holds; `global` is what is left.
-    fn end(&self, global: GlobalRuntimeState) {
-        self.handles.take();
-        self.program.replace(Program {
-            global: Rc::new(global),
-            functions: BTreeMap::new(),
-            variables: BTreeSet::new(),
-        });
-    }
-
-    fn callback(&self, id: CallbackId) -> Result<Rc<Callback>, ScriptError> {
-        let mut handles = self.handles.borrow_mut();
-        if let Some(Some(callback)) = handles.get(id.index()) {
-            return Ok(callback.clone());
-        }
-        let name = self.runtime.registry().callback_name(id).unwrap_or_else(|| "".into());
-        let callback = self.program.borrow().functions.get(&*name).cloned().ok_or_else(|| {
-            ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"))
-        })?;
-        if handles.len() <= id.index() {
-            handles.resize(id.index() + 1, None);
-        }
-        if let Some(slot) = handles.get_mut(id.index()) {
-            *slot = Some(callback.clone());
-        }
-        Ok(callback)
-    }
-}
-
-/// What the sources loaded so far have defined.
-pub(crate) struct Program {
-    /// The state that each call starts from: the functions of each source, imported modules, constants.
-    pub(crate) global: Rc<GlobalRuntimeState>,
-    pub(crate) functions: BTreeMap<String, Rc<Callback>>,
-    pub(crate) variables: BTreeSet<String>,
-}
-
-/// The functions of one name, of any number of parameters.
-#[derive(Clone, Debug)]
-pub(crate) struct Callback {
-    pub(crate) name: String,
-    /// The numbers of parameters, ascending, with the file and place of each function.
-    pub(crate) overloads: BTreeMap<usize, (String, Position)>,
-}
-
-impl Callback {
-    /// Chooses the function for a number of arguments: of as many parameters, else of the most fewer ones.
-    fn overload(&self, given: usize) -> Result<(usize, &str, Position), ScriptError> {
-        if let Some((&params, (file, position))) = self.overloads.range(..=given).next_back() {
-            return Ok((params, file, *position));
-        }
-        let (least, place) = self.overloads.iter().next().map_or((0, None), |(least, place)| (*least, Some(place)));
-        let message = format!("function '{}' has {least} parameters, but the host passes {given}", self.name);
-        let error = ScriptError::new(ErrorCode::ArgumentCount, message);
-        Err(match place.and_then(|(file, position)| Some((file, line_of(*position)?))) {
-            Some((file, line)) => error.at(file, line),
-            None => error,
-        })
-    }
-}
+use crate::bind::{BoundExport, root_module};
+use crate::call::{CallFrame, CallState, CallView};
+use crate::error::unparsed;
+use crate::error_object;
+use crate::import::Imports;
+use crate::interrupt;
+use crate::memory;
+use crate::parse::Parser;
+use crate::sandbox;
+use crate::stack::{self, StackUse, on_stack};
+use crate::terminate::script_error;
+use crate::trampoline::function_objects;
 
 /// A loaded script with its own engine.
 pub(crate) struct RhaiInterpreter {
-    pub(crate) engine: Engine,
-    pub(crate) shared: Rc<Shared>,
+    engine: Engine,
+    state: Rc<CallState>,
 }
 
 impl RhaiInterpreter {
-    fn view(&self) -> View<'_> {
-        View { engine: &self.engine, shared: &self.shared, call: None }
+    /// Makes an interpreter and runs the top level of the sources in it.
+    pub(crate) fn load(runtime: Rc<Runtime>, sources: &[Source]) -> Result<RhaiInterpreter, ScriptError> {
+        let (mut engine, parser, state) = new_engine(&runtime, sources);
+        // All sources are parsed before the first one runs, so that a mistake in the last leaves nothing half done.
+        let scripts = sources.iter().map(|source| parse(&engine, &parser, source)).collect::<Result<Vec<_>, _>>()?;
+        let mut top_level = TopLevel::new(&engine);
+        for script in &scripts {
+            state.program().define(&mut top_level.global, script);
+            top_level.run(&engine, &state, script)?;
+        }
+        top_level.finish(&mut engine, &state);
+        Ok(RhaiInterpreter { engine, state })
+    }
+
+    fn view(&self) -> CallView<'_> {
+        CallView::of_host(&self.engine, &self.state)
     }
 }
 
@@ -130,127 +61,121 @@ impl Interpreter for RhaiInterpreter {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        stack::run(|| self.view().call(callback, args))
+        on_stack(|| self.view().call(callback, args))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
+    fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.view().definition(callback)
     }
 
     fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
-        match self.shared.program.borrow().functions.get(name) {
-            Some(callback) => callback.overload(arguments).map(|_| ()),
-            None => Ok(()),
-        }
+        self.view().accepts(name, arguments)
     }
 }
 
 impl Drop for RhaiInterpreter {
     /// Frees the values of the script, which may be nested deep, where there is room for it.
     fn drop(&mut self) {
-        stack::run(|| {
-            self.shared.end(self.engine.new_global_runtime_state());
+        on_stack(|| {
+            self.state.program().clear(self.engine.new_global_runtime_state());
             drop(mem::replace(&mut self.engine, Engine::new_raw()));
         });
     }
 }
 
-/// The interpreter as a native function sees it, from the call it is in.
-pub(crate) struct View<'a> {
-    engine: &'a Engine,
-    shared: &'a Shared,
-    call: Option<&'a NativeCallContext<'a>>,
+/// Makes an engine with its limits, the changed library and the root object.
+fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>, Rc<CallState>) {
+    let registry = runtime.registry();
+    let mut engine = Engine::new();
+    let parser = Rc::new(Parser::new(runtime));
+    let stack = Rc::new(StackUse::default());
+    let global = engine.new_global_runtime_state();
+    let state = Rc::new(CallState::new(runtime.clone(), parser.clone(), stack.clone(), global));
+    stack::limit_calls(&mut engine, registry.limits());
+    memory::limit_values(&mut engine, registry.limits());
+    Parser::limit(&mut engine);
+    interrupt::install(&mut engine, runtime, &stack);
+    sandbox::install(&mut engine, runtime);
+    error_object::install(&mut engine);
+    let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
+    engine.set_module_resolver(Imports::new(folders, runtime, &parser));
+    let root = root_module(registry, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
+    engine.register_static_module(registry.root(), root.into());
+    // Where the host counts, the sum of all values is limited as well.
+    runtime.count_memory();
+    parser.install(&mut engine);
+    (engine, parser, state)
 }
 
-impl<'a> View<'a> {
-    pub(crate) fn of_call(shared: &'a Shared, call: &'a NativeCallContext<'a>) -> View<'a> {
-        View { engine: call.engine(), shared, call: Some(call) }
-    }
-
-    fn run(
-        &self,
-        callback: &Callback,
-        params: usize,
-        position: Position,
-        args: &[Arg<'_>],
-    ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let mut values: Vec<Dynamic> = args.iter().take(params).filter_map(arg_to_dynamic).collect();
-        let mut values: Vec<&mut Dynamic> = values.iter_mut().collect();
-        let global = self.shared.program.borrow().global.clone();
-        let _running = self.shared.stack.enter();
-        NativeCallContext::new_with_all_fields(self.engine, &callback.name, None, &global, position).call_fn_raw(
-            &callback.name,
-            false,
-            false,
-            &mut values,
-        )
-    }
-
-    fn ended(&self, error: EvalAltResult, file: &str) -> Result<Value, ScriptError> {
-        if let Some(limit) = exceeded(&self.shared.runtime, &error) {
-            let place = describe(self.shared, error, file, None).place.take();
-            self.shared.runtime.exhaust(limit, place);
-            return Ok(Value::Nil);
-        }
-        if self.shared.runtime.ending().is_some() {
-            return Ok(Value::Nil);
-        }
-        if let EvalAltResult::Exit(..) = error.unwrap_inner() {
-            self.shared.runtime.end(Control::Exit);
-            return Ok(Value::Nil);
-        }
-        Err(describe(self.shared, error, file, None))
-    }
+fn parse(engine: &Engine, parser: &Parser, source: &Source) -> Result<AST, ScriptError> {
+    let name = source.name();
+    let bytes = source.read()?;
+    parser.parse(engine, &name, &bytes).map_err(|error| unparsed(parser, &name, &error))
 }
 
-impl Interpreter for View<'_> {
-    fn resolve(&self, name: &str) -> bool {
-        self.shared.program.borrow().functions.contains_key(name)
+/// The top level that all sources of a script share.
+struct TopLevel {
+    global: GlobalRuntimeState,
+    scope: Scope<'static>,
+}
+
+impl TopLevel {
+    fn new(engine: &Engine) -> TopLevel {
+        let mut global = engine.new_global_runtime_state();
+        global.constants = Some(Rc::default());
+        TopLevel { global, scope: Scope::new() }
     }
 
-    fn functions(&self) -> Vec<String> {
-        self.shared.program.borrow().functions.keys().cloned().collect()
-    }
-
-    fn call(&self, id: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        let callback = self.shared.callback(id)?;
-        if let Some(arg) = args.iter().find(|arg| matches!(arg, Arg::Foreign(_))) {
-            let message = format!("the host passes a {} to '{}'", arg.type_name(), callback.name);
-            return Err(ScriptError::new(ErrorCode::ValueNotConvertible, message));
+    /// Runs the top level of a source.
+    fn run(&mut self, engine: &Engine, state: &CallState, script: &AST) -> Result<(), ScriptError> {
+        // Once the script has asked for its end, its other files only define functions.
+        if script.statements().is_empty() || state.runtime().pending_exit().is_some() {
+            return Ok(());
         }
-        let (params, file, position) = callback.overload(args.len())?;
-        // What a native function panics with never comes here; this keeps a fault of the interpreter from the host.
-        match catch_unwind(AssertUnwindSafe(|| self.run(&callback, params, position, args))) {
-            Ok(Ok(value)) => {
-                self.shared.runtime.host_side(|| to_value(&value)).map_err(|error| match line_of(position) {
-                    Some(line) => error.at(file, line),
-                    None => error,
-                })
-            }
-            Ok(Err(error)) => self.ended(*error, file),
-            Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
+        let file = script.source().unwrap_or_default();
+        let block = StmtBlock::new(script.statements().iter().cloned(), Position::NONE, Position::NONE);
+        let block = Expr::Stmt(Box::new(block));
+        self.global.source = Some(file.into());
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let _frame = CallFrame::enter(state);
+            let mut caches = Caches::new();
+            let mut context = EvalContext::new(engine, &mut self.global, &mut caches, &mut self.scope, None);
+            #[allow(deprecated)]
+            context.eval_expression_tree_raw(&Expression::from(&block), false)
+        }));
+        self.global.source = None;
+        match result {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => ended(state, *error, file),
+            Err(_) => Err(ScriptError::new(ErrorCode::Runtime, format!("the interpreter itself panicked in {file}"))
                 .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),
         }
     }
 
-    fn place(&self) -> Option<Place> {
-        let call = self.call?;
-        let line = line_of(call.call_position())?;
-        Some(Place { file: call.call_source().unwrap_or("script").to_owned(), line })
-    }
-
-    fn definition(&self, callback: CallbackId) -> Option<Place> {
-        let callback = self.shared.callback(callback).ok()?;
-        let (file, position) = callback.overloads.values().next_back()?;
-        Some(Place { file: file.clone(), line: line_of(*position)? })
+    /// Leaves to the callbacks what they see of the top level: functions, imported modules and constants.
+    fn finish(self, engine: &mut Engine, state: &CallState) {
+        let mut constants = Module::new();
+        for (name, _, value) in self.scope.iter().filter(|(_, constant, _)| *constant) {
+            constants.set_var(name, value);
+        }
+        // Rhai gives a function its script's constants as `global::NAME`; as a module of the engine they are plain names.
+        engine.register_global_module(constants.into());
+        state.program().finish(self.global, &self.scope);
     }
 }
 
-/// Returns the line of a position, as the host counts lines.
-pub(crate) fn line_of(position: Position) -> Option<u32> {
-    position.line().and_then(|line| u32::try_from(line).ok())
+/// Tells how a top level has ended that did not come to its last statement.
+fn ended(state: &CallState, error: EvalAltResult, file: &str) -> Result<(), ScriptError> {
+    let errors = state.errors();
+    match script_error(state.runtime(), error, |error| errors.describe(error, file, None).place.take()) {
+        None => Ok(()),
+        Some(error) => match error.unwrap_inner() {
+            EvalAltResult::Return(..) | EvalAltResult::Exit(..) => Ok(()),
+            _ => Err(errors.describe(error, file, Some("top level"))),
+        },
+    }
 }

@@ -1,28 +1,32 @@
 //! The Rhai engine of KEMI for Rust.
 //!
-//! Call [`link`] once in the host, and the setting `cfgengine = "rhai"` finds it. Scripts call native functions as
-//! `KSR.pv.get("$rm")`, like scripts of the other languages; the host calls plain functions of the script.
+//! Call [`link`] once in the host, and it is found by the name `rhai`. Scripts call native functions as members of the root
+//! object, `root.module.function(…)`, like scripts of the other languages; the host calls plain functions of the script.
 //!
 #![doc = include_str!("../docs/values.md")]
 #![doc = include_str!("../docs/limits.md")]
 
 mod bind;
+mod call;
+mod console;
 mod engine;
-mod errors;
-mod guard;
-mod imports;
+mod error;
+mod error_object;
+mod import;
+mod integrity;
 mod interpreter;
-mod json;
+mod interrupt;
 mod library;
-mod limits;
+mod memory;
 mod parse;
-mod raised;
+mod program;
 mod references;
 mod reserved;
-mod shapes;
+mod sandbox;
 mod stack;
-mod text;
-mod tokens;
-mod values;
+mod string;
+mod terminate;
+mod trampoline;
+mod value;
 
 pub use engine::{RhaiEngine, link};

@@ -1,17 +1,18 @@
-//! What a script names of the root object, found in Rhai's own syntax tree.
+//! The names of the root object that a script uses, found in Rhai's own syntax tree.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use kemi_core::{Reference, Runtime, ScriptError};
-use rhai::{ASTFlags, ASTNode, BinaryExpr, Engine, Expr, FnCallExpr, LexError, OptimizationLevel, Position, Token};
+use kemi_core::ScriptError;
+use kemi_core::engine::{Reference, Runtime};
+use rhai::{ASTFlags, ASTNode, BinaryExpr, Engine, Expr, FnCallExpr, OptimizationLevel, Position, Token};
 
-use crate::errors::syntax_error;
-use crate::interpreter::line_of;
-use crate::limits;
-use crate::stack;
-use crate::text;
-use crate::tokens::{is_name, name_of};
+use crate::error::syntax_error;
+use crate::integrity::{is_name, name_of};
+use crate::parse::{self, out_of_time};
+use crate::program::line_of;
+use crate::stack::on_stack;
+use crate::string;
 
 thread_local! {
     /// The runtime of what the thread loaded last: its clock is the one that looking through a script is to obey.
@@ -19,24 +20,24 @@ thread_local! {
 }
 
 /// Notes whose load it is that [`references`] is a part of.
-pub(crate) fn within(runtime: &Rc<Runtime>) {
+pub(crate) fn begin_load(runtime: &Rc<Runtime>) {
     LOADED.with_borrow_mut(|loaded| *loaded = Rc::downgrade(runtime));
 }
 
 /// Lists the paths that begin with the root in a script.
 pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Reference>, ScriptError> {
-    stack::run(|| {
+    on_stack(|| {
         let mut engine = Engine::new_raw();
-        limits::set_depths(&mut engine);
+        parse::limit_depth(&mut engine);
         engine.set_optimization_level(OptimizationLevel::None);
         let path = Path { root: root.to_owned(), place: Cell::new(Place::Outside) };
         let runtime = LOADED.with_borrow(Weak::upgrade);
         #[allow(deprecated)]
         engine.on_parse_token(move |token, _, _| match &runtime {
-            Some(runtime) if runtime.over().is_some() => late(),
+            Some(runtime) if runtime.pending_limit().is_some() => out_of_time(),
             _ => path.map(token),
         });
-        let ast = engine.compile(text::script(bytes)).map_err(|error| syntax_error(name, &error))?;
+        let ast = engine.compile(string::script(bytes)).map_err(|error| syntax_error(name, &error))?;
         let mut found = Vec::new();
         ast.walk(&mut |nodes| {
             if let Some(ASTNode::Expr(Expr::Dot(dot, _, position))) = nodes.last() {
@@ -46,11 +47,6 @@ pub(crate) fn references(name: &str, bytes: &[u8], root: &str) -> Result<Vec<Ref
         });
         Ok(found)
     })
-}
-
-#[cold]
-fn late() -> Token {
-    Token::LexError(Box::new(LexError::Runtime("parsing took too long".to_owned())))
 }
 
 /// Reads a path, if the chain of dots begins with the root.
@@ -96,7 +92,7 @@ fn called(found: &mut Reference, call: &FnCallExpr) {
     found.path.push(call.name.to_string());
     found.called = true;
     let texts = call.args.iter().enumerate().filter_map(|(position, argument)| match argument {
-        Expr::StringConstant(text, _) => Some((position, String::from_utf8_lossy(&text::decode(text)).into_owned())),
+        Expr::StringConstant(text, _) => Some((position, String::from_utf8_lossy(&string::decode(text)).into_owned())),
         _ => None,
     });
     found.texts.extend(texts);
@@ -147,28 +143,28 @@ mod tests {
             let texts: Vec<String> = reference.texts.iter().map(|(at, text)| format!(" {at}={text}")).collect();
             format!("{}:{}{call}{}", reference.line, reference.path.join("."), texts.concat())
         };
-        let mut found: Vec<_> = references("s", script.as_bytes(), "KSR").unwrap();
+        let mut found: Vec<_> = references("s", script.as_bytes(), "host").unwrap();
         found.sort_by_key(|reference| reference.line);
         found.iter().map(shown).collect()
     }
 
     #[test]
     fn comments_and_texts_name_nothing() {
-        let script = "/* /* */ KSR.a.comment() */ // KSR.a.line()\nlet x = \"KSR.a.text()\";\n\
-                      let y = `KSR.a.raw() ${ KSR.a.inside() + `${`KSR.a.deeper`}` }`; /* KSR.a.last() */";
+        let script = "/* /* */ host.a.comment() */ // host.a.line()\nlet x = \"host.a.text()\";\n\
+                      let y = `host.a.raw() ${ host.a.inside() + `${`host.a.deeper`}` }`; /* host.a.last() */";
         assert_eq!(found(script), ["3:a.inside()"]);
     }
 
     #[test]
     fn what_is_called_is_told_apart_from_what_is_asked_for() {
-        let script = "if KSR.tm {\n KSR.tm.t_new(); }\nlet f = KSR.tm.relay;\nKSR.info(\"x\").len;\nKSR.a.list()[0].b;\nx.KSR.y();";
+        let script = "if host.tm {\n host.tm.t_new(); }\nlet f = host.tm.relay;\nhost.info(\"x\").len;\nhost.a.list()[0].b;\nx.host.y();";
         assert_eq!(found(script), ["1:tm", "2:tm.t_new()", "3:tm.relay", "4:info() 0=x", "5:a.list()"]);
     }
 
     #[test]
     fn functions_closures_and_branches_that_are_never_taken_count() {
-        let script = "fn f() { let g = |x| KSR.a.one(x); [1].map(|y|\n KSR.a.two(1, \"cb\", y)); }\n\
-                      if false {\n KSR.a.three(`plain`) }\nswitch 1 {\n 1 => KSR.a.four(),\n _ => #{ k:\n KSR.a.five(KSR.a.six()) } }";
+        let script = "fn f() { let g = |x| host.a.one(x); [1].map(|y|\n host.a.two(1, \"cb\", y)); }\n\
+                      if false {\n host.a.three(`plain`) }\nswitch 1 {\n 1 => host.a.four(),\n _ => #{ k:\n host.a.five(host.a.six()) } }";
         let all = ["1:a.one()", "2:a.two() 1=cb", "4:a.three() 0=plain", "6:a.four()", "8:a.five()", "8:a.six()"];
         assert_eq!(found(script), all);
     }
@@ -176,14 +172,14 @@ mod tests {
     #[test]
     fn names_may_read_like_keywords_and_paths_may_have_colons() {
         assert_eq!(
-            found("KSR.t.match(1); KSR::t::end(2); KSR?.t?.import(3);"),
+            found("host.t.match(1); host::t::end(2); host?.t?.import(3);"),
             ["1:t.match()", "1:t.end()", "1:t.import()"]
         );
     }
 
     #[test]
     fn a_script_that_does_not_parse_has_no_references() {
-        let error = references("s", &"(".repeat(5000).into_bytes(), "KSR").unwrap_err();
+        let error = references("s", &"(".repeat(5000).into_bytes(), "host").unwrap_err();
         assert_eq!((error.code, error.place.as_ref().map(|place| place.line)), (kemi_core::ErrorCode::Syntax, Some(1)));
     }
 }

@@ -1,10 +1,10 @@
 //! The names that mean something to Rhai itself.
 
-use kemi_core::NameRole;
+use kemi_core::registry::NameRole;
 
 /// Returns what a name means in Rhai, if a script could not use what the host gives that name.
 ///
-/// After a dot every name may stand: `tokens.rs` takes keywords there as names.
+/// After a dot every name may stand: `integrity.rs` takes keywords there as names.
 pub(crate) fn meaning(name: &str, role: NameRole) -> Option<&'static str> {
     match role {
         NameRole::Member => None,
@@ -93,7 +93,7 @@ mod tests {
             let code = format!("let {word} = 1;");
             assert!(engine.compile(&code).is_err(), "{word} is a name");
         }
-        for name in ["exit", "drop", "len", "push", "KSR", "json", "string", "end", "class", "self", "function"] {
+        for name in ["exit", "drop", "len", "push", "host", "json", "string", "end", "class", "self", "function"] {
             assert!(engine.compile(format!("let {name} = 1; fn {name}() {{}}")).is_ok(), "{name} is none");
             assert_eq!(meaning(name, NameRole::Root), None, "{name}");
         }

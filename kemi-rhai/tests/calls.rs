@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Host, body, eval, eval_error, load, load_sources};
-use kemi_core::{ErrorCode, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Source, Value};
 
 #[test]
 fn exact_types_take_the_typed_path_and_all_others_the_generic_one() {
@@ -69,7 +69,7 @@ fn bad_arguments_are_errors_with_position_and_place() {
 }
 
 fn compat(expression: &str) -> Host {
-    load_sources(Policy::Compat, &[Source::text("test.rhai", format!("fn run() {{ {expression} }}"))]).unwrap()
+    load_sources(ArgumentPolicy::Compat, &[Source::text("test.rhai", format!("fn run() {{ {expression} }}"))]).unwrap()
 }
 
 #[test]

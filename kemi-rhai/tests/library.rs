@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use common::{eval, load_limited};
-use kemi_core::{ErrorCode, Limits, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Source, Value};
 use proptest::prelude::*;
 use rhai::{Dynamic, Engine};
 
@@ -62,7 +62,7 @@ fn plain() -> Engine {
 /// Evaluates with Rhai's own library and with this one.
 fn same(script: &str) -> Result<(), TestCaseError> {
     let source = Source::text("test.rhai", format!("fn run() {{ {script} }}"));
-    let ours = load_limited(Policy::Strict, Limits::NONE, &[source]).unwrap().call(&[]);
+    let ours = load_limited(ArgumentPolicy::Strict, Limits::NONE, &[source]).unwrap().call(&[]);
     match plain().eval::<Dynamic>(script) {
         Ok(theirs) => {
             let expected = theirs.into_string().unwrap_or_default();
@@ -174,7 +174,7 @@ fn long_calls_of_the_library_end_with_the_time() {
     for body in LONG {
         let limits = Limits { max_time_ms: 300, ..Limits::default() };
         let source = Source::text("test.rhai", format!("fn h(a, b) {{ 1 }} fn run() {{ {body} }}"));
-        let mut host = load_limited(Policy::Strict, limits, &[source]).unwrap();
+        let mut host = load_limited(ArgumentPolicy::Strict, limits, &[source]).unwrap();
         let start = Instant::now();
         let error = host.error();
         assert!(matches!(error.code, ErrorCode::TimeLimit | ErrorCode::MemoryLimit), "{body}: {error}");

@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Folder, Host, load_limited};
-use kemi_core::{ErrorCode, Limits, Outcome, Policy, ScriptError, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Limits, Outcome, ScriptError, Source, Value};
 
 /// Rhai tells the line of the callback for most ends, that of the call for some, and the nested callback's line.
 const ANYWHERE: [&str; 3] = ["test.rhai:1", "test.rhai:2", "test.rhai:3"];
@@ -13,7 +13,7 @@ const ANYWHERE: [&str; 3] = ["test.rhai:1", "test.rhai:2", "test.rhai:3"];
 const SHORT: Limits = Limits { max_time_ms: 60, max_load_time_ms: 60, ..Limits::NONE };
 
 fn limited(limits: Limits, text: &str) -> Result<Host, ScriptError> {
-    load_limited(Policy::Strict, limits, &[Source::text("test.rhai", text)])
+    load_limited(ArgumentPolicy::Strict, limits, &[Source::text("test.rhai", text)])
 }
 
 fn place(error: &ScriptError) -> String {
@@ -111,7 +111,7 @@ fn a_module_that_never_ends_cannot_be_caught() {
             "fn run() {{\ntry {{ import \"{name}\" as m; KSR.info(\"in\"); }} catch {{ }}\nKSR.info(\"on\"); 1 }}"
         );
         let script = folder.file("main.rhai", text);
-        let mut host = load_limited(Policy::Strict, limits, &[Source::File(script)]).unwrap();
+        let mut host = load_limited(ArgumentPolicy::Strict, limits, &[Source::File(script)]).unwrap();
         let error = host.error();
         assert_eq!(error.code, code, "{error}");
         assert!(place(&error).ends_with(&format!("{name}.rhai:2")), "{error}");
@@ -229,7 +229,8 @@ fn parsing_ends_with_the_time_wherever_it_happens() {
     let folder = Folder::new("slow");
     folder.file("big.rhai", slow_to_parse());
     let text = "fn run() { try { import \"big\" as big; big::f1(1); } catch { } KSR.info(\"on\"); }";
-    let mut host = load_limited(Policy::Strict, limits, &[Source::File(folder.file("main.rhai", text))]).unwrap();
+    let mut host =
+        load_limited(ArgumentPolicy::Strict, limits, &[Source::File(folder.file("main.rhai", text))]).unwrap();
     let start = Instant::now();
     let error = host.error();
     assert!(place(&error).contains("big.rhai:"), "{error}");
@@ -284,6 +285,6 @@ fn a_module_is_read_like_a_file_and_not_waited_for() {
     let folder = Folder::new("no-file");
     std::fs::create_dir_all(folder.0.join("part.rhai")).unwrap();
     let main = folder.file("main.rhai", "import \"part\" as part;");
-    let error = load_limited(Policy::Strict, SHORT, &[Source::File(main)]).map(|_| ()).unwrap_err();
+    let error = load_limited(ArgumentPolicy::Strict, SHORT, &[Source::File(main)]).map(|_| ()).unwrap_err();
     assert!(error.message.contains("part"), "{error}");
 }

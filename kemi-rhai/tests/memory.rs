@@ -3,7 +3,7 @@
 mod common;
 
 use common::load_limited;
-use kemi_core::{CountingAllocator, ErrorCode, Limits, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, CountingAllocator, ErrorCode, Limits, Source, Value};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
@@ -19,7 +19,7 @@ fn all_values_together_have_a_limit() {
         ("for i in 0..100 { hold(1); } 1", None),
     ] {
         let source = Source::text("t.rhai", format!("{hold}\nfn run() {{ {body} }}"));
-        let mut host = load_limited(Policy::Strict, limits, &[source]).unwrap();
+        let mut host = load_limited(ArgumentPolicy::Strict, limits, &[source]).unwrap();
         match expected {
             None => assert_eq!(host.value(), Value::Int(1), "{body}"),
             Some(code) => assert_eq!(host.error().code, code, "{body}"),
@@ -30,7 +30,7 @@ fn all_values_together_have_a_limit() {
 fn limited_to(megabytes: u64, body: &str) -> common::Host {
     let limits = Limits { max_memory: megabytes << 20, max_time_ms: 60_000, ..Limits::NONE };
     let source = Source::text("t.rhai", format!("fn run() {{ {body} }}"));
-    load_limited(Policy::Strict, limits, &[source]).unwrap()
+    load_limited(ArgumentPolicy::Strict, limits, &[source]).unwrap()
 }
 
 #[test]

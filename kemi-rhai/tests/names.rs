@@ -50,34 +50,3 @@ fn callbacks_are_found_by_name() {
     assert_eq!(error.code, ErrorCode::MissingCallback);
     assert!(error.to_string().contains("did you mean 'run'?"), "{error}");
 }
-
-#[test]
-fn other_registries_have_other_roots() {
-    let (registry, ..) = common::registry(kemi_core::Policy::Strict);
-    let mut callbacks = kemi_core::Callbacks::new();
-    let run = callbacks.optional("request", "run", &[]);
-    callbacks.named("reply", &[]);
-    let api =
-        kemi_core::Registry::<common::Cx>::builder().root("API").callbacks(callbacks).module("t").build().unwrap();
-    let source = |root: &str| kemi_core::Source::text("a", format!("fn run() {{ {root}.t.add(1, 2) }} let other = 1;"));
-    let ksr = kemi_core::Instance::load(&kemi_rhai::RhaiEngine, &registry, &[source("KSR")]).unwrap();
-    let api = kemi_core::Instance::load(&kemi_rhai::RhaiEngine, &api, &[source("API")]).unwrap();
-    let mut cx = common::Cx::default();
-    for _ in 0..2 {
-        let three = kemi_core::Outcome::Value(Value::Int(3));
-        assert_eq!(ksr.call(registry.callback("run").unwrap(), &mut cx, &[]).unwrap(), three);
-        assert_eq!(api.call(run, &mut cx, &[]).unwrap(), three);
-    }
-}
-
-#[test]
-fn the_root_cannot_be_replaced() {
-    for text in ["KSR = 1;", "let KSR = 1;", "KSR.t = 1;", "KSR.t.add = 1;", "KSR.t.add = |a, b| 0;", "fn KSR() { }"] {
-        for text in [text.to_owned(), format!("fn run() {{ {text} }}")] {
-            let error = load(&text).map(|mut host| host.error());
-            let error = error.unwrap_or_else(|error| error);
-            assert!(error.place.is_some(), "{text}: {error}");
-            assert!(error.code != ErrorCode::RootReplaced, "{text}: {error}");
-        }
-    }
-}

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{Folder, Host, body, load, load_sources};
-use kemi_core::{Arg, ErrorCode, Outcome, Policy, ScriptError, Source, Value, find_engine};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Outcome, ScriptError, Source, Value, find_engine};
 
 fn load_file(path: &std::path::Path) -> Result<Host, ScriptError> {
-    load_sources(Policy::Strict, &[Source::File(path.to_owned())])
+    load_sources(ArgumentPolicy::Strict, &[Source::File(path.to_owned())])
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn the_top_level_runs_once_and_in_order() {
         Source::text("a", "let n = 1; const A = n; fn f() { \"a\" } fn g() { f() }"),
         Source::text("b", "n += 1; const B = n + A; fn f() { \"b\" } fn run() { [A, B, f(), g()] }"),
     ];
-    let mut host = load_sources(Policy::Strict, &sources).unwrap();
+    let mut host = load_sources(ArgumentPolicy::Strict, &sources).unwrap();
     for _ in 0..2 {
         assert_eq!(host.value().to_string(), r#"[1, 3, "b", "b"]"#);
     }
@@ -185,7 +185,7 @@ fn callbacks_nest_and_their_errors_tell_the_whole_way() {
 
 #[test]
 fn dropping_an_instance_frees_its_interpreter() {
-    let (registry, ..) = common::registry(Policy::Strict);
+    let (registry, ..) = common::registry(ArgumentPolicy::Strict);
     let before = std::sync::Arc::strong_count(registry.data());
     for _ in 0..3 {
         let source = Source::text("a", "const F = |x| KSR.t.add(x, 1); fn run() { F.call(1) }");

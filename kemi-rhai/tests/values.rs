@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cx, body, bytes, eval, eval_error, load, load_limited};
-use kemi_core::{Arg, ErrorCode, Limits, Outcome, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Limits, Outcome, Source, Value};
 
 /// Passes a value to a callback which passes it to an export and returns what that gives.
 fn round_trip(value: &Value) -> Value {
@@ -92,7 +92,7 @@ fn values_of_too_many_elements_or_bytes_are_errors_as_arguments_and_as_results()
     for (values, what) in [(large, "1000000 elements"), (text, "67108864 bytes")] {
         for end in ["KSR.t.echo(a)", "a", "KSR.t.echo(#{ a: a })", "let b = a; KSR.t.sum(a, b)"] {
             let source = Source::text("test.rhai", format!("fn run() {{ {values} {end} }}"));
-            let error = load_limited(Policy::Strict, unlimited, &[source]).unwrap().error();
+            let error = load_limited(ArgumentPolicy::Strict, unlimited, &[source]).unwrap().error();
             assert_eq!(error.code, ErrorCode::ValueNotConvertible, "{end}: {error}");
             assert!(error.message.contains(what), "{end}: {error}");
         }

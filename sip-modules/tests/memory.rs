@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kemi_core::{Compiled, CountingAllocator, Program, Registry, Value, held_bytes};
+use kemi_core::limits::held_bytes;
+use kemi_core::{CountingAllocator, NativeEngine, Program, Registry, Value};
 use sip_modules::modules::{rr, tm};
 use sip_modules::proxy::{Cx, Harness, Metrics, ProxySettings, RouteNames, Routes, Setup};
 
@@ -23,7 +24,7 @@ type Replies<'a> = &'a [(&'a str, &'a str)];
 fn relaying() -> (Harness, Metrics) {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
     let registry = Registry::builder().callbacks(callbacks).build().unwrap();
-    let engine = Compiled::new("rust").callback("ksr_request_route", |cx: &mut Cx, script, _| {
+    let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, script, _| {
         rr::record_route(cx);
         tm::t_relay(cx, script);
         Ok(Value::Nil)

@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use kemi::{Limits, Policy};
+use kemi::{ArgumentPolicy, Limits};
 use kemi_benches::floor::{Way, subject};
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::ours::Ours;
@@ -226,9 +226,9 @@ fn run_all() {
     for language in Language::ALL {
         let limits = patient();
         let engine = language.engine();
-        count_calls(engine, &mut Ours::new(language, limits, Policy::Strict));
+        count_calls(engine, &mut Ours::new(language, limits, ArgumentPolicy::Strict));
         count_calls(&floor(language), &mut *subject(language, Way::Floor));
-        let mut micro = Micro::new(language, limits, Policy::Strict);
+        let mut micro = Micro::new(language, limits, ArgumentPolicy::Strict);
         for (index, (name, _)) in CALLS.into_iter().enumerate().skip(1) {
             counted(&format!("{engine} native KSR.{name}"), || micro.repeat(index, TURNS));
         }

@@ -24,7 +24,9 @@ const REGISTRATIONS: u64 = 20_000;
 mod many {
     //! Exports that make the proxy's own up to more than 1,500.
 
-    use kemi::{ContextType, ExportDef, Ret, Thunk, Type};
+    use kemi::abi::Ret;
+    use kemi::export::{ContextType, ExportDef, Thunk};
+    use kemi::value::Type;
     use sip_modules::proxy::Cx;
 
     const fn export(name: &'static str) -> ExportDef {
@@ -51,7 +53,7 @@ mod many {
     macro_rules! export {
         ([$($digit:tt)*] $last:tt) => {
             const _: () = {
-                #[kemi::__private::linkme::distributed_slice(kemi::EXPORTS)]
+                #[kemi::__private::linkme::distributed_slice(kemi::export::EXPORTS)]
                 #[linkme(crate = kemi::__private::linkme)]
                 static EXPORT: ExportDef = export(concat!("f", $($digit,)* $last));
             };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kemi::{Engine, Insight, Limits, Program, Registry, Source};
+use kemi::{Engine, Limits, Program, Registry, Source, TelemetryConfig};
 use sip_modules::config::{self, Defines};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Harness, Routes, Setup};
 use sip_proxy::{defaults, route};
@@ -53,12 +53,12 @@ pub struct Guards {
     /// What a script may use.
     pub limits: Limits,
     /// What is counted and timed.
-    pub insight: Insight,
+    pub telemetry: TelemetryConfig,
 }
 
 impl Guards {
     /// No limits, and nothing counted.
-    pub const NONE: Guards = Guards { limits: Limits::NONE, insight: Insight::NONE };
+    pub const NONE: Guards = Guards { limits: Limits::NONE, telemetry: TelemetryConfig::NONE };
 }
 
 /// Makes a proxy that routes by an engine, without sockets; `None` if there is no script for it.
@@ -93,7 +93,7 @@ pub fn setup(
     let configuration = configuration()?;
     let (callbacks, routes) = Routes::declare(&configuration.route_names);
     let registry = Registry::<Cx>::builder().callbacks(callbacks).policy(configuration.policy);
-    let registry = registry.limits(guards.limits).insight(guards.insight).all_modules().build()?;
+    let registry = registry.limits(guards.limits).telemetry(guards.telemetry).all_modules().build()?;
     let program = Program::open(find(engine)?, &registry, &sources)?;
     let setup = Setup {
         listen: vec![listen],

@@ -1,6 +1,7 @@
 //! The basic route in Rust: the same steps as `scripts/basic.*`, the baseline that the languages are measured against.
 
-use kemi::{CallbackName, Compiled, Control, Fault, IntoFault, Script, ScriptError, Value};
+use kemi::error::IntoNativeError;
+use kemi::{CallbackName, NativeEngine, NativeError, NativeExit, Script, ScriptError, Value};
 use sip_modules::modules::core::flags::setflag;
 use sip_modules::modules::core::force_rport;
 use sip_modules::modules::core::method::{
@@ -17,11 +18,11 @@ const FLAG_ACCOUNT: i64 = 1;
 const FLAG_ACCOUNT_FAILED: i64 = 3;
 
 /// How a step of the route ends: the next step follows, or the callback is over.
-type Step = Result<(), Box<Fault>>;
+type Step = Result<(), Box<NativeError>>;
 
 /// Returns the engine with all callbacks.
-pub fn engine() -> Compiled<Cx> {
-    Compiled::new(ENGINE)
+pub fn engine() -> NativeEngine<Cx> {
+    NativeEngine::new(ENGINE)
         .callback("ksr_request_route", |cx, script, _| done(request_route(cx, script)))
         .callback("ksr_reply_route", |cx, _, _| done(reply_route(cx)))
         .callback("ksr_branch_manage", |cx, _, _| done(branch_manage(cx)))
@@ -29,13 +30,13 @@ pub fn engine() -> Compiled<Cx> {
         .callback("ksr_failure_manage", |cx, _, _| done(failure_manage(cx)))
 }
 
-fn done(step: Step) -> Result<Value, Box<Fault>> {
+fn done(step: Step) -> Result<Value, Box<NativeError>> {
     step.map(|()| Value::Nil)
 }
 
 /// Ends the callback.
 fn exit() -> Step {
-    Err(Control::Exit.into_fault())
+    Err(NativeExit::Exit.into_fault())
 }
 
 fn request_route(cx: &mut Cx, script: &Script<'_>) -> Step {
@@ -71,7 +72,7 @@ fn request_route(cx: &mut Cx, script: &Script<'_>) -> Step {
         relay(cx, script)?;
     }
     if is_register(cx) {
-        if registrar::save(cx, "location", 0).map_err(IntoFault::into_fault)? < 0 {
+        if registrar::save(cx, "location", 0).map_err(IntoNativeError::into_fault)? < 0 {
             sl::sl_reply_error(cx);
         }
         return Ok(());
@@ -97,7 +98,7 @@ fn check_request(cx: &mut Cx) -> Step {
     let agent = kx::gete_ua(cx);
     let scanner = ["friendly-scanner", "sipvicious"];
     if scanner.iter().any(|name| agent.windows(name.len()).any(|part| part == name.as_bytes())) {
-        return Err(Control::Drop.into_fault());
+        return Err(NativeExit::Drop.into_fault());
     }
     if maxfwd::process_maxfwd(cx, 10) < 0 {
         sl::sl_send_reply(cx, 483, b"Too Many Hops");
@@ -138,7 +139,7 @@ fn route_within_dialog(cx: &mut Cx, script: &Script<'_>) -> Step {
 
 /// Sends the request on, and ends the route.
 fn relay(cx: &mut Cx, script: &Script<'_>) -> Step {
-    let set = |error: ScriptError| -> Box<Fault> { error.into() };
+    let set = |error: ScriptError| -> Box<NativeError> { error.into() };
     if is_method_in(cx, b"IBSU") && tm::t_is_set(cx, "branch_route") == Ok(-1) {
         tm::t_on_branch(cx, script, CallbackName::new("ksr_branch_manage")).map_err(set)?;
     }
@@ -156,7 +157,7 @@ fn relay(cx: &mut Cx, script: &Script<'_>) -> Step {
 
 fn reply_route(cx: &mut Cx) -> Step {
     if sanity::sanity_check(cx, 17604, 6) < 0 {
-        return Err(Control::Drop.into_fault());
+        return Err(NativeExit::Drop.into_fault());
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
         .callbacks(callbacks)
         .policy(configuration.policy)
         .limits(configuration.limits)
-        .insight(configuration.insight)
+        .telemetry(configuration.telemetry)
         .enable_hint("add `loadmodule \"{module}.so\"` to the configuration");
     for module in &configuration.modules {
         registry = registry.module(module);

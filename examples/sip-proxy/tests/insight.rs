@@ -19,7 +19,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Folder {
-        let path = std::env::temp_dir().join(format!("sip-insight-{}-{}", std::process::id(), unique()));
+        let path = std::env::temp_dir().join(format!("sip-telemetry-{}-{}", std::process::id(), unique()));
         fs::create_dir_all(&path).expect("the temporary directory can be written");
         Folder(path)
     }
@@ -42,7 +42,7 @@ impl Drop for Folder {
 
 fn with_faults(args: &[&str]) -> Proxy {
     let path = |name: &str| format!("{}/tests/scripts/{name}", env!("CARGO_MANIFEST_DIR"));
-    let (config, script) = (path("insight.cfg"), path("insight.lua"));
+    let (config, script) = (path("telemetry.cfg"), path("telemetry.lua"));
     let fixed = ["-f", &config, "--cfgengine", "lua", "--script", &script, "--http", "0"];
     Proxy::start(&[&fixed, args].concat())
 }
@@ -304,7 +304,7 @@ fn systemd_is_told_of_the_start_each_reload_and_the_end() {
 fn systemds_watchdog_hears_nothing_while_a_worker_is_stuck() {
     let manager = Manager::new();
     let path = |name: &str| format!("{}/tests/scripts/{name}", env!("CARGO_MANIFEST_DIR"));
-    let (config, script) = (path("insight.cfg"), path("insight.lua"));
+    let (config, script) = (path("telemetry.cfg"), path("telemetry.lua"));
     let args = ["-f", &config, "--cfgengine", "lua", "--script", &script];
     let proxy = manager.start(&args, &[("WATCHDOG_USEC", "200000")]);
     assert_eq!(manager.told(), "READY=1\n");

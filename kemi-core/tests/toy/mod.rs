@@ -4,9 +4,10 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Engine, ErrorCode, Fault, Instance, Interpreter, Limits, Place, Registry, Runtime,
-    ScriptError, Source, Value,
+    Arg, CallbackId, Callbacks, Engine, ErrorCode, Instance, Limits, Location, NativeError, Registry, ScriptError,
+    Source, Value,
 };
 
 /// `spin` runs until its time is over, `nap` for that long without looking, and any other name is that of a native
@@ -36,7 +37,7 @@ impl ToyInterpreter {
         match self.0.invoke(export, &[], self) {
             Ok(_) => Ok(Value::Nil),
             Err(fault) => match *fault {
-                Fault::Error(error) => Err(error),
+                NativeError::Error(error) => Err(error),
                 fault => Err(ScriptError::new(ErrorCode::Runtime, format!("{fault:?}"))),
             },
         }
@@ -68,7 +69,7 @@ impl Interpreter for ToyInterpreter {
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Location> {
         None
     }
 }

@@ -1,8 +1,9 @@
 //! A small host for the tests: its context, exports and callbacks.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, Instance, Limits, Outcome, Policy, Registry, Rest, Script, ScriptError,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Instance, Limits, Outcome, Registry, Script, ScriptError,
     Source, Value,
 };
 use kemi_macros::kemi_export;
@@ -96,7 +97,7 @@ fn place(cx: &mut Host, script: &Script<'_>) {
 /// Calls back into the script: gives `exit`, `drop` or the value as text.
 #[kemi_export(module = "t")]
 fn call(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
-    let route = script.registry().route("sub").expect("declared below");
+    let route = script.route("sub").expect("declared below");
     let callback = script.callback(route, name)?;
     Ok(match script.call(callback, cx, &[])? {
         Outcome::Value(value) => value.to_string(),
@@ -108,7 +109,7 @@ fn call(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, Script
 /// As `call`, but an error is a result as well: its code.
 #[kemi_export(module = "t")]
 fn attempt(cx: &mut Host, script: &Script<'_>, name: &str) -> String {
-    let route = script.registry().route("sub").expect("declared below");
+    let route = script.route("sub").expect("declared below");
     match script.callback(route, name).and_then(|callback| script.call(callback, cx, &[])) {
         Ok(Outcome::Value(value)) => value.to_string(),
         Ok(Outcome::Exit) => "exit".to_owned(),
@@ -148,11 +149,11 @@ impl Loaded {
     }
 }
 
-pub(crate) fn registry(policy: Policy) -> (Registry<Host>, CallbackId) {
+pub(crate) fn registry(policy: ArgumentPolicy) -> (Registry<Host>, CallbackId) {
     limited(policy, Limits::default())
 }
 
-pub(crate) fn limited(policy: Policy, limits: Limits) -> (Registry<Host>, CallbackId) {
+pub(crate) fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let f = callbacks.optional("main", "f", &[]);
     callbacks.named("sub", &[]);
@@ -160,11 +161,11 @@ pub(crate) fn limited(policy: Policy, limits: Limits) -> (Registry<Host>, Callba
     (builder.enable_hint("enable {module}").build().expect("the exports are sound"), f)
 }
 
-pub(crate) fn try_load(sources: &[Source], policy: Policy) -> Result<Loaded, ScriptError> {
+pub(crate) fn try_load(sources: &[Source], policy: ArgumentPolicy) -> Result<Loaded, ScriptError> {
     load_limited(sources, policy, Limits::default())
 }
 
-pub(crate) fn load_limited(sources: &[Source], policy: Policy, limits: Limits) -> Result<Loaded, ScriptError> {
+pub(crate) fn load_limited(sources: &[Source], policy: ArgumentPolicy, limits: Limits) -> Result<Loaded, ScriptError> {
     kemi_js::link();
     let (registry, f) = limited(policy, limits);
     let engine = kemi_core::find_engine("app_jsdt.so").expect("linked");
@@ -172,7 +173,7 @@ pub(crate) fn load_limited(sources: &[Source], policy: Policy, limits: Limits) -
 }
 
 pub(crate) fn load(code: &str) -> Loaded {
-    try_load(&[Source::text("t.js", code)], Policy::Strict).unwrap_or_else(|error| panic!("{error:#}"))
+    try_load(&[Source::text("t.js", code)], ArgumentPolicy::Strict).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// Loads a script that consists of the body of `f`, calls it, and gives the result.

@@ -1,4 +1,4 @@
-use kemi_core::{ErrorCode, Policy, Source};
+use kemi_core::{ArgumentPolicy, ErrorCode, Source};
 
 use crate::host::{error, eval, load, text, try_load};
 
@@ -216,7 +216,8 @@ fn any_value_can_be_raised_and_is_described() {
 
 #[test]
 fn syntax_errors_have_file_and_line() {
-    let load = |name: &str, script: &str| try_load(Policy::Strict, &[Source::text(name, script)]).expect_err("syntax");
+    let load =
+        |name: &str, script: &str| try_load(ArgumentPolicy::Strict, &[Source::text(name, script)]).expect_err("syntax");
     let e = load("bad.lua", "x = 1\nlocal = 2\n");
     assert_eq!((e.code, place(&e), e.engine), (ErrorCode::Syntax, ("bad.lua", 2), "lua"));
     let long = format!("/{}/bad.lua", "folder/".repeat(30));
@@ -230,9 +231,10 @@ fn syntax_errors_have_file_and_line() {
 #[test]
 fn errors_at_the_top_level_have_file_and_line() {
     let sources = [Source::text("a.lua", "x = 1"), Source::text("b.lua", "\nlocal y = x.z.w\n")];
-    let e = try_load(Policy::Strict, &sources).expect_err("x is a number");
+    let e = try_load(ArgumentPolicy::Strict, &sources).expect_err("x is a number");
     assert_eq!((e.code, place(&e)), (ErrorCode::Runtime, ("b.lua", 2)));
-    let e = try_load(Policy::Strict, &[Source::text("c.lua", "KSR.t.note('x')")]).expect_err("there is no context");
+    let e =
+        try_load(ArgumentPolicy::Strict, &[Source::text("c.lua", "KSR.t.note('x')")]).expect_err("there is no context");
     assert_eq!((e.code, place(&e)), (ErrorCode::NoContext, ("c.lua", 1)));
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kemi_core::abi::Out;
+use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, Control, ErrorCode, Instance, Limits, Out, Outcome, Policy, Registry, Rest,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, NativeExit, Outcome, Registry,
     Script, ScriptError, Source, Value,
 };
-use kemi_lua::Lua;
+use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
 /// The context.
@@ -135,8 +137,8 @@ fn boom(_cx: &mut Host) -> i64 {
 }
 
 #[kemi_export(module = "t")]
-fn finish(_cx: &mut Host, really: bool) -> Result<bool, Control> {
-    if really { Err(Control::Exit) } else { Ok(true) }
+fn finish(_cx: &mut Host, really: bool) -> Result<bool, NativeExit> {
+    if really { Err(NativeExit::Exit) } else { Ok(true) }
 }
 
 #[kemi_export(module = "t", deprecated(since = "2.0.0", use = "t.int"))]
@@ -150,7 +152,7 @@ fn event_only(_cx: &mut Host) {}
 /// Calls a function of the script and tells how it ended.
 #[kemi_export(module = "t")]
 fn run(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
-    let Some(route) = script.registry().route("named") else {
+    let Some(route) = script.route("named") else {
         return Err(ScriptError::new(ErrorCode::MissingCallback, "no route"));
     };
     let callback = script.callback(route, name)?;
@@ -179,12 +181,12 @@ fn secret(_cx: &mut Host) -> i64 {
 }
 
 /// Builds a registry with the modules `t` and the root.
-pub(crate) fn registry(policy: Policy) -> (Registry<Host>, CallbackId) {
+pub(crate) fn registry(policy: ArgumentPolicy) -> (Registry<Host>, CallbackId) {
     // Time enough on a busy machine.
     limited_registry(policy, Limits { max_time_ms: 30_000, max_load_time_ms: 30_000, ..Limits::default() })
 }
 
-fn limited_registry(policy: Policy, limits: Limits) -> (Registry<Host>, CallbackId) {
+fn limited_registry(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let main = callbacks.optional("main", "main", &["value"]);
     callbacks.optional("event", "on_event", &[]);
@@ -214,22 +216,22 @@ impl Loaded {
     }
 }
 
-pub(crate) fn try_load(policy: Policy, sources: &[Source]) -> Result<Loaded, ScriptError> {
+pub(crate) fn try_load(policy: ArgumentPolicy, sources: &[Source]) -> Result<Loaded, ScriptError> {
     let (registry, main) = registry(policy);
-    let instance = Instance::load(&Lua, &registry, sources)?;
+    let instance = Instance::load(&LuaEngine, &registry, sources)?;
     Ok(Loaded { instance, host: Host::default(), main })
 }
 
 /// Loads a script with limits.
 pub(crate) fn try_load_limited(limits: Limits, script: &str) -> Result<Loaded, ScriptError> {
-    let (registry, main) = limited_registry(Policy::Strict, limits);
-    let instance = Instance::load(&Lua, &registry, &[Source::text("test.lua", script)])?;
+    let (registry, main) = limited_registry(ArgumentPolicy::Strict, limits);
+    let instance = Instance::load(&LuaEngine, &registry, &[Source::text("test.lua", script)])?;
     Ok(Loaded { instance, host: Host::default(), main })
 }
 
 /// Loads a script under the strict policy.
 pub(crate) fn load(script: &str) -> Loaded {
-    try_load(Policy::Strict, &[Source::text("test.lua", script)]).unwrap_or_else(|error| panic!("{error:#}"))
+    try_load(ArgumentPolicy::Strict, &[Source::text("test.lua", script)]).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// Runs the body of `main` and returns its result.

@@ -1,17 +1,19 @@
 //! The Lua engine, one file for each concept.
 
-mod endings;
+mod calls;
 mod errors;
-mod files;
 #[cfg(not(luajit))]
 mod finalizers;
 mod host;
-mod libraries;
+mod interrupts;
+mod io;
+mod library;
 mod limits;
-mod nesting;
+mod memory;
+mod names;
 mod policies;
 mod robustness;
 mod root;
-mod unknown_names;
+mod scripts;
+mod terminate;
 mod values;
-mod waiting;

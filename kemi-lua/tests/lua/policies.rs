@@ -1,10 +1,10 @@
-use kemi_core::{ErrorCode, Policy, Source, Value};
+use kemi_core::{ArgumentPolicy, ErrorCode, Source, Value};
 
 use crate::host::{Loaded, error, text, try_load};
 
 fn compat(body: &str) -> Loaded {
     let script = format!("function main() {body}\nend");
-    try_load(Policy::Compat, &[Source::text("test.lua", script)]).unwrap_or_else(|error| panic!("{error:#}"))
+    try_load(ArgumentPolicy::Compat, &[Source::text("test.lua", script)]).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The root object belongs to the host: what a script replaces of it is put back.
 
-use kemi_core::{Arg, ErrorCode, Outcome, Policy, Source, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Outcome, Source, Value};
 
 use crate::host::{load, try_load};
 
@@ -68,7 +68,7 @@ fn its_metatables_cannot_be_changed() {
 
 #[test]
 fn a_top_level_that_replaces_it_is_refused() {
-    let load = |text: &str| try_load(Policy::Strict, &[Source::text("test.lua", text)]);
+    let load = |text: &str| try_load(ArgumentPolicy::Strict, &[Source::text("test.lua", text)]);
     for (breaking, names) in BREAKS {
         let error = load(breaking).expect_err(breaking);
         assert_eq!(error.code, ErrorCode::RootReplaced, "{breaking}: {error}");

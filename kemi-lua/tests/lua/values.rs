@@ -1,4 +1,5 @@
-use kemi_core::{Arg, ErrorCode, MAX_VALUE_DEPTH, Map, Value};
+use kemi_core::value::MAX_VALUE_DEPTH;
+use kemi_core::{Arg, ErrorCode, Map, Value};
 
 use crate::host::{error, eval, list, load, text};
 

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, CallbackId, Callbacks, Control, Instance, Limits, Outcome, Policy, Registry, Rest, Script, ScriptError,
+    Arg, ArgumentPolicy, CallbackId, Callbacks, Instance, Limits, NativeExit, Outcome, Registry, Script, ScriptError,
     Source, Value,
 };
 use kemi_macros::kemi_export;
@@ -75,8 +76,8 @@ fn panics(_cx: &mut Cx) {
 }
 
 #[kemi_export(module = "bad")]
-fn drop_if(_cx: &mut Cx, yes: bool) -> Result<i64, Control> {
-    if yes { Err(Control::Drop) } else { Ok(1) }
+fn drop_if(_cx: &mut Cx, yes: bool) -> Result<i64, NativeExit> {
+    if yes { Err(NativeExit::Drop) } else { Ok(1) }
 }
 
 #[kemi_export(module = "bad", callbacks(branch))]
@@ -92,10 +93,8 @@ fn old(_cx: &mut Cx, i: i64) -> i64 {
 /// Calls back into the script and tells how that ended.
 #[kemi_export(module = "tm")]
 fn run(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<String, ScriptError> {
-    let route = script
-        .registry()
-        .route("branch")
-        .ok_or_else(|| ScriptError::new(kemi_core::ErrorCode::NativeError, "no branch route"))?;
+    let route =
+        script.route("branch").ok_or_else(|| ScriptError::new(kemi_core::ErrorCode::NativeError, "no branch route"))?;
     let callback = script.callback(route, name)?;
     Ok(match script.call(callback, cx, &[])? {
         Outcome::Value(value) => format!("value {value}"),
@@ -126,15 +125,15 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(policy: Policy) -> Host {
+    pub(crate) fn new(policy: ArgumentPolicy) -> Host {
         Host::with(policy, "KSR")
     }
 
-    pub(crate) fn with(policy: Policy, root: &str) -> Host {
+    pub(crate) fn with(policy: ArgumentPolicy, root: &str) -> Host {
         Host::limited(policy, root, Limits::default())
     }
 
-    pub(crate) fn limited(policy: Policy, root: &str, limits: Limits) -> Host {
+    pub(crate) fn limited(policy: ArgumentPolicy, root: &str, limits: Limits) -> Host {
         kemi_python::link();
         let mut callbacks = Callbacks::new();
         let main = callbacks.optional("main", "main", &[]);
@@ -163,7 +162,7 @@ impl Host {
 
 /// Loads a script and calls its `main`.
 pub(crate) fn run_main(text: &str) -> (Result<Outcome, ScriptError>, Cx) {
-    let host = Host::new(Policy::Strict);
+    let host = Host::new(ArgumentPolicy::Strict);
     let instance = host.load(text).unwrap_or_else(|error| panic!("loading: {error:#}"));
     host.call(&instance)
 }

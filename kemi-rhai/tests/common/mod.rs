@@ -1,8 +1,9 @@
 //! The host of these tests: a context, some exports, and shortcuts.
 #![allow(dead_code, missing_docs, missing_debug_implementations, unreachable_pub)]
 
+use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, Outcome, Policy, Registry, Rest, Script,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, Outcome, Registry, Script,
     ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
@@ -151,8 +152,7 @@ fn only_in_reply(_cx: &mut Cx) -> bool {
 /// Calls the function of that name in the script, with the depth.
 #[kemi_export(module = "t")]
 fn call(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<Value, ScriptError> {
-    let route =
-        script.registry().route("nested").ok_or_else(|| ScriptError::new(ErrorCode::NativeError, "no route"))?;
+    let route = script.route("nested").ok_or_else(|| ScriptError::new(ErrorCode::NativeError, "no route"))?;
     let id = script.callback(route, name)?;
     cx.depth += 1;
     let depth = i64::from(cx.depth);
@@ -183,11 +183,11 @@ pub struct Host {
     pub cx: Cx,
 }
 
-pub fn registry(policy: Policy) -> (Registry<Cx>, CallbackId, CallbackId) {
+pub fn registry(policy: ArgumentPolicy) -> (Registry<Cx>, CallbackId, CallbackId) {
     limited(policy, Limits::default())
 }
 
-pub fn limited(policy: Policy, limits: Limits) -> (Registry<Cx>, CallbackId, CallbackId) {
+pub fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Cx>, CallbackId, CallbackId) {
     let mut callbacks = Callbacks::new();
     let run = callbacks.optional("request", "run", &["a", "b", "c"]);
     let reply = callbacks.optional("reply", "on_reply", &["code", "reason"]);
@@ -204,11 +204,11 @@ pub fn limited(policy: Policy, limits: Limits) -> (Registry<Cx>, CallbackId, Cal
     (registry, run, reply)
 }
 
-pub fn load_sources(policy: Policy, sources: &[Source]) -> Result<Host, ScriptError> {
+pub fn load_sources(policy: ArgumentPolicy, sources: &[Source]) -> Result<Host, ScriptError> {
     load_limited(policy, Limits::default(), sources)
 }
 
-pub fn load_limited(policy: Policy, limits: Limits, sources: &[Source]) -> Result<Host, ScriptError> {
+pub fn load_limited(policy: ArgumentPolicy, limits: Limits, sources: &[Source]) -> Result<Host, ScriptError> {
     let (registry, run, reply) = limited(policy, limits);
     let instance = Instance::load(&RhaiEngine, &registry, sources)?;
     Ok(Host { instance, run, reply, cx: Cx::default() })
@@ -216,7 +216,7 @@ pub fn load_limited(policy: Policy, limits: Limits, sources: &[Source]) -> Resul
 
 /// Loads a script given as text.
 pub fn load(text: &str) -> Result<Host, ScriptError> {
-    load_sources(Policy::Strict, &[Source::text("test.rhai", text)])
+    load_sources(ArgumentPolicy::Strict, &[Source::text("test.rhai", text)])
 }
 
 /// Loads statements as the body of the function `run`, which is all on line 1.

@@ -167,7 +167,8 @@ fn done(function: &str, value: &[u8], result: Result<(), &'static str>) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use kemi_core::{Registry, Type};
+    use kemi_core::Registry;
+    use kemi_core::value::Type;
 
     use super::*;
     use crate::modules::testing::{INVITE, RINGING, cx};

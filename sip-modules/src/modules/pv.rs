@@ -14,7 +14,7 @@ mod template;
 mod unknown;
 mod write;
 
-use kemi_core::Out;
+use kemi_core::abi::Out;
 use kemi_macros::kemi_export;
 
 pub(crate) use self::address::{push_int, push_ip, push_socket, push_uri};

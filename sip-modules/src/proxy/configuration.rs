@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kemi_core::{Insight, Limits, Policy};
+use kemi_core::{ArgumentPolicy, Limits, TelemetryConfig};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
 use crate::location::SaveRules;
@@ -42,11 +42,11 @@ pub struct Configuration {
     /// What the callbacks are called.
     pub route_names: RouteNames,
     /// What happens on a bad argument.
-    pub policy: Policy,
+    pub policy: ArgumentPolicy,
     /// What one callback may use.
     pub limits: Limits,
     /// What is measured of the script's calls.
-    pub insight: Insight,
+    pub telemetry: TelemetryConfig,
     /// `rpc.socket`: where JSON-RPC is answered.
     pub rpc_socket: Option<PathBuf>,
     /// `http.listen`: where metrics and health are served.
@@ -269,7 +269,7 @@ impl Configuration {
             },
             policy: settings.str("kemi.policy").and_then(|policy| policy.parse().ok()).unwrap_or_default(),
             limits: limits(&settings),
-            insight: insight(&settings),
+            telemetry: telemetry(&settings),
             rpc_socket: settings.str("rpc.socket").filter(|path| !path.is_empty()).map(PathBuf::from),
             http_listen: http_listen(&settings)?,
             exit_timeout: Duration::from_secs(settings.int("exit_timeout").map_or(0, i64::unsigned_abs)),
@@ -375,10 +375,10 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn insight(settings: &Settings) -> Insight {
-    let default = Insight::default();
+fn telemetry(settings: &Settings) -> TelemetryConfig {
+    let default = TelemetryConfig::default();
     let number = |name: &str| settings.int(name).and_then(|n| u64::try_from(n).ok());
-    Insight {
+    TelemetryConfig {
         metrics: settings.bool("kemi.metrics").unwrap_or(default.metrics),
         sample: number("kemi.metrics_sample").and_then(|n| u32::try_from(n).ok()).unwrap_or(default.sample),
         slow_native_ms: number("kemi.slow_native_ms").unwrap_or(default.slow_native_ms),
@@ -473,7 +473,7 @@ mod tests {
         assert_eq!((c.settings.transaction.timers.fr, c.settings.transaction_memory), (1000, 5000));
         assert_eq!(c.settings.transaction.failure_reply_mode, FailureReplyMode::DropEarlier);
         assert!(c.settings.full_lr);
-        assert_eq!((c.route_names.reply, c.policy), (None, Policy::Compat));
+        assert_eq!((c.route_names.reply, c.policy), (None, ArgumentPolicy::Compat));
     }
 
     #[test]
@@ -499,10 +499,10 @@ mod tests {
 
     #[test]
     fn what_is_measured_can_be_set() {
-        assert_eq!(check("").unwrap().insight, Insight::default());
+        assert_eq!(check("").unwrap().telemetry, TelemetryConfig::default());
         let text = "kemi.metrics=no\nkemi.metrics_sample=1\nkemi.slow_native_ms=0\nkemi.slow_callback_ms=20";
-        let expected = Insight { metrics: false, sample: 1, slow_native_ms: 0, slow_callback_ms: 20 };
-        assert_eq!(check(text).unwrap().insight, expected);
+        let expected = TelemetryConfig { metrics: false, sample: 1, slow_native_ms: 0, slow_callback_ms: 20 };
+        assert_eq!(check(text).unwrap().telemetry, expected);
     }
 
     #[test]

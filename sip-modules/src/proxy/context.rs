@@ -8,8 +8,8 @@ use kemi_core::{CallbackId, ScriptError, Value};
 
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
-use crate::proxy::crew::Place;
 use crate::proxy::statistics::WorkerStatistics;
+use crate::proxy::worker_pool::OwnSlot;
 use crate::proxy::{Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
@@ -38,7 +38,7 @@ pub struct Cx {
     /// An empty list for the next input of a transaction, with its memory.
     pub(crate) actions: Actions,
     /// Where the worker stands among the others; `None` for one that is alone.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<OwnSlot>,
 }
 
 impl Cx {

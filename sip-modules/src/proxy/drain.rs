@@ -32,7 +32,7 @@ impl Stopper {
         let mut answered = None;
         loop {
             // A request that was being routed when the drain began may not have its transaction yet, so this comes first.
-            let routed = !shared.crew.any_busy_since_before(clock);
+            let routed = !shared.pool.any_busy_since_before(clock);
             let (took, State { live, open }) = (begun.elapsed(), State::of(shared));
             if shared.lifecycle.phase() > Phase::Draining {
                 tracing::warn!("told to end while draining: {open} requests stay without a final reply");

@@ -72,7 +72,7 @@ impl Harness {
 mod tests {
     use std::collections::BTreeMap;
 
-    use kemi_core::{Compiled, Registry, Value};
+    use kemi_core::{NativeEngine, Registry, Value};
 
     use super::*;
     use crate::modules::sl::sl_send_reply;
@@ -83,7 +83,7 @@ mod tests {
     fn what_the_script_sends_is_handed_over_once() {
         let (callbacks, routes) = Routes::declare(&RouteNames::default());
         let registry = Registry::builder().callbacks(callbacks).build().unwrap();
-        let engine = Compiled::new("rust").callback("ksr_request_route", |cx: &mut Cx, _, _| {
+        let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, _, _| {
             sl_send_reply(cx, 404, b"Nobody");
             Ok(Value::Nil)
         });

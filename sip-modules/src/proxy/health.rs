@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::proxy::crew::{Crew, Member};
+use crate::proxy::worker_pool::{WorkerPool, WorkerSlot};
 use crate::proxy::{Phase, Shared};
 
 /// Whether a proxy is well.
@@ -47,20 +47,20 @@ impl Shared {
     #[must_use]
     pub fn health(&self) -> Health {
         let phase = self.lifecycle.phase();
-        let workers = self.crew.health(self.now(), self.settings.stuck_ms);
+        let workers = self.pool.health(self.now(), self.settings.stuck_ms);
         let healthy = phase == Phase::Stopping || workers.iter().all(|worker| worker.state == WorkerState::Working);
         Health { healthy, ready: phase == Phase::Running, phase, workers }
     }
 }
 
-impl Crew {
+impl WorkerPool {
     /// Returns what each worker is at; one that is at the same turn for longer than `patience` milliseconds is stuck.
     fn health(&self, now: u64, patience: u64) -> Vec<WorkerHealth> {
-        self.members().iter().map(|member| member.health(now, patience)).collect()
+        self.slots().iter().map(|slot| slot.health(now, patience)).collect()
     }
 }
 
-impl Member {
+impl WorkerSlot {
     fn health(&self, now: u64, patience: u64) -> WorkerHealth {
         let busy_ms = self.busy_since().map_or(0, |since| now.saturating_sub(since));
         let state = if self.has_ended() {
@@ -77,13 +77,13 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::crew::testing::crew;
+    use crate::proxy::worker_pool::testing::pool;
 
     #[test]
     fn a_worker_is_stuck_once_its_turn_takes_longer_than_the_patience() {
-        let crew = crew(1);
-        let worker = &crew.members()[0];
-        let state = |now| crew.health(now, 100).pop().map(|worker| worker.state);
+        let pool = pool(1);
+        let worker = &pool.slots()[0];
+        let state = |now| pool.health(now, 100).pop().map(|worker| worker.state);
         assert_eq!(state(1000), Some(WorkerState::Working), "it waits");
         worker.begin_turn(1000);
         assert_eq!((state(1100), state(1101)), (Some(WorkerState::Working), Some(WorkerState::Stuck)));

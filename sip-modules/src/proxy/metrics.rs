@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use kemi_core::{Program, ProgramStatus};
+use kemi_core::Program;
+use kemi_core::program::ProgramStatus;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -93,7 +94,7 @@ pub struct Snapshot {
     /// The script and the version of it that each worker runs.
     pub program: ProgramStatus,
     /// What the script has called and been called for.
-    pub script: kemi_core::Metrics,
+    pub script: kemi_core::telemetry::Metrics,
 }
 
 impl Collector for Metrics {

@@ -2,7 +2,6 @@
 
 mod configuration;
 mod context;
-mod crew;
 mod destination;
 mod drain;
 mod failures;
@@ -21,10 +20,10 @@ mod settings;
 mod shared;
 mod statistics;
 mod worker;
+mod worker_pool;
 
 pub use configuration::{Configuration, EngineNames, http_address, schema};
 pub use context::{Armed, Cx, ExtraBranch, MessageState, RecordRoute, Route};
-pub use crew::Crew;
 pub use destination::{DestinationError, destination};
 pub use harness::Harness;
 pub use health::{Health, WorkerHealth, WorkerState};
@@ -40,3 +39,4 @@ pub use settings::{OnError, ProxySettings, RegistrarSettings};
 pub use shared::Shared;
 pub(crate) use shared::{enter_progress, leave_progress};
 pub(crate) use statistics::DropReason;
+pub use worker_pool::WorkerPool;

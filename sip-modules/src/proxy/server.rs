@@ -11,9 +11,9 @@ use std::thread::{self, ScopedJoinHandle};
 use kemi_core::{Program, Registry, ScriptError};
 
 use crate::caught::forget;
-use crate::proxy::crew::{LOOK_EVERY, Lookout, Member};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Crew, Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared, fork};
+use crate::proxy::worker_pool::{LOOK_EVERY, StallMonitor, WorkerSlot};
+use crate::proxy::{Cx, Identity, Listener, Phase, ProxySettings, Routes, Shared, WorkerPool, fork};
 use crate::transport::{TransportError, UdpSocket, Waker};
 
 /// The stack of a worker's thread: interpreters recurse on it.
@@ -87,16 +87,16 @@ impl Server {
         let listeners = by_listener.iter().filter_map(|sockets| sockets.first());
         let listeners = listeners.map(|socket| Listener::new(socket.local_addr())).collect();
         let identity = Identity::new(listeners, setup.aliases);
-        let mut members = Vec::new();
+        let mut slots = Vec::new();
         for worker in 0..setup.workers {
             let sockets: Arc<[_]> = by_listener.iter().filter_map(|sockets| sockets.get(worker).cloned()).collect();
             for listener in 0..sockets.len() {
                 let name = format!("{worker}.{listener}");
-                members.extend(Member::new(name, &sockets, listener, Waker::new()?));
+                slots.extend(WorkerSlot::new(name, &sockets, listener, Waker::new()?));
             }
         }
         let mut shared = Shared::new(setup.settings, identity, setup.registry, setup.routes, setup.defines);
-        shared.crew = Crew::new(members);
+        shared.pool = WorkerPool::new(slots);
         Ok(Server { shared: Arc::new(shared), stop: Arc::default() })
     }
 
@@ -114,8 +114,8 @@ impl Server {
 
     /// Returns the workers, of which some may be stuck.
     #[must_use]
-    pub fn crew(&self) -> &Arc<Crew> {
-        &self.shared.crew
+    pub fn pool(&self) -> &Arc<WorkerPool> {
+        &self.shared.pool
     }
 
     /// Returns what stops the proxy from another thread.
@@ -138,7 +138,7 @@ impl Server {
             let (started, starts) = mpsc::channel::<Result<(), ScriptError>>();
             let (alive, ended) = mpsc::channel::<Infallible>();
             let mut threads = Vec::new();
-            for place in self.shared.crew.places() {
+            for place in self.shared.pool.places() {
                 let (started, alive) = (started.clone(), alive.clone());
                 let (shared, stop) = (self.shared.clone(), &*self.stop);
                 let builder = thread::Builder::new().name(format!("worker {}", place.me.name)).stack_size(STACK);
@@ -186,7 +186,7 @@ impl Server {
             }
             self.shared.lifecycle.advance(Phase::Running);
             ready();
-            look_after(&threads, &ended, Lookout::new(&self.shared.crew, program), &stopper);
+            look_after(&threads, &ended, StallMonitor::new(&self.shared.pool, program), &stopper);
             let all = threads.len();
             let well = threads.into_iter().filter_map(|thread| forget(thread.join())).count();
             if well == all { Ok(()) } else { Err(ServerError::Panicked) }
@@ -198,11 +198,11 @@ impl Server {
 fn look_after(
     threads: &[ScopedJoinHandle<'_, ()>],
     ended: &Receiver<Infallible>,
-    mut lookout: Lookout<'_>,
+    mut monitor: StallMonitor<'_>,
     stopper: &Stopper,
 ) {
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        lookout.look(stopper.shared.now());
+        monitor.look(stopper.shared.now());
         if threads.iter().any(ScopedJoinHandle::is_finished) {
             stopper.stop();
         }
@@ -244,8 +244,8 @@ impl Stopper {
     pub fn stop(&self) {
         self.shared.lifecycle.advance(Phase::Stopping);
         self.stop.store(true, Ordering::Release);
-        for member in self.shared.crew.members() {
-            member.waker.wake();
+        for slot in self.shared.pool.slots() {
+            slot.waker.wake();
         }
     }
 }

@@ -5,13 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use kemi_core::{ErrorLog, Registry};
+use kemi_core::Registry;
+use kemi_core::telemetry::ErrorLog;
 
 use crate::location::Location;
 use crate::message::Message;
 use crate::proxy::failures::Failures;
 use crate::proxy::statistics::Statistics;
-use crate::proxy::{Crew, Cx, Identity, Lifecycle, ProxySettings, Routes};
+use crate::proxy::{Cx, Identity, Lifecycle, ProxySettings, Routes, WorkerPool};
 use crate::tm::{Call, Memory};
 use crate::transaction::TransactionTable;
 
@@ -37,7 +38,7 @@ pub struct Shared {
     /// What the proxy is at.
     pub lifecycle: Lifecycle,
     /// The workers; none where a context is made by hand.
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) pool: Arc<WorkerPool>,
     /// The requests whose script has failed lately.
     pub(crate) failures: Failures,
     /// What the workers count.
@@ -74,7 +75,7 @@ impl Shared {
             location: Location::new(),
             errors: ErrorLog::new(),
             lifecycle: Lifecycle::default(),
-            crew: Arc::default(),
+            pool: Arc::default(),
             failures: Failures::default(),
             statistics: Statistics::default(),
             defines,

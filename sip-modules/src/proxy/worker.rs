@@ -9,7 +9,7 @@ use kemi_core::{CallbackId, Instance, Outcome};
 use crate::caught::caught;
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
-use crate::proxy::crew::Place;
+use crate::proxy::worker_pool::OwnSlot;
 use crate::proxy::{DropReason, Outbox, Shared, drain, fork};
 use crate::tm;
 use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
@@ -27,7 +27,7 @@ const EXPIRE_BUDGET: usize = 256;
 #[derive(Debug)]
 pub(super) struct Worker<'a> {
     cx: Cx,
-    place: &'a Place,
+    place: &'a OwnSlot,
     stop: &'a AtomicBool,
     /// The last message, whose buffers are used again.
     spare: Arc<Message>,
@@ -35,7 +35,7 @@ pub(super) struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(shared: Arc<Shared>, place: &'a Place, stop: &'a AtomicBool) -> Worker<'a> {
+    pub(super) fn new(shared: Arc<Shared>, place: &'a OwnSlot, stop: &'a AtomicBool) -> Worker<'a> {
         let mut cx = Cx::new(shared, Outbox::new(place.me.sockets.clone()));
         cx.statistics = cx.shared.statistics.join();
         cx.timers = place.me.timers.clone();

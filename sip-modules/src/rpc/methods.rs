@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kemi_core::nearest;
+use kemi_core::error::nearest;
 use serde_json::{Value, json};
 
 use crate::caught::caught;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kemi_core::{Program, Reloaded, ScriptError};
+use kemi_core::program::Reloaded;
+use kemi_core::{Program, ScriptError};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! The methods about numbers, under the names that Kamailio gives them.
 
-use kemi_core::nearest;
+use kemi_core::error::nearest;
 use serde_json::{Map, Value, json};
 
 use crate::proxy::{Metrics, Snapshot};

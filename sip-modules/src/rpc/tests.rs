@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kemi_core::{Compiled, ErrorCode, Program, Registry, ScriptError, Value as ScriptValue};
+use kemi_core::{ErrorCode, NativeEngine, Program, Registry, ScriptError, Value as ScriptValue};
 use serde_json::{Value, json};
 
 use crate::proxy::{Cx, EngineNames, Identity, Listener, ProxySettings, RouteNames, Routes, Shared};
@@ -330,7 +330,7 @@ fn a_socket_is_taken_only_from_the_dead() {
 fn a_proxy_tells_about_itself() {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
     let registry = Registry::<Cx>::builder().all_modules().callbacks(callbacks).build().unwrap();
-    let engine = Compiled::new("rust").callback("ksr_request_route", |_: &mut Cx, _, _| Ok(ScriptValue::Nil));
+    let engine = NativeEngine::new("rust").callback("ksr_request_route", |_: &mut Cx, _, _| Ok(ScriptValue::Nil));
     let program = Program::open(Arc::new(engine), &registry, &[]).unwrap();
     let listener = Listener::new("127.0.0.1:5070".parse().unwrap());
     let identity = Identity::new(vec![listener], Vec::new());

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kemi::{Limits, Policy};
+use kemi::{ArgumentPolicy, Limits};
 use kemi_benches::Language;
 use kemi_benches::micro::{CALLS, Micro};
 use kemi_benches::questions::Ring;
@@ -74,7 +74,7 @@ fn calls(language: Language, report: &mut Report, progress: &ProgressBar) {
         report.figures.push(Figure::new(Group::Host, figure.question, engine, figure.ours, Some(figure.floor)));
     }
     step("functions of the proxy");
-    let micro = std::cell::RefCell::new(Micro::new(language, Limits::default(), Policy::Strict));
+    let micro = std::cell::RefCell::new(Micro::new(language, Limits::default(), ArgumentPolicy::Strict));
     let contestant = |(index, (name, _)): (usize, (&'static str, &str))| {
         let micro = &micro;
         Contestant::new(name, move |turns| time(|| micro.borrow_mut().repeat(index, turns)))

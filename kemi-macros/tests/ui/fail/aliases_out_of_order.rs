@@ -1,4 +1,4 @@
-use kemi_core::Rest as Others;
+use kemi_core::export::Rest as Others;
 use kemi_macros::kemi_export;
 
 struct Cx;
@@ -7,15 +7,15 @@ type Maybe = Option<i64>;
 
 struct Needed;
 
-impl<'a> kemi_core::FromArg<'a> for Needed {
-    const TYPE: kemi_core::Type = kemi_core::Type::Bool;
+impl<'a> kemi_core::export::FromArg<'a> for Needed {
+    const TYPE: kemi_core::value::Type = kemi_core::value::Type::Bool;
     type Raw = bool;
 
-    fn from_arg(_: &kemi_core::Arg<'a>) -> Result<Needed, kemi_core::Mismatch> {
+    fn from_arg(_: &kemi_core::Arg<'a>) -> Result<Needed, kemi_core::export::Mismatch> {
         Ok(Needed)
     }
 
-    fn from_raw(_: &bool) -> Result<Needed, kemi_core::Mismatch> {
+    fn from_raw(_: &bool) -> Result<Needed, kemi_core::export::Mismatch> {
         Ok(Needed)
     }
 }

@@ -1,4 +1,5 @@
-use kemi_core::{Rest, Script, Value};
+use kemi_core::export::Rest;
+use kemi_core::{Script, Value};
 use kemi_macros::kemi_export;
 
 type Running = Script<'static>;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kemi_core::{ByteString, Control, Fault, Out, Registry, Rest, Script, ScriptError, Value};
+use kemi_core::abi::Out;
+use kemi_core::export::Rest;
+use kemi_core::{ByteString, NativeExit, NativeError, Registry, Script, ScriptError, Value};
 use kemi_macros::kemi_export;
 
 struct Cx {
@@ -118,8 +120,8 @@ fn failing_borrowed(cx: &Cx) -> Result<&str, String> {
 }
 
 #[kemi_export(module = "m")]
-fn ending(_cx: &mut Cx) -> Result<(), Control> {
-    Err(Control::Exit)
+fn ending(_cx: &mut Cx) -> Result<(), NativeExit> {
+    Err(NativeExit::Exit)
 }
 
 #[kemi_export(module = "m")]
@@ -128,8 +130,8 @@ fn passing_on(_cx: &mut Cx) -> Result<Option<&'static str>, ScriptError> {
 }
 
 #[kemi_export(module = "m")]
-fn either(_cx: &mut Cx) -> Result<bool, Box<Fault>> {
-    Err(Box::new(Fault::Drop))
+fn either(_cx: &mut Cx) -> Result<bool, Box<NativeError>> {
+    Err(Box::new(NativeError::Drop))
 }
 
 #[kemi_export(module = "m")]

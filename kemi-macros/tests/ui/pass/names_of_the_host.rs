@@ -1,6 +1,8 @@
 //! Types are told apart by what they are, not by what they are called.
 
-use kemi_core::{Arg, FromArg, Mismatch, Registry, Type};
+use kemi_core::export::{FromArg, Mismatch};
+use kemi_core::value::Type;
+use kemi_core::{Arg, Registry};
 use kemi_macros::kemi_export;
 
 mod host {
@@ -54,7 +56,8 @@ mod inside {
 }
 
 mod aliases {
-    use kemi_core::{CallbackName as Name, Rest as Others, Script as Running};
+    use kemi_core::export::Rest as Others;
+    use kemi_core::{CallbackName as Name, Script as Running};
 
     type Maybe<T> = Option<T>;
     type Text<'a> = &'a str;

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use kemi_core::{Out, Value};
+use kemi_core::Value;
+use kemi_core::abi::Out;
 
 use super::address::{push_int, push_ip, push_socket, push_uri};
 use super::credentials;

@@ -1,6 +1,6 @@
 //! Text with pseudo-variables in it.
 
-use kemi_core::Out;
+use kemi_core::abi::Out;
 
 use super::address::push_int;
 use super::name::parse;

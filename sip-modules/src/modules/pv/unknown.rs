@@ -37,7 +37,7 @@ fn explain(name: &[u8]) -> String {
     }
     // The name proper decides, whatever stands in its parentheses.
     let class = name.split_inclusive(|b| *b == b'(').next().unwrap_or(name);
-    let nearest = std::str::from_utf8(name).ok().and_then(|name| kemi_core::nearest(name, names()));
+    let nearest = std::str::from_utf8(name).ok().and_then(|name| kemi_core::error::nearest(name, names()));
     let same_class = names().find(|known| class.len() > 2 && known.as_bytes().starts_with(class));
     match same_class.or(nearest) {
         Some(known) => format!("unknown pseudo-variable '{shown}'; did you mean '{known}'?"),

@@ -1,0 +1,35 @@
+//! What a top-level call has used of its limits.
+
+use std::cell::{Cell, RefCell};
+
+use crate::error::Location;
+use crate::limits::{Account, LimitCell};
+
+/// What the running top-level call has used, and the limit that it has hit.
+pub(super) struct Budget {
+    pub(super) instructions_used: Cell<u64>,
+    pub(super) limit_hit: LimitCell,
+    pub(super) limit_hit_at: RefCell<Option<Location>>,
+    pub(super) memory: Account,
+}
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget {
+            instructions_used: Cell::new(0),
+            limit_hit: LimitCell::default(),
+            limit_hit_at: RefCell::new(None),
+            memory: Account::new(),
+        }
+    }
+
+    /// Notes where the limit was hit, unless that is known.
+    pub(super) fn note_place(&self, place: impl FnOnce() -> Option<Location>) {
+        // Asked outside of the borrow, since the interpreter may come back here.
+        if self.limit_hit_at.borrow().is_none()
+            && let Some(place) = place()
+        {
+            *self.limit_hit_at.borrow_mut() = Some(place);
+        }
+    }
+}

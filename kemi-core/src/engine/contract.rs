@@ -1,0 +1,141 @@
+//! The traits that a script engine implements, and the list of engines linked into a program.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::reference::Reference;
+use super::runtime::Runtime;
+use super::source::Source;
+use crate::callback::CallbackId;
+use crate::error::{Location, ScriptError};
+use crate::registry::NameRole;
+use crate::value::{Arg, CompatCoercions, Value};
+
+/// A script language that a host can choose by name.
+///
+/// Implement it once per language and announce it with [`announce_engine!`](crate::announce_engine); hosts find it by
+/// [`find_engine`]. An engine that a host builds itself needs no announcement: pass it to
+/// [`Instance::load`](crate::Instance::load).
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Returns the name that the setting `cfgengine` takes, in lower case.
+    fn name(&self) -> &'static str;
+
+    /// Returns other names for it, also in lower case and without `.so`.
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the language with its version, for people.
+    fn language(&self) -> String;
+
+    /// Returns what [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) coerces in this language.
+    fn coercions(&self) -> CompatCoercions {
+        CompatCoercions::default()
+    }
+
+    /// Returns what a name means in the language, such as `"a keyword"`, if a script could therefore not use what the host
+    /// gives that name; `None` for all other names.
+    ///
+    /// A [`Registry`](crate::Registry) with such a name is refused.
+    fn reserved(&self, _name: &str, _role: NameRole) -> Option<&'static str> {
+        None
+    }
+
+    /// Lists what a script names of the root object, as the language's own parser sees it, so that the functions and
+    /// callbacks that it spells out can be checked before they are reached.
+    ///
+    /// Comments and strings name nothing. Called after the script was loaded, within the limits of loading; the default
+    /// lists nothing.
+    ///
+    /// # Errors
+    /// A source that cannot be parsed, such as one that is nested too deep.
+    fn references(&self, _source: &Source, _root: &str) -> Result<Vec<Reference>, ScriptError> {
+        Ok(Vec::new())
+    }
+
+    /// Creates an interpreter on the calling thread, binds the registry's exports into it and runs the sources' top
+    /// level in order.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a syntax error, or an error of the top level; nothing is left behind then.
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError>;
+}
+
+impl Engine for &'static dyn Engine {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        (**self).aliases()
+    }
+
+    fn language(&self) -> String {
+        (**self).language()
+    }
+
+    fn coercions(&self) -> CompatCoercions {
+        (**self).coercions()
+    }
+
+    fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
+        (**self).reserved(name, role)
+    }
+
+    fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
+        (**self).references(source, root)
+    }
+
+    fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
+        (**self).load(runtime, sources)
+    }
+}
+
+/// A loaded script. It stays on the thread that made it.
+///
+/// All methods take `&self`, since a native function may call back into the script that called it. Whatever script code
+/// runs while it is dropped, such as finalizers, runs within the limits of a call; it must be interruptible like one.
+pub trait Interpreter {
+    /// Returns whether the script defines a function that can be called as a callback.
+    fn resolve(&self, name: &str) -> bool;
+
+    /// Checks that the script's function of this name can be called with so many arguments of the host.
+    ///
+    /// Called for functions that [`resolve`](Self::resolve) finds. The default says yes, as languages do that pass nothing
+    /// for what is missing and drop what is too much.
+    ///
+    /// # Errors
+    /// What is wrong with the function's parameters, with the place of its definition.
+    fn accepts(&self, _name: &str, _arguments: usize) -> Result<(), ScriptError> {
+        Ok(())
+    }
+
+    /// Returns the names of functions that could be callbacks, for suggestions.
+    fn functions(&self) -> Vec<String>;
+
+    /// Calls a callback by the handle cached for it, resolved by name on its first use.
+    ///
+    /// An exit or drop is noted in the [`Runtime`]; what the call returns then does not matter.
+    ///
+    /// # Errors
+    /// What the script raised, with place and traceback; [`MissingCallback`](crate::ErrorCode::MissingCallback) if the
+    /// script does not define it.
+    fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError>;
+
+    /// Returns the line of the script that is being executed, if the interpreter can tell.
+    fn place(&self) -> Option<Location>;
+
+    /// Returns where a callback that has been called is defined, if the interpreter can tell.
+    fn definition(&self, _callback: CallbackId) -> Option<Location> {
+        None
+    }
+
+    /// Puts back what the script has replaced of the root object, and returns its names.
+    ///
+    /// Called after the top level and after each top-level callback, so the look at the root itself must be cheap; only
+    /// if `thorough` is set everything below is compared as well. An interpreter whose scripts cannot replace anything
+    /// has nothing to do.
+    fn restore_root(&self, _thorough: bool) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,242 @@
+//! The way from the host into a script: a callback with its surroundings, and how it is observed.
+
+use std::time::{Duration, Instant};
+
+use super::call_state::{CallState, RestoreCall};
+use super::contract::Interpreter;
+use super::runtime::{MAX_NESTED_CALLBACKS, Runtime};
+use super::script_calls::replaced;
+use crate::callback::{CallbackId, Outcome};
+use crate::error::{ErrorCode, Location, NativeExit, ScriptError};
+use crate::registry::IDLE_ROUTE;
+use crate::telemetry::{Ending, log_guarded, span_guarded};
+use crate::value::{Arg, Value};
+
+impl Runtime {
+    /// Runs a callback with a context in the slot, and puts everything back as it was, the root object as well.
+    pub(crate) fn run(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        if callback.stamp() != self.stamp {
+            return Err(self.foreign_callback());
+        }
+        let depth = self.call.get().depth;
+        if depth >= MAX_NESTED_CALLBACKS {
+            return Err(self.nested_too_deep(callback));
+        }
+        let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
+        if depth > 0 {
+            let _side = self.budget.memory.side(true);
+            let run = if in_span { Self::in_span } else { Self::timed };
+            return run(self, interpreter, callback, context, args);
+        }
+        self.start_budget(self.registry().limits().max_time_ms);
+        let mut result = if in_span {
+            self.in_span(interpreter, callback, context, args)
+        } else if self.diagnostics.is_to_be_timed() {
+            self.timed(interpreter, callback, context, args)
+        } else {
+            self.plain(interpreter, callback, context, args)
+        };
+        let replaced = interpreter.restore_root(result.is_err());
+        if !replaced.is_empty() {
+            self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
+        }
+        result
+    }
+
+    #[cold]
+    fn foreign_callback(&self) -> ScriptError {
+        let mut error = ScriptError::new(ErrorCode::ForeignId, "the callback belongs to another registry");
+        error.engine = self.engine;
+        error.with_hint("take the id from the `Callbacks` that this registry was built with")
+    }
+
+    #[cold]
+    fn nested_too_deep(&self, callback: CallbackId) -> ScriptError {
+        let message = format!("callbacks nest deeper than {MAX_NESTED_CALLBACKS}");
+        self.complete(ScriptError::new(ErrorCode::NestedTooDeep, message), callback)
+    }
+
+    /// Runs with a span around it, and around the native calls if somebody wants to see those.
+    #[cold]
+    fn in_span(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let around = self.diagnostics.spans.replace(tracing::enabled!(target: "kemi", tracing::Level::TRACE));
+        let name = self.registry().callback_name(callback).unwrap_or_default();
+        let _span =
+            span_guarded(|| tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered());
+        let result = self.timed(interpreter, callback, context, args);
+        self.diagnostics.spans.set(around);
+        result
+    }
+
+    /// Runs with an eye on the clock. A callback within a callback always does, since it is seldom.
+    #[inline(never)]
+    fn timed(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let started = Instant::now();
+        let outcome = self.enter(interpreter, callback, context, args);
+        let took = started.elapsed();
+        if let Some(recorder) = &self.diagnostics.recorder {
+            recorder.callback_took(callback, took);
+        }
+        // An error has a line of its own, which says more.
+        if took >= self.diagnostics.slow_callback && outcome.is_ok() {
+            self.slow_callback(callback, took, interpreter);
+        }
+        outcome
+    }
+
+    /// Runs without; that it takes long is seen by the watchdog.
+    #[inline]
+    fn plain(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let outcome = self.enter(interpreter, callback, context, args);
+        if let Some(took) = self.watch.last_took_ms() {
+            let took = Duration::from_millis(took);
+            if took >= self.diagnostics.slow_callback && outcome.is_ok() {
+                self.slow_callback(callback, took, interpreter);
+            }
+        }
+        outcome
+    }
+
+    fn enter(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let around = self.call.get();
+        let restore = RestoreCall { runtime: self, call: around, watch: self.watch.enter(callback) };
+        self.call.set(CallState {
+            context,
+            route_mask: self.route_mask_of(callback),
+            exit: None,
+            callback: Some(callback),
+            depth: around.depth + 1,
+            phase: around.phase,
+        });
+        self.show_route_mask();
+        let result = interpreter.call(callback, args);
+        let outcome = self.outcome(callback, result);
+        drop(restore);
+        self.count(callback, &outcome);
+        outcome
+    }
+
+    fn count(&self, callback: CallbackId, outcome: &Result<Outcome, ScriptError>) {
+        let Some(recorder) = &self.diagnostics.recorder else { return };
+        let ending = match outcome {
+            Ok(Outcome::Value(_)) => Ending::Value,
+            Ok(Outcome::Exit) => Ending::Exit,
+            Ok(Outcome::Drop) => Ending::Drop,
+            Err(error) => {
+                self.registry().state().aggregator().callback_failed(callback, error.code.as_str());
+                Ending::Error
+            }
+        };
+        recorder.callback_ended(callback, ending);
+    }
+
+    fn outcome(&self, callback: CallbackId, result: Result<Value, ScriptError>) -> Result<Outcome, ScriptError> {
+        if self.budget.limit_hit.get().is_some()
+            && let Some(error) = self.limit_error()
+        {
+            return Err(self.complete(error, callback));
+        }
+        match self.call.get().exit {
+            Some(NativeExit::Exit) => Ok(Outcome::Exit),
+            Some(NativeExit::Drop) => Ok(Outcome::Drop),
+            None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
+        }
+    }
+
+    #[cold]
+    fn slow_callback(&self, callback: CallbackId, took: Duration, interpreter: &dyn Interpreter) {
+        let Some(left_out) = self.registry().state().slow_calls().admit((Some(callback), None), Instant::now()) else {
+            return;
+        };
+        let name = self.registry().callback_name(callback).unwrap_or_default();
+        let place =
+            interpreter.definition(callback).map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let (took_ms, limit) = (took.as_millis(), self.registry().telemetry().slow_callback_ms);
+        log_guarded(|| {
+            tracing::warn!(
+                target: "kemi",
+                engine = self.engine,
+                left_out,
+                "slow: {place}: {name} took {took_ms} ms (slow_callback_ms is {limit})"
+            );
+        });
+    }
+
+    /// Says what a callback had replaced: in its own error, else by a line in the log.
+    #[cold]
+    fn tell_replaced(
+        &self,
+        names: &[String],
+        result: &mut Result<Outcome, ScriptError>,
+        definition: Option<Location>,
+        callback: CallbackId,
+    ) {
+        match result {
+            Err(error) => error.add_hint(format!("the script had replaced {}, which is put back", names.join(", "))),
+            Ok(_) => {
+                let mut error = self.complete(replaced(names), callback);
+                error.place = definition;
+                self.diagnostics.replaced.report(&error, "it is put back");
+            }
+        }
+    }
+
+    fn complete(&self, mut error: ScriptError, callback: CallbackId) -> ScriptError {
+        error.engine = self.engine;
+        if error.callback.is_none() {
+            error.callback = self.registry().callback_name(callback).map(|name| name.to_string());
+        }
+        if self.budget.memory.counts() {
+            // Made on the script's side, and the host frees it.
+            return self.host_side(|| error.clone());
+        }
+        error
+    }
+
+    fn route_mask_of(&self, callback: CallbackId) -> u64 {
+        let mut masks = self.route_masks.borrow_mut();
+        if let Some(&mask) = masks.get(callback.index())
+            && mask != 0
+        {
+            return mask;
+        }
+        let mask = self.registry().state().names().get(callback).map_or(IDLE_ROUTE, |(route, _)| route.bit());
+        if masks.len() <= callback.index() {
+            masks.resize(callback.index() + 1, 0);
+        }
+        if let Some(slot) = masks.get_mut(callback.index()) {
+            *slot = mask;
+        }
+        mask
+    }
+}

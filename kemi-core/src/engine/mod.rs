@@ -1,0 +1,26 @@
+//! The contract between the host and an interpreter, both halves: what an engine implements, and the runtime it calls.
+
+mod budget;
+mod call_state;
+mod contract;
+mod diagnostics;
+mod find;
+mod host_access;
+mod host_to_script;
+pub mod interpreter_lock;
+mod native_engine;
+mod reference;
+mod runtime;
+mod script_calls;
+mod script_to_host;
+mod source;
+
+pub use self::contract::{Engine, Interpreter};
+pub use self::find::{Announcement, UnknownEngine, engines, find_engine};
+pub(crate) use self::host_access::{Closed, time_of};
+pub use self::interpreter_lock::while_waiting;
+pub use self::native_engine::{NativeCallback, NativeEngine};
+pub use self::reference::Reference;
+pub use self::runtime::{MAX_NESTED_CALLBACKS, Runtime};
+pub(crate) use self::script_calls::{missing_callback, replaced};
+pub use self::source::Source;

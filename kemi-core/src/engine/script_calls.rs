@@ -1,0 +1,95 @@
+//! What the running script offers to the native function that it has called.
+
+use super::contract::Interpreter;
+use super::runtime::Runtime;
+use crate::callback::{CallbackId, Outcome, RouteId};
+use crate::error::{ErrorCode, Location, ScriptError, nearest};
+use crate::export::{Caller, ContextType};
+use crate::value::Arg;
+
+/// How many callbacks named at run time an interpreter keeps at hand.
+const MAX_NAMED_CALLBACKS: usize = 64;
+
+/// An interpreter that calls a native function, and its runtime.
+pub(crate) struct ScriptCaller<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) interpreter: &'a dyn Interpreter,
+}
+
+impl Caller for ScriptCaller<'_> {
+    fn context(&self) -> ContextType {
+        self.runtime.registry().context()
+    }
+
+    fn call(&self, callback: CallbackId, context: *mut (), args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
+        self.runtime.run(self.interpreter, callback, context, args)
+    }
+
+    fn route(&self, name: &str) -> Option<RouteId> {
+        self.runtime.registry().route(name)
+    }
+
+    fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
+        self.runtime.named_callback(self.interpreter, route, name)
+    }
+
+    fn defines(&self, name: &str) -> bool {
+        let _around = self.runtime.without_context();
+        self.interpreter.resolve(name)
+    }
+
+    fn place(&self) -> Option<Location> {
+        let _around = self.runtime.without_context();
+        self.interpreter.place()
+    }
+}
+
+impl std::fmt::Debug for ScriptCaller<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.runtime.fmt(f)
+    }
+}
+
+impl Runtime {
+    /// Finds the callback for a function name that a script gives at run time.
+    fn named_callback(
+        &self,
+        interpreter: &dyn Interpreter,
+        route: RouteId,
+        name: &str,
+    ) -> Result<CallbackId, ScriptError> {
+        let known = |(of, known, _): &&(RouteId, Box<str>, CallbackId)| *of == route && **known == *name;
+        if let Some((_, _, id)) = self.named_callbacks.borrow().iter().find(known) {
+            return Ok(*id);
+        }
+        {
+            let _around = self.without_context();
+            if !interpreter.resolve(name) {
+                return Err(missing_callback(name, interpreter));
+            }
+        }
+        let id = self.registry().state().names().intern(route, name)?;
+        let mut named = self.named_callbacks.borrow_mut();
+        if named.len() < MAX_NAMED_CALLBACKS {
+            named.push((route, name.into(), id));
+        }
+        Ok(id)
+    }
+}
+
+/// Builds the error of a script that replaced parts of the root object.
+pub(crate) fn replaced(names: &[String]) -> ScriptError {
+    let message = format!("the script replaced {}", names.join(", "));
+    ScriptError::new(ErrorCode::RootReplaced, message)
+        .with_hint("it belongs to the host: give what the script defines another name")
+}
+
+/// Builds the error for a callback that the script does not define, with the nearest name that it does define.
+pub(crate) fn missing_callback(name: &str, interpreter: &dyn Interpreter) -> ScriptError {
+    let functions = interpreter.functions();
+    let error = ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"));
+    match nearest(name, functions.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
+        None => error,
+    }
+}

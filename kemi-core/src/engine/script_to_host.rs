@@ -1,0 +1,405 @@
+//! The way from a script into the host: a native call with its checks, and how it is observed.
+
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::time::Instant;
+
+use super::contract::Interpreter;
+use super::runtime::Runtime;
+use super::script_calls::ScriptCaller;
+use crate::abi::Ret;
+use crate::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
+use crate::export::{Call, Script, caught, panic_text};
+use crate::registry::Export;
+use crate::telemetry::{discard, log_guarded, span_guarded};
+use crate::value::{Arg, ArgumentPolicy, Value};
+
+impl Runtime {
+    /// Calls an export by its typed entry.
+    ///
+    /// `call` gets the context, to be passed to the typed entry and to nothing else. `place` tells where in the script
+    /// the call stands, should that be wanted.
+    ///
+    /// # Safety
+    /// The export is of this runtime's registry, and no native function of this runtime runs but those that have called
+    /// the script again: the context in the slot is lent to nobody. `call` does not enter the interpreter.
+    ///
+    /// # Errors
+    /// What the export, its argument conversion or a panic in it came to; pass it to [`finish_error`](Self::finish_error).
+    // Inlined into each trampoline, so only what every call needs stands here.
+    #[inline(always)]
+    pub unsafe fn typed<R>(
+        &self,
+        export: &Export,
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
+        // The slot keeps the context meanwhile: whoever enters the interpreter from a typed entry, by a handle that the
+        // host keeps somewhere, lends a context of its own or empties the slot.
+        let context = self.call.get().context;
+        if export.route_mask() & self.watch.route_mask() == 0 || context.is_null() {
+            return self.slow_path(export, place, call);
+        }
+        if self.counts(export) {
+            return self.call_timed(export, context, place, call);
+        }
+        self.call_watched(export, context, place, call)
+    }
+
+    /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, settles.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ForeignId`] for an export of another registry, [`ErrorCode::NoContext`] if a native function has the
+    /// context that this one needs; [`NativeError::Exit`] or [`NativeError::Drop`] when the callback is to end, else the error to raise in the script.
+    pub fn invoke(
+        &self,
+        export: &Export,
+        args: &[Arg<'_>],
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<NativeError>> {
+        if export.def().deprecated.is_some() {
+            self.warn_deprecated(export, interpreter);
+        }
+        let result = self.own(export).and_then(|()| self.checked(export, args, interpreter));
+        if self.budget.limit_hit.get().is_some() {
+            // A nested callback has used up the budget: the one that called it ends, too.
+            self.budget.note_place(|| interpreter.place());
+            return Err(Box::new(NativeError::Exit));
+        }
+        result.or_else(|fault| self.finish_error(export, fault, interpreter))
+    }
+
+    /// Checks that an export may be called on the context in the slot.
+    fn own(&self, export: &Export) -> Result<(), Box<NativeError>> {
+        if export.stamp() != self.stamp {
+            return Err(foreign_export(export));
+        }
+        // A native function that runs and has not called the script again has the context, though it is in its slot.
+        if export.def().needs_context && self.watch.in_native() {
+            return Err(self.no_context());
+        }
+        Ok(())
+    }
+
+    fn checked(
+        &self,
+        export: &Export,
+        args: &[Arg<'_>],
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<NativeError>> {
+        let def = export.def();
+        let compat = self.registry().policy() == ArgumentPolicy::Compat;
+        let most = def.max_args().unwrap_or(usize::MAX);
+        let args = if compat { args.get(..most).unwrap_or(args) } else { args };
+        if args.len() < def.min_args() || args.len() > most {
+            return Err(wrong_count(export, args.len()));
+        }
+        let coerced: Vec<(usize, Value)> = if compat {
+            let pairs = args.iter().zip(def.params).enumerate();
+            pairs.filter_map(|(i, (arg, param))| self.coercions.apply(arg, param.ty).map(|v| (i, v))).collect()
+        } else {
+            Vec::new()
+        };
+        let caller = ScriptCaller { runtime: self, interpreter };
+        let script = Script::new(&caller);
+        let run = |args: &[Arg<'_>]| {
+            let call = Call { args, script: &script, export: def };
+            let lent = |context| {
+                let generic = &self.diagnostics.generic_calls;
+                generic.set(generic.get().wrapping_add(1));
+                // The function may call back into the script, which must not find the context that it holds.
+                let slot = def.needs_context.then(|| self.take_context());
+                // SAFETY: it is the context of this export, out of its slot for the call.
+                let result = caught(def, || unsafe { def.thunk.call(context, &call) });
+                if let Some(slot) = slot {
+                    self.put_context(slot);
+                }
+                result
+            };
+            // SAFETY: `own` has checked the export and that nobody has the context; the thunk that `lent` calls enters
+            // the interpreter only after the context was taken out of its slot.
+            unsafe { self.typed(export, || interpreter.place(), lent) }
+        };
+        if coerced.is_empty() {
+            return run(args).map(|result| keep(result, args));
+        }
+        let mut changed = args.to_vec();
+        for (i, value) in &coerced {
+            if let Some(arg) = changed.get_mut(*i) {
+                *arg = value.into();
+            }
+        }
+        run(&changed).map(|result| keep(result, &changed))
+    }
+
+    /// Takes the context out of its slot.
+    #[inline]
+    fn take_context(&self) -> *mut () {
+        let context = self.call.get().context;
+        self.put_context(ptr::null_mut());
+        context
+    }
+
+    /// Puts a context into the slot.
+    #[inline]
+    fn put_context(&self, context: *mut ()) {
+        self.change_call(|call| call.context = context);
+    }
+
+    /// Counts a call; returns whether it is one to be timed.
+    #[inline(always)]
+    fn counts(&self, export: &Export) -> bool {
+        self.diagnostics.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index()))
+    }
+
+    /// Calls, if the export may be called here and now, when the first look has not told.
+    #[cold]
+    #[inline(never)]
+    fn slow_path<R>(
+        &self,
+        export: &Export,
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
+        if export.route_mask() & self.call.get().route_mask == 0 || self.watch.expired() {
+            return Err(self.refuse(export));
+        }
+        // The watchdog may have closed it for a call that was over just then, or a fork, since it is gone in the child.
+        self.watch.revive();
+        self.show_route_mask();
+        let mut context = self.call.get().context;
+        if context.is_null() {
+            if export.def().needs_context {
+                return Err(self.no_context());
+            }
+            context = ptr::NonNull::<()>::dangling().as_ptr();
+        }
+        let used = &self.budget.instructions_used;
+        used.set(used.get().saturating_add(export.def().cost.into()));
+        if self.counts(export) || self.diagnostics.spans.get() {
+            return self.call_timed(export, context, place, call);
+        }
+        self.call_watched(export, context, place, call)
+    }
+
+    /// Calls with an eye on the clock, and in a span if somebody wants to see it.
+    #[cold]
+    #[inline(never)]
+    fn call_timed<R>(
+        &self,
+        export: &Export,
+        context: *mut (),
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
+        let _span = self.diagnostics.spans.get().then(|| {
+            let name = self.registry().script_name(export.def());
+            span_guarded(|| tracing::trace_span!(target: "kemi", "native", export = name).entered())
+        });
+        let started = Instant::now();
+        let result = self.call_watched(export, context, place, call);
+        if let Some(recorder) = &self.diagnostics.recorder {
+            recorder.native_took(export.index(), started.elapsed());
+        }
+        result
+    }
+
+    /// Calls and lets the watchdog know.
+    #[inline(always)]
+    fn call_watched<R>(
+        &self,
+        export: &Export,
+        context: *mut (),
+        place: impl FnOnce() -> Option<Location>,
+        call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
+    ) -> Result<R, Box<NativeError>> {
+        let watch = &*self.watch;
+        watch.enter_native(export.index());
+        let result = call(context);
+        if watch.leave_native() {
+            self.was_seen(export, place);
+        }
+        result
+    }
+
+    /// Tells of a native call if it has taken long.
+    #[cold]
+    #[inline(never)]
+    fn was_seen(&self, export: &Export, place: impl FnOnce() -> Option<Location>) {
+        let took = self.watch.native_took_ms();
+        if took >= self.diagnostics.slow_native_ms {
+            // The result may still borrow from the context, and to find the place may run finalizers of the script.
+            let _around = self.without_context();
+            self.slow_native(export, took, place());
+        }
+    }
+
+    #[cold]
+    fn slow_native(&self, export: &Export, took_ms: u64, place: Option<Location>) {
+        let callback = self.call.get().callback;
+        let subject = (callback, Some((export.index(), place.clone())));
+        let Some(left_out) = self.registry().state().slow_calls().admit(subject, Instant::now()) else { return };
+        let name = self.registry().script_name(export.def());
+        let of = callback.and_then(|id| self.registry().callback_name(id)).unwrap_or_else(|| "the top level".into());
+        let place = place.map_or_else(|| "unknown place".to_owned(), |place| place.to_string());
+        let limit = self.diagnostics.slow_native_ms;
+        log_guarded(|| {
+            tracing::warn!(
+                target: "kemi",
+                engine = self.engine,
+                left_out,
+                "slow: {place}: {name} took about {took_ms} ms, called by {of} (slow_native_ms is {limit})"
+            );
+        });
+    }
+
+    /// Lends the context to a callback that is itself native.
+    pub(crate) fn with_context<C: 'static, R>(
+        &self,
+        interpreter: &dyn Interpreter,
+        run: impl FnOnce(&mut C, &Script<'_>) -> R,
+    ) -> Result<R, ScriptError> {
+        let context = self.take_context();
+        if context.is_null() || TypeId::of::<C>() != self.registry().context().id() {
+            self.put_context(context);
+            let message = format!("there is no context of type {} to lend", std::any::type_name::<C>());
+            return Err(ScriptError::new(ErrorCode::NoContext, message));
+        }
+        let caller = ScriptCaller { runtime: self, interpreter };
+        let script = Script::new(&caller);
+        // SAFETY: a slot that is not null holds the `&mut C` that `run` was given for the registry's context type,
+        // checked to be `C`; taking it out of the slot makes this the only use.
+        let result = catch_unwind(AssertUnwindSafe(|| run(unsafe { &mut *context.cast::<C>() }, &script)));
+        self.put_context(context);
+        result.map_err(|payload| {
+            let message = format!("the callback panicked: {}", panic_text(&*payload));
+            discard(payload);
+            ScriptError::new(ErrorCode::NativePanic, message)
+        })
+    }
+
+    #[cold]
+    fn refuse(&self, export: &Export) -> Box<NativeError> {
+        if self.watch.expired() && self.budget.limit_hit.get().is_none() {
+            self.hit_limit(self.watch.reason(), None);
+        }
+        match self.call.get().exit {
+            Some(NativeExit::Exit) => return Box::new(NativeError::Exit),
+            Some(NativeExit::Drop) => return Box::new(NativeError::Drop),
+            None => {}
+        }
+        let here = match self.call.get().callback.and_then(|id| self.registry().state().names().get(id)) {
+            Some((route, _)) => format!("route '{}'", self.registry().route_name(route)),
+            None => "the script's top level".to_owned(),
+        };
+        let message = format!("may not be called in {here}; allowed in: {}", export.def().callbacks.join(", "));
+        ScriptError::new(ErrorCode::NotAllowedHere, message).into()
+    }
+
+    #[cold]
+    fn no_context(&self) -> Box<NativeError> {
+        ScriptError::new(ErrorCode::NoContext, self.without_context_because()).into()
+    }
+
+    /// Finishes a fault of either path: remembers an exit or drop, completes an error, and under
+    /// [`ArgumentPolicy::Compat`] turns a bad argument into a log line and the result `false`.
+    ///
+    /// # Errors
+    /// The fault for the engine to raise.
+    #[cold]
+    pub fn finish_error(
+        &self,
+        export: &Export,
+        mut fault: Box<NativeError>,
+        interpreter: &dyn Interpreter,
+    ) -> Result<Ret, Box<NativeError>> {
+        if self.budget.limit_hit.get().is_some() {
+            self.budget.note_place(|| interpreter.place());
+        }
+        if self.use_instructions(0, interpreter) {
+            // What the export did not know: the budget is used up.
+            fault = Box::new(if self.call.get().exit == Some(NativeExit::Drop) {
+                NativeError::Drop
+            } else {
+                NativeError::Exit
+            });
+        }
+        match &mut *fault {
+            NativeError::Exit => self.request_exit(NativeExit::Exit),
+            NativeError::Drop => self.request_exit(NativeExit::Drop),
+            NativeError::Error(error) => {
+                if self.diagnostics.recorder.is_some() {
+                    self.registry().state().aggregator().export_failed(export.index(), error.code.as_str());
+                }
+                // An error of a nested callback has its own export already.
+                if error.engine.is_empty() && error.export.is_none() {
+                    error.export = Some(self.registry().script_name(export.def()));
+                }
+                if error.place.is_none() {
+                    error.place = interpreter.place();
+                }
+                let bad_call = matches!(error.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount);
+                if bad_call && self.registry().policy() == ArgumentPolicy::Compat {
+                    log_guarded(|| {
+                        tracing::error!(target: "kemi", engine = self.engine, "{error}; returning false");
+                    });
+                    return Ok(Ret::Bool(false));
+                }
+            }
+        }
+        Err(fault)
+    }
+
+    fn warn_deprecated(&self, export: &Export, interpreter: &dyn Interpreter) {
+        let Some(deprecated) = export.def().deprecated else { return };
+        if self.diagnostics.deprecated_warned.borrow_mut().insert(export.index()) {
+            let place = interpreter.place().map_or_else(|| "unknown place".to_owned(), |p| p.to_string());
+            let name = self.registry().script_name(export.def());
+            log_guarded(|| {
+                tracing::warn!(
+                    target: "kemi",
+                    engine = self.engine,
+                    "{place}: {name} is deprecated since {}; use {}",
+                    deprecated.since,
+                    deprecated.instead
+                );
+            });
+        }
+    }
+}
+
+/// Copies a result that borrows from an argument: what the engine or the policy has converted for the call does not
+/// outlive it.
+fn keep(result: Ret, args: &[Arg<'_>]) -> Ret {
+    let Ret::Bytes(out) = result else { return result };
+    // SAFETY: the call has just returned; the context has not been used since, and the arguments are still there.
+    let bytes: &[u8] = unsafe { out.bytes() };
+    let within = |arg: &Arg<'_>| match arg {
+        Arg::Str(text) => text.as_ptr_range().contains(&bytes.as_ptr()),
+        // Strings lie anywhere inside; not worth a search.
+        Arg::Value(_) => true,
+        _ => false,
+    };
+    if args.iter().any(within) { Ret::Value(Value::Str(bytes.into())) } else { result }
+}
+
+#[cold]
+fn foreign_export(export: &Export) -> Box<NativeError> {
+    let def = export.def();
+    let message = format!("'{}' ({}:{}) was looked up in another registry", def.name, def.file, def.line);
+    ScriptError::new(ErrorCode::ForeignId, message).into()
+}
+
+#[cold]
+fn wrong_count(export: &Export, given: usize) -> Box<NativeError> {
+    let (least, most) = (export.def().min_args(), export.def().max_args());
+    let takes = match most {
+        Some(most) if most == least => format!("{least}"),
+        Some(most) => format!("{least} to {most}"),
+        None => format!("at least {least}"),
+    };
+    let names: Vec<&str> = export.def().params.iter().map(|p| p.name).collect();
+    let message = format!("takes {takes} argument(s) ({}), got {given}", names.join(", "));
+    ScriptError::new(ErrorCode::ArgumentCount, message).into()
+}

@@ -1,0 +1,12 @@
+//! How things go wrong, and how a native function ends without a result.
+//!
+//! The lowest room: it knows no other.
+
+mod native_error;
+mod nearest;
+mod script_error;
+
+pub use self::native_error::{IntoNativeError, NativeError, NativeExit};
+pub use self::nearest::nearest;
+pub(crate) use self::script_error::Trace;
+pub use self::script_error::{BadArgument, ErrorCode, ErrorFields, Frame, Location, ScriptError};

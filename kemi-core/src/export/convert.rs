@@ -1,0 +1,604 @@
+//! Conversions between script values and Rust types.
+
+use std::collections::BTreeMap;
+
+use crate::abi::{Out, RawArg, RawBytes, RawOut, RawRet, Ret};
+use crate::error::{ErrorCode, IntoNativeError, NativeError, ScriptError};
+use crate::value::{Arg, ByteString, Map, Type, Value};
+
+/// Why an argument does not fit its parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What the parameter takes.
+    pub expected: String,
+    /// What was given.
+    pub got: String,
+}
+
+impl Mismatch {
+    /// Describes an argument of the wrong type.
+    #[must_use]
+    pub fn of(expected: Type, arg: &Arg<'_>) -> Mismatch {
+        let got = match arg.scalar() {
+            Arg::Int(i) => format!("integer {i}"),
+            Arg::Float(x) => format!("float {x:?}"),
+            Arg::Str(s) if s.len() <= 40 => format!("string \"{}\"", s.escape_ascii()),
+            Arg::Str(s) => format!("string of {} bytes", s.len()),
+            other => other.type_name().to_owned(),
+        };
+        Mismatch { expected: expected.to_string(), got }
+    }
+}
+
+/// A type that a parameter of an export may have.
+///
+/// Implemented for `bool`, all integers up to 64 bits (range-checked), `f32`, `f64`, `&str` (valid UTF-8), `&[u8]`,
+/// [`ByteString`], `String`, [`CallbackName`], [`Value`], `Vec<T>`, `BTreeMap<ByteString, T>`, `Option<T>` (for trailing
+/// optional parameters; nil counts as not given) and [`Rest`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of an exported function",
+    label = "not a type that a script can pass",
+    note = "take bool, an integer, f64, &str, &[u8], String, ByteString, Value, Vec<T>, BTreeMap<ByteString, T>, \
+            Option<T> or a trailing Rest<'_>; the host's context is `&mut C` and comes first"
+)]
+pub trait FromArg<'a>: Sized {
+    /// The type in the registry.
+    const TYPE: Type;
+    /// Whether the argument may be left out.
+    const OPTIONAL: bool = false;
+    /// What a typed trampoline passes.
+    type Raw: RawArg;
+
+    /// Converts an argument, without any leniency.
+    ///
+    /// # Errors
+    /// What was expected and what was given.
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch>;
+
+    /// Converts what a typed trampoline passed.
+    ///
+    /// # Errors
+    /// As [`from_arg`](Self::from_arg).
+    fn from_raw(raw: &'a Self::Raw) -> Result<Self, Mismatch>;
+}
+
+/// A type that an export may return.
+///
+/// Implemented for `()`, `bool`, integers, floats, `&str`, `&[u8]` (borrowed from the context: the fastest way to
+/// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<ByteString, T>`, tuples
+/// (several results), [`Out`] and `Result<T, E>` of these. Sealed: what a result borrows must be known to live in the
+/// context.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of an exported function",
+    label = "not a type that a script can receive",
+    note = "return nothing, bool, an integer, f64, &str, &[u8], String, ByteString, Value, Option<T>, Vec<T>, \
+            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E is an error type, text or NativeExit"
+)]
+pub trait IntoRet: Sized + sealed::Sealed {
+    /// The type in the registry.
+    const RETURNS: Type;
+    /// What a typed trampoline receives.
+    type Raw: RawRet;
+
+    /// Converts the result.
+    ///
+    /// # Errors
+    /// The fault to raise in the script.
+    fn into_raw(self) -> Result<Self::Raw, Box<NativeError>>;
+}
+
+/// A type that can stand inside a list, map, tuple or option result.
+pub trait IntoValue {
+    /// The type in the registry.
+    const ELEMENT: Type;
+    /// Converts into an owned value.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NativeError`] when the value has no counterpart, such as a `u64` beyond `i64::MAX`.
+    fn into_value(self) -> Result<Value, Box<NativeError>>;
+}
+
+/// The rest of the arguments: the variadic tail of an export, always its last parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest<'a>(pub &'a [Arg<'a>]);
+
+impl<'a> std::ops::Deref for Rest<'a> {
+    type Target = [Arg<'a>];
+    fn deref(&self) -> &[Arg<'a>] {
+        self.0
+    }
+}
+
+fn expected_int(min: i64, max: i64) -> Type {
+    Type::Int { min, max }
+}
+
+macro_rules! integers {
+    ($($int:ty, $min:expr, $max:expr;)*) => {$(
+        impl<'a> FromArg<'a> for $int {
+            const TYPE: Type = Type::Int { min: $min, max: $max };
+            type Raw = i64;
+
+            fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+                match arg.scalar() {
+                    Arg::Int(i) => Self::from_raw(&i),
+                    _ => Err(Mismatch::of(Self::TYPE, arg)),
+                }
+            }
+
+            #[inline]
+            fn from_raw(raw: &i64) -> Result<Self, Mismatch> {
+                <$int>::try_from(*raw).map_err(|_| Mismatch::of(expected_int($min, $max), &Arg::Int(*raw)))
+            }
+        }
+
+        impl IntoRet for $int {
+            const RETURNS: Type = Type::Int { min: $min, max: $max };
+            type Raw = i64;
+
+            #[inline]
+            fn into_raw(self) -> Result<i64, Box<NativeError>> {
+                i64::try_from(self).map_err(|_| {
+                    ScriptError::new(ErrorCode::NativeError, format!("result {self} does not fit 64 signed bits")).into()
+                })
+            }
+        }
+
+        impl IntoValue for $int {
+            const ELEMENT: Type = <$int as IntoRet>::RETURNS;
+            fn into_value(self) -> Result<Value, Box<NativeError>> {
+                self.into_raw().map(Value::Int)
+            }
+        }
+    )*};
+}
+
+integers! {
+    i8, i8::MIN as i64, i8::MAX as i64;
+    i16, i16::MIN as i64, i16::MAX as i64;
+    i32, i32::MIN as i64, i32::MAX as i64;
+    i64, i64::MIN, i64::MAX;
+    isize, i64::MIN, i64::MAX;
+    u16, 0, u16::MAX as i64;
+    u32, 0, u32::MAX as i64;
+    u64, 0, i64::MAX;
+    usize, 0, i64::MAX;
+    u8, 0, u8::MAX as i64;
+}
+
+impl<'a> FromArg<'a> for bool {
+    const TYPE: Type = Type::Bool;
+    type Raw = bool;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg.scalar() {
+            Arg::Bool(b) => Ok(b),
+            _ => Err(Mismatch::of(Type::Bool, arg)),
+        }
+    }
+
+    #[inline]
+    fn from_raw(raw: &bool) -> Result<Self, Mismatch> {
+        Ok(*raw)
+    }
+}
+
+macro_rules! floats {
+    ($($float:ty)*) => {$(
+        impl<'a> FromArg<'a> for $float {
+            const TYPE: Type = Type::Float;
+            type Raw = f64;
+
+            fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+                match arg.scalar() {
+                    Arg::Float(x) => Ok(x as $float),
+                    Arg::Int(i) => Ok(i as $float),
+                    _ => Err(Mismatch::of(Type::Float, arg)),
+                }
+            }
+
+            #[inline]
+            fn from_raw(raw: &f64) -> Result<Self, Mismatch> {
+                Ok(*raw as $float)
+            }
+        }
+    )*};
+}
+
+floats! { f32 f64 }
+
+impl<'a> FromArg<'a> for &'a [u8] {
+    const TYPE: Type = Type::Bytes;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match *arg {
+            Arg::Str(s) => Ok(s),
+            Arg::Value(Value::Str(s)) => Ok(s),
+            _ => Err(Mismatch::of(Type::Bytes, arg)),
+        }
+    }
+
+    #[inline]
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        Ok(raw.bytes())
+    }
+}
+
+#[inline]
+fn utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
+    // Most arguments are short names, for which this is faster than the decoder.
+    if bytes.len() <= SHORT && bytes.iter().fold(0, |all, byte| all | byte) < 0x80 {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    checked_utf8(bytes)
+}
+
+/// Up to which length a string is looked at byte by byte.
+const SHORT: usize = 16;
+
+fn checked_utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
+    std::str::from_utf8(bytes).map_err(|error| Mismatch {
+        expected: "a string of valid UTF-8".to_owned(),
+        got: format!("a string of {} bytes, invalid at byte {}", bytes.len(), error.valid_up_to()),
+    })
+}
+
+impl<'a> FromArg<'a> for &'a str {
+    const TYPE: Type = Type::Str;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match *arg {
+            Arg::Str(s) => utf8(s),
+            Arg::Value(Value::Str(s)) => utf8(s),
+            _ => Err(Mismatch::of(Type::Str, arg)),
+        }
+    }
+
+    #[inline]
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        raw.known_text().map_or_else(|| utf8(raw.bytes()), Ok)
+    }
+}
+
+/// The name of a function of the script that is to be called later.
+///
+/// Take it instead of `&str`, and names that a script spells out are checked when the script is loaded. Names that it
+/// makes up are checked where they are resolved, by [`Script::callback`](crate::Script::callback).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallbackName<'a>(&'a str);
+
+impl<'a> CallbackName<'a> {
+    /// Wraps a name.
+    #[must_use]
+    pub fn new(name: &'a str) -> CallbackName<'a> {
+        CallbackName(name)
+    }
+
+    /// Returns the name; `None` for the empty one and for `"0"`, by which scripts say that nothing is to be called.
+    #[must_use]
+    pub fn get(self) -> Option<&'a str> {
+        (!matches!(self.0, "" | "0")).then_some(self.0)
+    }
+}
+
+impl<'a> FromArg<'a> for CallbackName<'a> {
+    const TYPE: Type = Type::Callback;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg.scalar() {
+            Arg::Str(_) => <&str>::from_arg(arg).map(CallbackName),
+            _ => Err(Mismatch::of(Type::Callback, arg)),
+        }
+    }
+
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        <&str>::from_raw(raw).map(CallbackName)
+    }
+}
+
+impl<'a> FromArg<'a> for String {
+    const TYPE: Type = Type::Str;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        <&str>::from_arg(arg).map(str::to_owned)
+    }
+
+    #[inline]
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        <&str>::from_raw(raw).map(str::to_owned)
+    }
+}
+
+impl<'a> FromArg<'a> for ByteString {
+    const TYPE: Type = Type::Bytes;
+    type Raw = RawBytes;
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        <&[u8]>::from_arg(arg).map(ByteString::from)
+    }
+
+    #[inline]
+    fn from_raw(raw: &'a RawBytes) -> Result<Self, Mismatch> {
+        Ok(raw.bytes().into())
+    }
+}
+
+/// Parameters that only the generic path can pass.
+macro_rules! generic_only {
+    () => {
+        type Raw = Ret;
+
+        #[inline]
+        fn from_raw(raw: &'a Ret) -> Result<Self, Mismatch> {
+            Self::from_arg(&raw.as_arg())
+        }
+    };
+}
+
+impl<'a> FromArg<'a> for Value {
+    const TYPE: Type = Type::Any;
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        arg.to_value().ok_or_else(|| Mismatch::of(Type::Any, arg))
+    }
+}
+
+impl<'a, T: FromArg<'a>> FromArg<'a> for Vec<T> {
+    const TYPE: Type = Type::Array(&T::TYPE);
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg {
+            Arg::Value(Value::Array(items)) => items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    T::from_arg(&item.into()).map_err(|m| inside(m, Self::TYPE, &format!("element {}", i + 1)))
+                })
+                .collect(),
+            _ => Err(Mismatch::of(Self::TYPE, arg)),
+        }
+    }
+}
+
+impl<'a, T: FromArg<'a>> FromArg<'a> for BTreeMap<ByteString, T> {
+    const TYPE: Type = Type::Map(&T::TYPE);
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg {
+            Arg::Value(Value::Map(map)) => map
+                .iter()
+                .map(|(key, item)| {
+                    let value =
+                        T::from_arg(&item.into()).map_err(|m| inside(m, Self::TYPE, &format!("key {key:?}")))?;
+                    Ok((key.clone(), value))
+                })
+                .collect(),
+            // An empty table or object may be meant as either.
+            Arg::Value(Value::Array(items)) if items.is_empty() => Ok(BTreeMap::new()),
+            _ => Err(Mismatch::of(Self::TYPE, arg)),
+        }
+    }
+}
+
+fn inside(inner: Mismatch, outer: Type, at: &str) -> Mismatch {
+    Mismatch { expected: outer.to_string(), got: format!("{} as {at} (takes {})", inner.got, inner.expected) }
+}
+
+impl<'a, T: FromArg<'a>> FromArg<'a> for Option<T> {
+    const TYPE: Type = Type::Option(&T::TYPE);
+    const OPTIONAL: bool = true;
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg {
+            Arg::Nil | Arg::Value(Value::Nil) => Ok(None),
+            other => T::from_arg(other).map(Some),
+        }
+    }
+}
+
+impl IntoRet for () {
+    const RETURNS: Type = Type::Nil;
+    type Raw = ();
+    #[inline]
+    fn into_raw(self) -> Result<(), Box<NativeError>> {
+        Ok(())
+    }
+}
+
+impl IntoRet for bool {
+    const RETURNS: Type = Type::Bool;
+    type Raw = bool;
+    #[inline]
+    fn into_raw(self) -> Result<bool, Box<NativeError>> {
+        Ok(self)
+    }
+}
+
+macro_rules! float_results {
+    ($($float:ty)*) => {$(
+        impl IntoRet for $float {
+            const RETURNS: Type = Type::Float;
+            type Raw = f64;
+            #[inline]
+            fn into_raw(self) -> Result<f64, Box<NativeError>> {
+                Ok(self.into())
+            }
+        }
+    )*};
+}
+
+float_results! { f32 f64 }
+
+impl IntoRet for &[u8] {
+    const RETURNS: Type = Type::Bytes;
+    type Raw = RawOut;
+    #[inline]
+    fn into_raw(self) -> Result<RawOut, Box<NativeError>> {
+        Ok(RawOut::new(self))
+    }
+}
+
+impl IntoRet for &str {
+    const RETURNS: Type = Type::Str;
+    type Raw = RawOut;
+    #[inline]
+    fn into_raw(self) -> Result<RawOut, Box<NativeError>> {
+        Ok(RawOut::new(self.as_bytes()))
+    }
+}
+
+/// Results that travel as an owned value.
+macro_rules! owned_results {
+    ($([$($gen:tt)*] $ty:ty, $type:expr;)*) => {$(
+        impl<$($gen)*> IntoRet for $ty {
+            const RETURNS: Type = $type;
+            type Raw = Ret;
+            #[inline]
+            fn into_raw(self) -> Result<Ret, Box<NativeError>> {
+                self.into_value().map(Ret::Value)
+            }
+        }
+    )*};
+}
+
+owned_results! {
+    [] String, Type::Str;
+    [] ByteString, Type::Bytes;
+    [] Value, Type::Any;
+    [T: IntoValue] Vec<T>, Type::Array(&T::ELEMENT);
+    [T: IntoValue] BTreeMap<ByteString, T>, Type::Map(&T::ELEMENT);
+}
+
+impl<T: IntoRet> IntoRet for Option<T> {
+    const RETURNS: Type = Type::Option(&T::RETURNS);
+    type Raw = Ret;
+    #[inline]
+    fn into_raw(self) -> Result<Ret, Box<NativeError>> {
+        match self {
+            Some(inner) => Ok(inner.into_raw()?.into_ret()),
+            None => Ok(Ret::Nil),
+        }
+    }
+}
+
+impl<T: IntoRet, E: IntoNativeError> IntoRet for Result<T, E> {
+    const RETURNS: Type = T::RETURNS;
+    type Raw = T::Raw;
+    #[inline]
+    fn into_raw(self) -> Result<T::Raw, Box<NativeError>> {
+        match self {
+            Ok(value) => value.into_raw(),
+            Err(error) => Err(error.into_fault()),
+        }
+    }
+}
+
+impl IntoRet for Out<'_> {
+    const RETURNS: Type = Type::Any;
+    type Raw = Ret;
+    #[inline]
+    fn into_raw(self) -> Result<Ret, Box<NativeError>> {
+        Ok(match self {
+            Out::Nil => Ret::Nil,
+            Out::Bool(b) => Ret::Bool(b),
+            Out::Int(i) => Ret::Int(i),
+            Out::Float(x) => Ret::Float(x),
+            Out::Bytes(bytes) => Ret::Bytes(RawOut::new(bytes)),
+            Out::Value(value) => Ret::Value(value),
+        })
+    }
+}
+
+macro_rules! tuples {
+    ($($($name:ident)+;)*) => {$(
+        impl<$($name: IntoValue),+> IntoRet for ($($name,)+) {
+            const RETURNS: Type = Type::Tuple(&[$($name::ELEMENT),+]);
+            type Raw = Ret;
+            #[inline]
+            fn into_raw(self) -> Result<Ret, Box<NativeError>> {
+                #[allow(non_snake_case)]
+                let ($($name,)+) = self;
+                Ok(Ret::Tuple(vec![$($name.into_value()?),+]))
+            }
+        }
+    )*};
+}
+
+tuples! {
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+}
+
+macro_rules! into_values {
+    ($($ty:ty, $type:expr, |$v:ident| $value:expr;)*) => {$(
+        impl IntoValue for $ty {
+            const ELEMENT: Type = $type;
+            fn into_value(self) -> Result<Value, Box<NativeError>> {
+                let $v = self;
+                Ok($value)
+            }
+        }
+    )*};
+}
+
+into_values! {
+    bool, Type::Bool, |v| Value::Bool(v);
+    f32, Type::Float, |v| Value::Float(v.into());
+    f64, Type::Float, |v| Value::Float(v);
+    &str, Type::Str, |v| v.into();
+    &[u8], Type::Bytes, |v| v.into();
+    String, Type::Str, |v| v.into();
+    ByteString, Type::Bytes, |v| Value::Str(v);
+    Value, Type::Any, |v| v;
+}
+
+impl<T: IntoValue> IntoValue for Option<T> {
+    const ELEMENT: Type = Type::Option(&T::ELEMENT);
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        self.map_or(Ok(Value::Nil), IntoValue::into_value)
+    }
+}
+
+impl<T: IntoValue> IntoValue for Vec<T> {
+    const ELEMENT: Type = Type::Array(&T::ELEMENT);
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        self.into_iter().map(IntoValue::into_value).collect::<Result<_, _>>().map(Value::Array)
+    }
+}
+
+impl<T: IntoValue> IntoValue for BTreeMap<ByteString, T> {
+    const ELEMENT: Type = Type::Map(&T::ELEMENT);
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        self.into_iter().map(|(key, item)| Ok((key, item.into_value()?))).collect::<Result<Map, _>>().map(Value::Map)
+    }
+}
+
+mod sealed {
+    use super::{BTreeMap, ByteString, Out, Value};
+
+    /// Marks the types of this crate's own implementations of [`IntoRet`](super::IntoRet).
+    pub trait Sealed {}
+
+    macro_rules! sealed {
+        ($([$($gen:tt)*] $ty:ty;)*) => {$(impl<$($gen)*> Sealed for $ty {})*};
+    }
+    sealed! {
+        [] i8; [] i16; [] i32; [] i64; [] isize; [] u8; [] u16; [] u32; [] u64; [] usize;
+        [] (); [] bool; [] f32; [] f64; [] &str; [] &[u8]; [] String; [] ByteString; [] Value; [] Out<'_>;
+        [T] Vec<T>; [T] BTreeMap<ByteString, T>; [T] Option<T>; [T, E] Result<T, E>;
+        [A, B] (A, B); [A, B, C] (A, B, C); [A, B, C, D] (A, B, C, D); [A, B, C, D, E] (A, B, C, D, E);
+        [A, B, C, D, E, F] (A, B, C, D, E, F);
+    }
+}

@@ -1,0 +1,99 @@
+//! The script that runs, as native functions see it.
+
+use std::any::TypeId;
+use std::fmt;
+use std::ptr;
+
+use super::def::ContextType;
+use crate::callback::{CallbackId, Outcome, RouteId};
+use crate::error::{ErrorCode, Location, ScriptError};
+use crate::value::Arg;
+
+/// The running script, as a native function sees it.
+///
+/// Take it as `script: &Script<'_>` after the context to call back into the script.
+pub struct Script<'a> {
+    caller: &'a dyn Caller,
+}
+
+/// The interpreter that has called a native function, seen from there.
+pub(crate) trait Caller: fmt::Debug {
+    /// Returns the type that every context of this interpreter has.
+    fn context(&self) -> ContextType;
+
+    /// Calls a callback with a context, which points to a value of the type that [`context`](Self::context) names and
+    /// that nothing else uses during the call.
+    fn call(&self, callback: CallbackId, context: *mut (), args: &[Arg<'_>]) -> Result<Outcome, ScriptError>;
+
+    /// Finds a route by its name.
+    fn route(&self, name: &str) -> Option<RouteId>;
+
+    /// Finds the callback for a function name that a script gives at run time.
+    fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError>;
+
+    /// Returns whether the script defines a function.
+    fn defines(&self, name: &str) -> bool;
+
+    /// Returns the line of the script that is being executed.
+    fn place(&self) -> Option<Location>;
+}
+
+impl<'a> Script<'a> {
+    pub(crate) fn new(caller: &'a dyn Caller) -> Script<'a> {
+        Script { caller }
+    }
+
+    /// Calls a callback from within a native function, in the same interpreter.
+    ///
+    /// An exit or drop in it ends the callback only; it comes back as the outcome.
+    ///
+    /// # Errors
+    /// What the script raised; [`ErrorCode::NoContext`] if `C` is not the registry's context type.
+    pub fn call<C: 'static>(
+        &self,
+        callback: CallbackId,
+        context: &mut C,
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let own = self.caller.context();
+        if TypeId::of::<C>() != own.id() {
+            let (given, own) = (std::any::type_name::<C>(), own.name());
+            let message = format!("callback with a context of type {given} in a registry of {own}");
+            return Err(ScriptError::new(ErrorCode::NoContext, message));
+        }
+        self.caller.call(callback, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Finds a route that the host has declared by its name.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<RouteId> {
+        self.caller.route(name)
+    }
+
+    /// Finds the callback for a function name that a script gives at run time.
+    ///
+    /// # Errors
+    /// [`ErrorCode::MissingCallback`] if the script defines no such function, with the nearest name it does define;
+    /// [`ErrorCode::ForeignId`] for a route of another registry.
+    pub fn callback(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
+        self.caller.callback(route, name)
+    }
+
+    /// Returns whether the script defines a function.
+    #[must_use]
+    pub fn defines(&self, name: &str) -> bool {
+        self.caller.defines(name)
+    }
+
+    /// Returns where in the script the native function was called from.
+    #[must_use]
+    pub fn place(&self) -> Option<Location> {
+        self.caller.place()
+    }
+}
+
+impl fmt::Debug for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("caller", &self.caller).finish()
+    }
+}

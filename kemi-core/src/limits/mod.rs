@@ -1,0 +1,16 @@
+//! How much a call may use: the limits, the watchdog that ends what exceeds them, and the allocator that counts.
+
+pub mod interrupt;
+mod memory;
+mod settings;
+#[cfg(feature = "stack")]
+pub mod stack;
+mod watch;
+mod watchdog;
+
+pub use self::interrupt::Interrupt;
+pub(crate) use self::memory::{Account, without_limit};
+pub use self::memory::{CountingAllocator, held_bytes};
+pub use self::settings::{Limit, Limits};
+pub(crate) use self::watch::{CallNames, LimitCell, SavedWatch, Watch, coarse_ms};
+pub(crate) use self::watchdog::start_watching;

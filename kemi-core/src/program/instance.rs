@@ -1,0 +1,168 @@
+//! One interpreter with one script, ready to be called by the host.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::references::CallbackReference;
+use crate::callback::{CallbackId, CallbackKind, Outcome};
+use crate::engine::{Closed, Engine, Interpreter, Runtime, Source, missing_callback, replaced, time_of};
+use crate::error::{ErrorCode, ScriptError};
+use crate::limits::Watch;
+use crate::registry::Registry;
+use crate::value::Arg;
+
+/// A loaded script of any language, whose native functions work on a context of type `C`.
+///
+/// Belongs to the thread that loaded it; give each worker its own. To drop it is a call as well: finalizers of the script
+/// may run, for as long as a call may take.
+pub struct Instance<C: 'static> {
+    interpreter: Box<dyn Interpreter>,
+    /// Dropped behind the interpreter, whose end it ends.
+    _closed: Closed,
+    runtime: Rc<Runtime>,
+    context: PhantomData<fn(&mut C)>,
+}
+
+impl<C: 'static> Instance<C> {
+    /// Loads a script into a fresh interpreter and checks that it defines what the host requires.
+    ///
+    /// # Errors
+    /// What [`Engine::load`] reports, [`ErrorCode::RootReplaced`] if the top level replaced something of the root object,
+    /// or [`ErrorCode::MissingCallback`] naming every required function that is missing.
+    pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
+        let stamp = |mut error: ScriptError| {
+            error.engine = engine.name();
+            error
+        };
+        registry.check_names(engine.name(), &|name, role| engine.reserved(name, role)).map_err(stamp)?;
+        let sources = read(registry, sources).map_err(stamp)?;
+        let runtime = Rc::new(Runtime::new(registry.data().clone(), engine.name(), engine.coercions()));
+        let closed = Closed(runtime.clone());
+        let loaded = runtime.load(|| {
+            let interpreter = engine.load(runtime.clone(), &sources)?;
+            let checked = check(&*interpreter, registry).map_err(|error| name_files(error, &sources));
+            Ok((interpreter, checked))
+        });
+        let (interpreter, checked) = loaded.map_err(stamp)?;
+        let instance = Instance { interpreter, _closed: closed, runtime, context: PhantomData };
+        checked.map_err(stamp)?;
+        Ok(instance)
+    }
+
+    /// Returns the error for a callback that the script names but does not define, or that cannot be called.
+    pub(crate) fn unfit(&self, named: &CallbackReference, file: &str) -> Option<ScriptError> {
+        let mut error = self.runtime.look_up(|| {
+            if !self.interpreter.resolve(&named.name) {
+                return Some(missing_callback(&named.name, &*self.interpreter));
+            }
+            let declared = self.runtime.registry().callbacks().iter();
+            let counts = declared.filter(|decl| decl.presence == CallbackKind::Named).map(|decl| decl.params.len());
+            let mut refused = counts.map(|count| self.interpreter.accepts(&named.name, count).err());
+            // Which of the host's occasions it is for is not known here, so one that fits is enough.
+            refused.next()?.filter(|_| refused.all(|error| error.is_some()))
+        })?;
+        if error.place.is_none() {
+            error = error.at(file, named.line);
+        }
+        error.export = Some(named.export.clone());
+        Some(error)
+    }
+
+    /// Returns whether the script defines a callback.
+    #[must_use]
+    pub fn has(&self, callback: CallbackId) -> bool {
+        let Some(name) = self.runtime.registry().callback_name(callback) else { return false };
+        self.runtime.look_up(|| self.interpreter.resolve(&name))
+    }
+
+    /// Calls a callback of the script.
+    ///
+    /// # Errors
+    /// What the script raised; [`ErrorCode::MissingCallback`] if it does not define the callback;
+    /// [`ErrorCode::ForeignId`] if the callback belongs to another registry.
+    pub fn call(&self, callback: CallbackId, context: &mut C, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
+        self.runtime.run(&*self.interpreter, callback, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Returns the names of all declared callbacks that the script defines.
+    #[must_use]
+    pub fn defined(&self) -> Vec<String> {
+        let declared = self.runtime.registry().declared_callbacks();
+        // One by one, so that what is collected here does not count as the interpreter's memory.
+        let defined = declared.filter(|(_, name)| self.runtime.look_up(|| self.interpreter.resolve(name)));
+        defined.map(|(_, name)| name.to_owned()).collect()
+    }
+
+    /// Returns how many native calls took the typed and the generic path; nothing is counted if
+    /// [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
+    #[must_use]
+    pub fn calls(&self) -> (u64, u64) {
+        self.runtime.calls()
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        self.runtime.watch()
+    }
+
+    /// Runs something that belongs to loading the script, within its limits.
+    pub(crate) fn while_loading<R>(&self, run: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
+        self.runtime.load(run)
+    }
+}
+
+impl<C: 'static> Drop for Instance<C> {
+    fn drop(&mut self) {
+        self.runtime.closing();
+    }
+}
+
+impl<C: 'static> fmt::Debug for Instance<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("runtime", &self.runtime).finish_non_exhaustive()
+    }
+}
+
+/// Reads the files among the sources in time.
+fn read<'a, C: 'static>(registry: &Registry<C>, sources: &'a [Source]) -> Result<Cow<'a, [Source]>, ScriptError> {
+    if !sources.iter().any(|source| matches!(source, Source::File(_))) {
+        return Ok(Cow::Borrowed(sources));
+    }
+    let time = time_of(registry.limits().max_load_time_ms);
+    sources.iter().map(|source| source.snapshot_within(time)).collect::<Result<_, _>>().map(Cow::Owned)
+}
+
+/// Checks what a loaded script has made of the root object, that it defines what the host requires, and that what it
+/// defines can be called as the host will.
+fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> Result<(), ScriptError> {
+    let names = interpreter.restore_root(true);
+    if !names.is_empty() {
+        return Err(replaced(&names));
+    }
+    let required = registry.callbacks().iter().filter(|decl| decl.presence == CallbackKind::Required);
+    let missing: Vec<&str> =
+        required.map(|decl| decl.name.as_str()).filter(|name| !interpreter.resolve(name)).collect();
+    match missing.as_slice() {
+        [] => {}
+        [name] => return Err(missing_callback(name, interpreter)),
+        names => {
+            let message = format!("the script lacks the functions {}", names.join(", "));
+            return Err(ScriptError::new(ErrorCode::MissingCallback, message));
+        }
+    }
+    let declared = registry.callbacks().iter().filter(|decl| decl.presence != CallbackKind::Named);
+    let mut defined = declared.filter(|decl| interpreter.resolve(&decl.name));
+    defined.try_for_each(|decl| interpreter.accepts(&decl.name, decl.params.len()))
+}
+
+/// Names the files in an error that has no place in one of them.
+fn name_files(mut error: ScriptError, sources: &[Source]) -> ScriptError {
+    if !sources.is_empty() && error.place.is_none() {
+        let names: Vec<String> = sources.iter().map(Source::name).collect();
+        error.message = format!("{} ({})", error.message, names.join(", "));
+    }
+    error
+}

@@ -1,0 +1,308 @@
+//! The script that all workers of a host run, and how it is replaced while they work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::instance::Instance;
+use super::references::check_references;
+use super::status::{ProgramStatus, Reloaded, WorkerStatus};
+use super::worker::Worker;
+use crate::engine::{Engine, Source, time_of, while_waiting};
+use crate::error::{ErrorCode, ScriptError};
+use crate::limits::Watch;
+use crate::registry::Registry;
+use crate::telemetry::log_guarded;
+
+/// The script of a host, in versions.
+///
+/// Interpreters stay on their threads, so a script is loaded once per worker. A program gives all workers the same
+/// text: [`reload`](Self::reload) reads the files again, loads them into an interpreter aside, checks them, and only if
+/// all is well publishes the new version, which each worker takes up between two calls. If anything is wrong
+/// nothing changes.
+///
+/// Script globals do not survive a reload; what must is kept on the host's side. Modules that a script imports are
+/// read by each worker when it loads.
+pub struct Program<C: 'static> {
+    engine: Arc<dyn Engine>,
+    registry: Registry<C>,
+    files: Vec<Source>,
+    version: AtomicU64,
+    state: Mutex<State>,
+    /// Notified of every change of the state.
+    changed: Condvar,
+}
+
+/// What wakes a worker, so that an idle one takes a new version up.
+///
+/// It is called on a thread of its own, and not again before it has returned: it may wait for room in a queue.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+struct State {
+    sources: Arc<[Source]>,
+    since: SystemTime,
+    next_worker: u64,
+    workers: BTreeMap<u64, WorkerEntry>,
+    /// Whether a reload is under way; there is one at a time.
+    reloading: bool,
+}
+
+struct WorkerEntry {
+    status: WorkerStatus,
+    wake: Option<Arc<Waker>>,
+    watch: Arc<Watch>,
+    /// Where it calls the script.
+    thread: ThreadId,
+}
+
+struct Waker {
+    wake: Wake,
+    /// Whether a call of it is under way.
+    waking: AtomicBool,
+}
+
+impl<C: 'static> Program<C> {
+    /// Reads and checks a script.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what [`Instance::load`] reports, or a function that the script names and an
+    /// enabled module does not have, or a callback that it names and does not define.
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        registry: &Registry<C>,
+        files: &[Source],
+    ) -> Result<Arc<Program<C>>, ScriptError> {
+        let sources = check(&*engine, registry, files)?;
+        Ok(Arc::new(Program {
+            engine,
+            registry: registry.clone(),
+            files: files.to_vec(),
+            version: AtomicU64::new(1),
+            state: Mutex::new(State {
+                sources,
+                since: SystemTime::now(),
+                next_worker: 0,
+                workers: BTreeMap::new(),
+                reloading: false,
+            }),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// Loads the script for a worker, on the worker's own thread.
+    ///
+    /// # Errors
+    /// What [`Instance::load`] reports.
+    pub fn worker(self: &Arc<Self>, name: &str, wake: Option<Wake>) -> Result<Worker<C>, ScriptError> {
+        let (version, sources) = self.published();
+        let instance = self.load(&sources)?;
+        let mut state = self.state();
+        let id = state.next_worker;
+        state.next_worker += 1;
+        let status = WorkerStatus { name: name.to_owned(), version, error: None, doing: None };
+        let watch = instance.watch().clone();
+        let wake = wake.map(|wake| Arc::new(Waker { wake, waking: AtomicBool::new(false) }));
+        state.workers.insert(id, WorkerEntry { status, wake, watch, thread: thread::current().id() });
+        drop(state);
+        Ok(Worker::new(self.clone(), id, instance, version))
+    }
+
+    /// Replaces the script by what its files hold now, and waits until all workers run it.
+    ///
+    /// A worker takes the new version up between two calls; one that is busy for longer than `patience` does so later,
+    /// and is reported with the version it runs. So is one that belongs to the calling thread.
+    ///
+    /// # Errors
+    /// Everything [`open`](Self::open) reports; the old version then runs on everywhere. [`ErrorCode::ReloadUnderWay`] if
+    /// another reload does not end within `patience`.
+    pub fn reload(&self, patience: Duration) -> Result<Reloaded, ScriptError> {
+        let start = Instant::now();
+        let _one_at_a_time = self.begin_reload(patience)?;
+        let checked = check(&*self.engine, &self.registry, &self.files);
+        self.registry.state().aggregator().reloaded(checked.is_ok());
+        let sources = checked?;
+        let old = self.version.load(Ordering::Acquire);
+        let new = old + 1;
+        let mut state = self.state();
+        state.sources = sources;
+        state.since = SystemTime::now();
+        self.version.store(new, Ordering::Release);
+        let wakers: Vec<Arc<Waker>> = state.workers.values().filter_map(|entry| entry.wake.clone()).collect();
+        drop(state);
+        wakers.iter().for_each(wake);
+        // Workers may need the interpreter's lock that the calling thread has.
+        while_waiting(|| self.await_workers(new, patience));
+        let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Reloaded { old, new, took_ms, workers: self.statuses() })
+    }
+
+    /// Waits until another reload has ended.
+    fn begin_reload(&self, patience: Duration) -> Result<Reloading<'_, C>, ScriptError> {
+        let others = |state: &mut State| state.reloading;
+        let wait = || self.changed.wait_timeout_while(self.state(), patience, others);
+        let (mut state, _) = while_waiting(wait).unwrap_or_else(PoisonError::into_inner);
+        if state.reloading {
+            let message = format!("another reload is under way and has not ended within {} ms", patience.as_millis());
+            return Err(ScriptError::new(ErrorCode::ReloadUnderWay, message));
+        }
+        state.reloading = true;
+        Ok(Reloading(self))
+    }
+
+    /// Waits until all workers but those of the calling thread run a version, or have said why they do not.
+    fn await_workers(&self, version: u64, patience: Duration) {
+        let here = thread::current().id();
+        let behind = |worker: &WorkerEntry| {
+            worker.status.version < version && worker.status.error.is_none() && worker.thread != here
+        };
+        let waiting = |state: &mut State| state.workers.values().any(behind);
+        drop(self.changed.wait_timeout_while(self.state(), patience, waiting).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Asks what the workers do, outside of the lock.
+    fn statuses(&self) -> Vec<WorkerStatus> {
+        let entries = |worker: &WorkerEntry| (worker.status.clone(), worker.watch.clone());
+        let all: Vec<_> = self.state().workers.values().map(entries).collect();
+        all.into_iter().map(|(status, watch)| WorkerStatus { doing: watch.doing(), ..status }).collect()
+    }
+
+    /// Returns what runs at the moment.
+    #[must_use]
+    pub fn status(&self) -> ProgramStatus {
+        let state = self.state();
+        let (version, since) = (self.version.load(Ordering::Acquire), state.since);
+        drop(state);
+        ProgramStatus {
+            engine: self.engine.name().to_owned(),
+            files: self.files.iter().map(Source::name).collect(),
+            version,
+            since: since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            workers: self.statuses(),
+        }
+    }
+
+    /// Returns the engine.
+    #[must_use]
+    pub fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    /// Returns the files as they were given.
+    #[must_use]
+    pub fn files(&self) -> &[Source] {
+        &self.files
+    }
+
+    /// Returns the number of the published version.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Returns the published version with its text.
+    pub(super) fn published(&self) -> (u64, Arc<[Source]>) {
+        let state = self.state();
+        (self.version(), state.sources.clone())
+    }
+
+    /// Loads a version on the calling thread.
+    pub(super) fn load(&self, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
+        Instance::load(&*self.engine, &self.registry, sources)
+    }
+
+    /// Notes that a worker runs a version on the calling thread, or why it cannot.
+    pub(super) fn taken_up(&self, worker: u64, taken: Result<(u64, Arc<Watch>), String>) {
+        let mut state = self.state();
+        if let Some(entry) = state.workers.get_mut(&worker) {
+            match taken {
+                Ok((version, watch)) => {
+                    entry.status.version = version;
+                    entry.status.error = None;
+                    entry.watch = watch;
+                    entry.thread = thread::current().id();
+                }
+                Err(error) => entry.status.error = Some(error),
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Notes that a worker has gone.
+    pub(super) fn leave(&self, worker: u64) {
+        self.state().workers.remove(&worker);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reload that is under way, until it is dropped.
+struct Reloading<'a, C: 'static>(&'a Program<C>);
+
+impl<C: 'static> Drop for Reloading<'_, C> {
+    fn drop(&mut self) {
+        self.0.state().reloading = false;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Wakes a worker without waiting for it.
+fn wake(waker: &Arc<Waker>) {
+    /// Lets the worker be woken again, even if the host's function panics.
+    struct Woken(Arc<Waker>);
+    impl Drop for Woken {
+        fn drop(&mut self) {
+            self.0.waking.store(false, Ordering::Release);
+        }
+    }
+    if waker.waking.swap(true, Ordering::AcqRel) {
+        // It is being woken already, and will look for the newest version.
+        return;
+    }
+    let woken = Woken(waker.clone());
+    let started = thread::Builder::new().name("kemi wake".to_owned()).spawn(move || (woken.0.wake)());
+    if let Err(error) = started {
+        log_guarded(|| {
+            tracing::error!(target: "kemi", "no thread to wake a worker, it goes on with the old version for now: {error}");
+        });
+    }
+}
+
+/// Reads the files, loads them aside and checks them.
+fn check<C: 'static>(
+    engine: &dyn Engine,
+    registry: &Registry<C>,
+    files: &[Source],
+) -> Result<Arc<[Source]>, ScriptError> {
+    let stamp = |mut error: ScriptError| {
+        error.engine = engine.name();
+        error
+    };
+    let time = time_of(registry.limits().max_load_time_ms);
+    let sources: Arc<[Source]> =
+        files.iter().map(|file| file.snapshot_within(time)).collect::<Result<_, _>>().map_err(stamp)?;
+    let instance = Instance::load(engine, registry, &sources)?;
+    for source in &*sources {
+        let references = instance.while_loading(|| engine.references(source, registry.root()));
+        let mut found = check_references(registry, &source.name(), &references.map_err(stamp)?);
+        for warning in &found.warnings {
+            log_guarded(|| tracing::warn!(target: "kemi", "{warning}"));
+        }
+        let unfit = found.callbacks.iter().filter_map(|named| instance.unfit(named, &source.name()));
+        let unfit = unfit.collect::<Vec<_>>();
+        found.errors.extend(unfit);
+        found.into_result().map_err(stamp)?;
+    }
+    Ok(sources)
+}
+
+impl<C: 'static> fmt::Debug for Program<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("engine", &self.engine).field("version", &self.version).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! One worker's copy of a program.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use super::instance::Instance;
+use super::versions::Program;
+use crate::telemetry::log_guarded;
+
+/// One worker's copy of a [`Program`].
+pub struct Worker<C: 'static> {
+    program: Arc<Program<C>>,
+    id: u64,
+    instance: Instance<C>,
+    /// The newest version it has tried to take up.
+    seen: u64,
+}
+
+impl<C: 'static> Worker<C> {
+    pub(super) fn new(program: Arc<Program<C>>, id: u64, instance: Instance<C>, version: u64) -> Worker<C> {
+        Worker { program, id, instance, seen: version }
+    }
+
+    /// Takes a new version up, if there is one; call it between two calls of the script.
+    ///
+    /// Returns whether the script was replaced. If the new version cannot be loaded here although it was checked, the
+    /// old one goes on, and the reason is logged and part of the status.
+    pub fn refresh(&mut self) -> bool {
+        if self.program.version() == self.seen {
+            return false;
+        }
+        let (version, sources) = self.program.published();
+        self.seen = version;
+        let loaded = self.program.load(&sources);
+        let failed = loaded.as_ref().err().map(ToString::to_string);
+        let old = loaded.map(|instance| mem::replace(&mut self.instance, instance));
+        self.program.taken_up(self.id, failed.map_or_else(|| Ok((version, self.instance.watch().clone())), Err));
+        match old {
+            // The script's finalizers run only here, when nobody waits for this worker any more.
+            Ok(old) => {
+                drop(old);
+                true
+            }
+            Err(error) => {
+                log_guarded(|| {
+                    tracing::error!(
+                        target: "kemi",
+                        version,
+                        "the new version cannot be loaded, the old one goes on: {error:#}"
+                    );
+                });
+                false
+            }
+        }
+    }
+
+    /// Returns the script to call.
+    #[must_use]
+    pub fn instance(&self) -> &Instance<C> {
+        &self.instance
+    }
+}
+
+impl<C: 'static> Drop for Worker<C> {
+    fn drop(&mut self) {
+        self.program.leave(self.id);
+    }
+}
+
+impl<C: 'static> fmt::Debug for Worker<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("id", &self.id).field("version", &self.seen).finish_non_exhaustive()
+    }
+}

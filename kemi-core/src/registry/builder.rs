@@ -1,0 +1,234 @@
+//! Builds a registry: collects, checks and sorts the exports.
+
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::checks;
+use super::host_state::HostState;
+use super::language::{Reserved, linked_languages};
+use super::table::{Export, Registry, RegistryData, script_name};
+use crate::callback::Callbacks;
+use crate::error::nearest;
+use crate::export::{ContextType, EXPORTS, ExportDef, MODULE, NoContext};
+use crate::limits::Limits;
+use crate::telemetry::TelemetryConfig;
+use crate::value::ArgumentPolicy;
+
+/// Builds a [`Registry`].
+#[derive(Debug)]
+pub struct RegistryBuilder<C: 'static> {
+    root: String,
+    all: bool,
+    modules: BTreeSet<String>,
+    callbacks: Callbacks,
+    policy: ArgumentPolicy,
+    limits: Limits,
+    telemetry: TelemetryConfig,
+    enable_hint: String,
+    context: PhantomData<fn(&mut C)>,
+}
+
+impl<C: 'static> RegistryBuilder<C> {
+    pub(super) fn new() -> RegistryBuilder<C> {
+        RegistryBuilder {
+            root: "KSR".to_owned(),
+            all: false,
+            modules: BTreeSet::new(),
+            callbacks: Callbacks::new(),
+            policy: ArgumentPolicy::Strict,
+            limits: Limits::default(),
+            telemetry: TelemetryConfig::default(),
+            enable_hint: "enable the module in the host".to_owned(),
+            context: PhantomData,
+        }
+    }
+
+    /// Names the object that scripts see; `KSR` by default.
+    #[must_use]
+    pub fn root(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.root);
+        self
+    }
+
+    /// Makes a module visible to scripts; the empty name is the root.
+    #[must_use]
+    pub fn module(mut self, name: &str) -> Self {
+        self.modules.insert(name.to_owned());
+        self
+    }
+
+    /// Makes every module of this context visible.
+    ///
+    /// A module whose functions all take no context belongs to no host in particular and is included; name the
+    /// modules one by one where two hosts in one program must not share them.
+    #[must_use]
+    pub fn all_modules(mut self) -> Self {
+        self.all = true;
+        self
+    }
+
+    /// Sets the callback table.
+    #[must_use]
+    pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
+        self.callbacks = callbacks;
+        self
+    }
+
+    /// Sets what happens on a bad argument; [`ArgumentPolicy::Strict`] by default.
+    #[must_use]
+    pub fn policy(mut self, policy: ArgumentPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets how much a callback may use; [`Limits::default`] by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what is measured of calls, and which are logged as slow; [`TelemetryConfig::default`] by default.
+    #[must_use]
+    pub fn telemetry(mut self, telemetry: TelemetryConfig) -> Self {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// Says how an operator enables a module, for error messages; `{module}` stands for its name.
+    #[must_use]
+    pub fn enable_hint(mut self, hint: &str) -> Self {
+        hint.clone_into(&mut self.enable_hint);
+        self
+    }
+
+    /// Collects, checks and sorts the exports.
+    ///
+    /// # Errors
+    /// All mistakes at once:
+    /// - two exports of one name, a function of the root and a module of one name, two callbacks of one name;
+    /// - an enabled module that does not exist, an export that names a route the host has not declared;
+    /// - an export whose entries take another context or other parameters than its description says;
+    /// - a name of the root object, a module, an export or a callback that is no identifier, or that means something else
+    ///   in the language of a linked engine ([`Engine::reserved`]).
+    pub fn build(self) -> Result<Registry<C>, RegistryError> {
+        let mut mistakes = Vec::new();
+        let known = own_exports::<C>(&mut mistakes);
+        let known_modules: BTreeSet<&'static str> = known.iter().map(|def| def.module).collect();
+
+        for module in &self.modules {
+            // The root always exists, even where nothing is exported to it.
+            if !module.is_empty() && !known_modules.contains(module.as_str()) {
+                mistakes.push(unknown_module(module, &known_modules));
+            }
+        }
+        let enabled = |module: &str| self.all || self.modules.contains(module) || module == MODULE;
+
+        let visible: Vec<&'static ExportDef> = known.iter().copied().filter(|def| enabled(def.module)).collect();
+        checks::functions_or_modules(&visible, &mut mistakes);
+        checks::callbacks(&self.callbacks, &mut mistakes);
+        let languages = linked_languages();
+        let languages: Vec<(&str, &Reserved<'_>)> =
+            languages.iter().map(|language| ((language.engine)(), &language.reserved as &Reserved<'_>)).collect();
+        checks::names(&self.root, visible.iter().copied(), &self.callbacks, &languages, &mut mistakes);
+
+        let mut exports = Vec::new();
+        for def in visible {
+            let route_mask = route_mask(def, &self.callbacks, &mut mistakes);
+            let index = u32::try_from(exports.len()).unwrap_or(u32::MAX);
+            exports.push(Export::new(index, def, route_mask, self.callbacks.stamp()));
+        }
+        if !mistakes.is_empty() {
+            return Err(RegistryError { mistakes });
+        }
+
+        let mut modules: BTreeMap<&'static str, std::ops::Range<usize>> = BTreeMap::new();
+        for (i, export) in exports.iter().enumerate() {
+            modules.entry(export.def().module).or_insert(i..i).end = i + 1;
+        }
+        let disabled = known_modules.into_iter().filter(|m| !m.is_empty() && !enabled(m)).collect();
+        Ok(Registry::new(RegistryData {
+            state: HostState::new(&self.callbacks, exports.len()),
+            root: self.root,
+            context: ContextType::of::<C>(),
+            callbacks: self.callbacks,
+            policy: self.policy,
+            limits: self.limits,
+            telemetry: self.telemetry,
+            enable_hint: self.enable_hint,
+            exports: exports.into(),
+            modules,
+            disabled,
+        }))
+    }
+}
+
+/// Returns the exports of context `C` and of no context, sorted by module and name.
+fn own_exports<C: 'static>(mistakes: &mut Vec<String>) -> Vec<&'static ExportDef> {
+    let ids = [TypeId::of::<C>(), TypeId::of::<NoContext>()];
+    let mut own: Vec<&'static ExportDef> = EXPORTS.iter().filter(|def| ids.contains(&def.context.id())).collect();
+    own.sort_by_key(|def| (def.module, def.name));
+    for def in &own {
+        checks::export(def, mistakes);
+    }
+    checks::twice(&own, mistakes);
+    own
+}
+
+fn unknown_module(module: &str, known: &BTreeSet<&'static str>) -> String {
+    match nearest(module, known.iter().copied()) {
+        Some(near) => format!("there is no module '{module}'; did you mean '{near}'?"),
+        None => {
+            let list: Vec<&str> = known.iter().copied().filter(|m| !m.is_empty()).collect();
+            format!(
+                "there is no module '{module}'; linked modules: {} (a crate that is never mentioned is not linked: \
+                 call its `link()`)",
+                list.join(", ")
+            )
+        }
+    }
+}
+
+fn route_mask(def: &ExportDef, callbacks: &Callbacks, mistakes: &mut Vec<String>) -> u64 {
+    if def.callbacks.is_empty() {
+        return u64::MAX;
+    }
+    let mut mask = 0;
+    for name in def.callbacks {
+        match callbacks.route(name) {
+            Some(route) => mask |= route.bit(),
+            None => mistakes.push(format!(
+                "'{}' ({}:{}) may be called in route '{name}', which the host does not declare; declared: {}",
+                script_name("", def),
+                def.file,
+                def.line,
+                callbacks.route_names().join(", ")
+            )),
+        }
+    }
+    mask
+}
+
+/// What is wrong with the exports linked into a program; each mistake is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryError {
+    mistakes: Vec<String>,
+}
+
+impl RegistryError {
+    /// Returns the mistakes.
+    #[must_use]
+    pub fn mistakes(&self) -> &[String] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid exports: {}", self.mistakes.join("; "))
+    }
+}
+
+impl std::error::Error for RegistryError {}

@@ -1,0 +1,43 @@
+//! What changes while a registry is used: counters, and names that scripts give at run time.
+
+use std::sync::Arc;
+
+use crate::callback::{CallbackId, CallbackNames, Callbacks};
+use crate::error::Location;
+use crate::telemetry::{Aggregator, Throttle};
+
+/// What was slow: a callback, or the export that it called at a place.
+pub(crate) type SlowCall = (Option<CallbackId>, Option<(u32, Option<Location>)>);
+
+/// The changing part of one host, shared by all its interpreters.
+#[derive(Debug)]
+pub(crate) struct HostState {
+    names: CallbackNames,
+    aggregator: Arc<Aggregator>,
+    slow_calls: Throttle<SlowCall>,
+}
+
+impl HostState {
+    pub(super) fn new(callbacks: &Callbacks, exports: usize) -> HostState {
+        HostState {
+            names: CallbackNames::new(callbacks),
+            aggregator: Aggregator::new(exports),
+            slow_calls: Throttle::default(),
+        }
+    }
+
+    /// Returns the names of callbacks, declared or given at run time.
+    pub(crate) fn names(&self) -> &CallbackNames {
+        &self.names
+    }
+
+    /// Returns the place where the counters of all interpreters meet.
+    pub(crate) fn aggregator(&self) -> &Arc<Aggregator> {
+        &self.aggregator
+    }
+
+    /// Returns what keeps the log from being flooded by slow calls.
+    pub(crate) fn slow_calls(&self) -> &Throttle<SlowCall> {
+        &self.slow_calls
+    }
+}

@@ -1,0 +1,14 @@
+//! The typed, integer-indexed table of everything a script may call, and the state that changes beside it.
+
+mod builder;
+mod checks;
+mod dump;
+mod host_state;
+mod language;
+mod metrics;
+mod table;
+
+pub use self::builder::{RegistryBuilder, RegistryError};
+pub use self::language::{LanguageNames, NameRole};
+pub(crate) use self::table::IDLE_ROUTE;
+pub use self::table::{Export, Registry, RegistryData};

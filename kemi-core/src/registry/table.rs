@@ -1,0 +1,325 @@
+//! The typed, integer-indexed table of everything a script may call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::builder::RegistryBuilder;
+use super::checks;
+use super::dump;
+use super::host_state::HostState;
+use super::language::{Reserved, linked_languages};
+use crate::callback::{CallbackDecl, CallbackId, Callbacks, RouteId, Stamp};
+use crate::error::{ErrorCode, ScriptError, nearest};
+use crate::export::{ContextType, ExportDef};
+use crate::limits::{CallNames, Limits};
+use crate::telemetry::TelemetryConfig;
+use crate::value::ArgumentPolicy;
+
+/// The bit of an [`Export::route_mask`] that stands for "while no callback runs".
+pub(crate) const IDLE_ROUTE: u64 = 1 << 63;
+
+/// The exports and callbacks of one host whose context type is `C`.
+///
+/// Cheap to clone; all clones are the same table.
+pub struct Registry<C: 'static> {
+    inner: Arc<RegistryData>,
+    context: PhantomData<fn(&mut C)>,
+}
+
+impl<C: 'static> Registry<C> {
+    /// Starts to build a registry.
+    #[must_use]
+    pub fn builder() -> RegistryBuilder<C> {
+        RegistryBuilder::new()
+    }
+
+    pub(super) fn new(data: RegistryData) -> Registry<C> {
+        Registry { inner: Arc::new(data), context: PhantomData }
+    }
+
+    /// Returns the part that does not depend on the context's type.
+    #[must_use]
+    pub fn data(&self) -> &Arc<RegistryData> {
+        &self.inner
+    }
+}
+
+impl<C: 'static> Clone for Registry<C> {
+    fn clone(&self) -> Self {
+        Registry { inner: self.inner.clone(), context: PhantomData }
+    }
+}
+
+impl<C: 'static> std::ops::Deref for Registry<C> {
+    type Target = RegistryData;
+    fn deref(&self) -> &RegistryData {
+        &self.inner
+    }
+}
+
+impl<C: 'static> fmt::Debug for Registry<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// A [`Registry`] without its context type: what engines work with.
+///
+/// It does not change; what does, counters and names given at run time, stands beside it.
+#[derive(Debug)]
+pub struct RegistryData {
+    pub(super) root: String,
+    pub(super) context: ContextType,
+    pub(super) callbacks: Callbacks,
+    pub(super) policy: ArgumentPolicy,
+    pub(super) limits: Limits,
+    pub(super) telemetry: TelemetryConfig,
+    pub(super) enable_hint: String,
+    pub(super) exports: Box<[Export]>,
+    pub(super) modules: BTreeMap<&'static str, Range<usize>>,
+    pub(super) disabled: BTreeSet<&'static str>,
+    pub(super) state: HostState,
+}
+
+/// One export with its place in a registry.
+///
+/// Only a registry makes one, and only its own runtimes call it.
+#[derive(Clone, Debug)]
+pub struct Export {
+    index: u32,
+    def: &'static ExportDef,
+    /// A bit for each route it may be called in.
+    route_mask: u64,
+    stamp: Stamp,
+}
+
+impl Export {
+    pub(super) fn new(index: u32, def: &'static ExportDef, route_mask: u64, stamp: Stamp) -> Export {
+        Export { index, def, route_mask, stamp }
+    }
+
+    /// Returns the dense index: the position after sorting by module and name. It is stable within one build, not across
+    /// versions.
+    #[must_use]
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Returns the description.
+    #[must_use]
+    #[inline]
+    pub fn def(&self) -> &'static ExportDef {
+        self.def
+    }
+
+    #[inline]
+    pub(crate) fn route_mask(&self) -> u64 {
+        self.route_mask
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl RegistryData {
+    /// Returns the name of the object that scripts see.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Returns the host's context type.
+    #[must_use]
+    pub fn context(&self) -> ContextType {
+        self.context
+    }
+
+    /// Returns what happens on a bad argument.
+    #[must_use]
+    pub fn policy(&self) -> ArgumentPolicy {
+        self.policy
+    }
+
+    /// Returns how much a callback may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns what is measured of calls.
+    #[must_use]
+    pub fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+
+    /// Returns what changes while the registry is used.
+    pub(crate) fn state(&self) -> &HostState {
+        &self.state
+    }
+
+    /// Returns all exports by index.
+    #[must_use]
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Iterates over the visible modules with their exports; the root's name is empty.
+    pub fn modules(&self) -> impl Iterator<Item = (&'static str, &[Export])> {
+        self.modules.iter().map(|(&name, range)| (name, self.exports.get(range.clone()).unwrap_or(&[])))
+    }
+
+    /// Iterates over the modules that are linked but not enabled.
+    pub fn disabled_modules(&self) -> impl Iterator<Item = &'static str> {
+        self.disabled.iter().copied()
+    }
+
+    /// Finds an export.
+    #[must_use]
+    pub fn find(&self, module: &str, name: &str) -> Option<&Export> {
+        let exports = self.exports.get(self.modules.get(module)?.clone())?;
+        exports.binary_search_by(|export| export.def.name.cmp(name)).ok().and_then(|i| exports.get(i))
+    }
+
+    /// Returns an export's full name in scripts, such as `KSR.pv.get`.
+    #[must_use]
+    pub fn script_name(&self, export: &ExportDef) -> String {
+        script_name(&self.root, export)
+    }
+
+    /// Finds a declared callback by its function name.
+    #[must_use]
+    pub fn callback(&self, name: &str) -> Option<CallbackId> {
+        let i = self.callbacks.ids.iter().position(|(_, n)| &**n == name)?;
+        Some(CallbackId::new(i, self.stamp()))
+    }
+
+    /// Finds a route by its name.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<RouteId> {
+        self.callbacks.route(name)
+    }
+
+    /// Returns a route's name.
+    #[must_use]
+    pub fn route_name(&self, route: RouteId) -> &str {
+        self.callbacks.route_name(route)
+    }
+
+    /// Returns the callback table.
+    #[must_use]
+    pub fn callbacks(&self) -> &[CallbackDecl] {
+        &self.callbacks.decls
+    }
+
+    pub(crate) fn declared_callbacks(&self) -> impl Iterator<Item = (CallbackId, &str)> {
+        self.callbacks.ids.iter().enumerate().map(|(i, (_, n))| (CallbackId::new(i, self.stamp()), &**n))
+    }
+
+    /// Returns what tells the ids of this registry from those of others.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.callbacks.stamp()
+    }
+
+    /// Returns a callback's function name.
+    #[must_use]
+    pub fn callback_name(&self, id: CallbackId) -> Option<Arc<str>> {
+        self.state.names().get(id).map(|(_, name)| name)
+    }
+
+    /// Explains why a script cannot use a name: `function` in `module`, or the module itself when `function` is `None`.
+    ///
+    /// Tells apart a module that is linked but not enabled, a name that is nearly right, and nonsense.
+    #[must_use]
+    pub fn explain_unknown(&self, module: &str, function: Option<&str>) -> ScriptError {
+        let (message, hint) = match function {
+            Some(function) if self.modules.contains_key(module) => {
+                let path =
+                    [self.root.as_str(), module].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
+                let near = nearest(function, self.functions_of(module))
+                    .map(|near| format!("{path}.{near}"))
+                    .or_else(|| self.same_function_elsewhere(function));
+                (format!("there is no function {path}.{function}"), near)
+            }
+            _ if self.disabled.contains(module) => {
+                let hint = self.enable_hint.replace("{module}", module);
+                let message = format!("module {}.{module} is not enabled", self.root);
+                return ScriptError::new(ErrorCode::UnknownFunction, message).with_hint(hint);
+            }
+            _ => {
+                let names = self.modules.keys().copied().chain(self.disabled_modules()).chain(self.functions_of(""));
+                let near = nearest(module, names.filter(|n| !n.is_empty())).map(|near| format!("{}.{near}", self.root));
+                (format!("there is no module or function {}.{module}", self.root), near)
+            }
+        };
+        let error = ScriptError::new(ErrorCode::UnknownFunction, message);
+        match near_hint(hint) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    fn functions_of(&self, module: &str) -> impl Iterator<Item = &'static str> {
+        let range = self.modules.get(module).cloned().unwrap_or(0..0);
+        self.exports.get(range).unwrap_or(&[]).iter().map(|export| export.def.name)
+    }
+
+    fn same_function_elsewhere(&self, function: &str) -> Option<String> {
+        self.exports.iter().find(|e| e.def.name == function).map(|e| self.script_name(e.def))
+    }
+
+    /// Checks the names of everything in the registry against the language of an engine that may not be among the linked
+    /// ones, which [`RegistryBuilder::build`] has asked.
+    pub(crate) fn check_names(&self, engine: &str, reserved: &Reserved<'_>) -> Result<(), ScriptError> {
+        if linked_languages().iter().any(|linked| (linked.engine)() == engine) {
+            return Ok(());
+        }
+        let mut mistakes = Vec::new();
+        let exports = self.exports.iter().map(|export| export.def);
+        checks::names(&self.root, exports, &self.callbacks, &[(engine, reserved)], &mut mistakes);
+        if mistakes.is_empty() { Ok(()) } else { Err(ScriptError::new(ErrorCode::ReservedName, mistakes.join("; "))) }
+    }
+
+    /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`,
+    /// `callbacks` and `exports` by index.
+    ///
+    /// Within one `version` fields are only added.
+    #[must_use]
+    pub fn dump(&self) -> serde_json::Value {
+        let exports: Vec<_> = self.exports.iter().map(|export| dump::ExportDump::new(self, export)).collect();
+        serde_json::json!({
+            "version": 1,
+            "root": self.root,
+            "context": self.context.name(),
+            "policy": self.policy,
+            "limits": self.limits,
+            "modules": self.modules.keys().filter(|m| !m.is_empty()).collect::<Vec<_>>(),
+            "disabled": self.disabled,
+            "callbacks": self.callbacks.decls,
+            "exports": exports,
+        })
+    }
+}
+
+impl CallNames for RegistryData {
+    fn callback_at(&self, index: usize) -> Option<Arc<str>> {
+        self.callback_name(CallbackId::new(index, self.stamp()))
+    }
+
+    fn export_at(&self, index: usize) -> Option<String> {
+        self.exports.get(index).map(|export| self.script_name(export.def))
+    }
+}
+
+/// Returns an export's full name below a root object.
+pub(super) fn script_name(root: &str, def: &ExportDef) -> String {
+    [root, def.module, def.name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+fn near_hint(near: Option<String>) -> Option<String> {
+    near.map(|near| format!("did you mean {near}?"))
+}

@@ -1,0 +1,13 @@
+//! Values that cross between the host and a script, their types, and what a lenient policy makes of them.
+
+mod arg;
+mod budget;
+mod coerce;
+mod owned;
+mod types;
+
+pub use self::arg::Arg;
+pub use self::budget::{ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_VALUE_ELEMENTS};
+pub use self::coerce::{ArgumentPolicy, CompatCoercions};
+pub use self::owned::{ByteString, Map, Value};
+pub use self::types::Type;

@@ -1,0 +1,370 @@
+//! Values between the Lua stack and the host.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use kemi_core::value::{ConversionBudget, MAX_VALUE_DEPTH, Type};
+use kemi_core::{Arg, ByteString, ErrorCode, Map, ScriptError, Value};
+
+use crate::error_object;
+use crate::ffi::{self, LuaThread};
+use crate::string;
+
+/// The type of LuaJIT's boxed 64-bit numbers and the like.
+const LUA_TCDATA: c_int = 10;
+
+/// Reads an argument that is not a table; a table gives `None`.
+///
+/// # Safety
+/// The index is valid and stays on the stack as long as the result is used.
+pub(crate) unsafe fn scalar<'a>(l: LuaThread, index: c_int, wanted: Option<Type>) -> Option<Arg<'a>> {
+    // SAFETY: none of these calls raises or converts: the type is looked at first.
+    unsafe {
+        Some(match ffi::lua_type(l, index) {
+            ffi::LUA_TNIL | ffi::LUA_TNONE => Arg::Nil,
+            ffi::LUA_TBOOLEAN => Arg::Bool(ffi::lua_toboolean(l, index) != 0),
+            ffi::LUA_TNUMBER => number(l, index, wanted),
+            ffi::LUA_TSTRING => Arg::Str(string::read(l, index)),
+            ffi::LUA_TTABLE => return None,
+            other => match error_object::get(l, index) {
+                Some(object) => Arg::Str(object.text()),
+                None => Arg::Foreign(foreign(other)),
+            },
+        })
+    }
+}
+
+fn foreign(kind: c_int) -> &'static str {
+    match kind {
+        ffi::LUA_TFUNCTION => "function",
+        ffi::LUA_TTHREAD => "thread",
+        LUA_TCDATA => "cdata",
+        _ => "userdata",
+    }
+}
+
+/// Reads an integer as a typed entry takes it, if there is one.
+///
+/// # Safety
+/// The index is valid.
+#[inline]
+pub(crate) unsafe fn integer(l: LuaThread, index: c_int) -> Option<i64> {
+    // SAFETY: neither call raises.
+    unsafe {
+        #[cfg(luajit)]
+        return if ffi::lua_type(l, index) == ffi::LUA_TNUMBER { exact(ffi::lua_tonumber(l, index)) } else { None };
+        #[cfg(not(luajit))]
+        return (ffi::lua_isinteger(l, index) != 0).then(|| ffi::lua_tointeger(l, index));
+    }
+}
+
+/// Reads a float; an integer is none.
+///
+/// # Safety
+/// The index is valid.
+pub(crate) unsafe fn float(l: LuaThread, index: c_int) -> Option<f64> {
+    // SAFETY: neither call raises.
+    unsafe {
+        let float = ffi::lua_type(l, index) == ffi::LUA_TNUMBER && (cfg!(luajit) || integer(l, index).is_none());
+        float.then(|| ffi::lua_tonumber(l, index))
+    }
+}
+
+/// Reads a number as what it is wanted for.
+///
+/// # Safety
+/// The index holds a number.
+unsafe fn number<'a>(l: LuaThread, index: c_int, wanted: Option<Type>) -> Arg<'a> {
+    // SAFETY: neither call raises.
+    unsafe {
+        if !cfg!(luajit) {
+            return match integer(l, index) {
+                Some(i) => Arg::Int(i),
+                None => Arg::Float(ffi::lua_tonumber(l, index)),
+            };
+        }
+        let n = ffi::lua_tonumber(l, index);
+        match (wanted.map(inner), exact(n)) {
+            (Some(Type::Int { .. }), Some(i)) => Arg::Int(i),
+            (Some(Type::Float), _) | (_, None) => Arg::Float(n),
+            // Zero as an integer would lose its sign.
+            (_, Some(0)) if n.is_sign_negative() => Arg::Float(n),
+            (_, Some(i)) => Arg::Int(i),
+        }
+    }
+}
+
+fn inner(ty: Type) -> Type {
+    match ty {
+        Type::Option(inner) => *inner,
+        other => other,
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::float_cmp)]
+fn exact(n: f64) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    let i = n as i64;
+    ((-LIMIT..LIMIT).contains(&n) && i as f64 == n).then_some(i)
+}
+
+/// Copies a value of any type off the stack, without raising anything in Lua.
+///
+/// # Errors
+/// [`ErrorCode::ValueNotConvertible`].
+///
+/// # Safety
+/// The index is valid and not relative to the top.
+#[inline]
+pub(crate) unsafe fn read(
+    l: LuaThread,
+    index: c_int,
+    wanted: Option<Type>,
+    budget: &mut ConversionBudget,
+) -> Result<Value, ScriptError> {
+    // What most callbacks return.
+    // SAFETY: it does not raise.
+    if unsafe { ffi::lua_type(l, index) } == ffi::LUA_TNIL {
+        return Ok(Value::Nil);
+    }
+    // SAFETY: as the caller's.
+    unsafe { convert(l, index, wanted, budget) }
+}
+
+/// Converts a value that is not nil.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn convert(
+    l: LuaThread,
+    index: c_int,
+    wanted: Option<Type>,
+    budget: &mut ConversionBudget,
+) -> Result<Value, ScriptError> {
+    // SAFETY: as the caller's.
+    match unsafe { scalar(l, index, wanted) } {
+        Some(Arg::Foreign(kind)) => Err(refuse(format!("a {kind} cannot leave Lua"))),
+        Some(Arg::Str(text)) => {
+            budget.bytes(text.len())?;
+            Ok(Value::Str(text.into()))
+        }
+        Some(arg) => arg.to_value().ok_or_else(|| refuse("the value cannot leave Lua".to_owned())),
+        None => {
+            budget.enter()?;
+            // SAFETY: as the caller's; it is a table.
+            let value = unsafe { table(l, index, wanted.map(inner), budget) };
+            budget.leave();
+            value
+        }
+    }
+}
+
+/// Converts a table: to an array if its keys are those of a list.
+///
+/// # Safety
+/// As [`read`]; the value is a table.
+unsafe fn table(
+    l: LuaThread,
+    index: c_int,
+    wanted: Option<Type>,
+    budget: &mut ConversionBudget,
+) -> Result<Value, ScriptError> {
+    // SAFETY: three slots are made sure of; a key that `lua_next` gave is valid for it again, and is not converted.
+    unsafe {
+        if ffi::lua_checkstack(l, 3) == 0 {
+            return Err(refuse("no room on Lua's stack".to_owned()));
+        }
+        let top = ffi::lua_gettop(l);
+        let (mut count, mut greatest, mut list) = (0, 0, true);
+        ffi::lua_pushnil(l);
+        while ffi::lua_next(l, index) != 0 {
+            count += 1;
+            let element = budget.element();
+            match integer(l, -2) {
+                Some(key) if key >= 1 => greatest = i64::max(greatest, key),
+                _ => list = false,
+            }
+            ffi::lua_settop(l, if element.is_ok() { top + 1 } else { top });
+            element?;
+        }
+        let value = match wanted {
+            Some(Type::Map(_)) if count == 0 => Ok(Value::Map(Map::new())),
+            // What a host's list has as nil is missing in the table.
+            Some(Type::Array(_)) if list && greatest <= 2 * count + HOLES => array(l, index, greatest, budget),
+            _ if list && greatest == count => array(l, index, count, budget),
+            _ => map(l, index, budget).map(Value::Map),
+        };
+        ffi::lua_settop(l, top);
+        value
+    }
+}
+
+/// The number of elements of a list that may be missing, beside as many as there are.
+const HOLES: i64 = 16;
+
+/// Converts the elements of a list.
+///
+/// # Safety
+/// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
+unsafe fn array(l: LuaThread, index: c_int, length: i64, budget: &mut ConversionBudget) -> Result<Value, ScriptError> {
+    // SAFETY: as in `table`.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        let item = |i| {
+            ffi::lua_rawgeti(l, index, i);
+            let item = convert(l, top + 1, None, budget);
+            ffi::lua_settop(l, top);
+            item
+        };
+        (1..=length).map(item).collect::<Result<Vec<Value>, _>>().map(Value::Array)
+    }
+}
+
+/// Converts the entries of a table.
+///
+/// # Safety
+/// As [`table`], with the room it made sure of. May leave values on the stack when it fails.
+unsafe fn map(l: LuaThread, index: c_int, budget: &mut ConversionBudget) -> Result<Map, ScriptError> {
+    let mut map = Map::new();
+    // SAFETY: as in `table`.
+    unsafe {
+        let top = ffi::lua_gettop(l);
+        ffi::lua_pushnil(l);
+        while ffi::lua_next(l, index) != 0 {
+            let key = match ffi::lua_type(l, top + 1) {
+                ffi::LUA_TSTRING => {
+                    let key = string::read(l, top + 1);
+                    budget.bytes(key.len())?;
+                    ByteString::from(key)
+                }
+                kind => match integer(l, top + 1) {
+                    Some(i) => ByteString::from(i.to_string()),
+                    None => return Err(refuse(format!("a table has a key that is a {}", key_kind(kind)))),
+                },
+            };
+            let item = convert(l, top + 2, None, budget)?;
+            if let Some(key) = map.insert(key.clone(), item).map(|_| key) {
+                return Err(refuse(format!("a table has the key {key:?} both as text and as an integer")));
+            }
+            ffi::lua_settop(l, top + 1);
+        }
+    }
+    Ok(map)
+}
+
+fn key_kind(kind: c_int) -> &'static str {
+    match kind {
+        ffi::LUA_TBOOLEAN => "boolean",
+        ffi::LUA_TNUMBER => "float",
+        ffi::LUA_TTABLE => "table",
+        other => foreign(other),
+    }
+}
+
+fn refuse(message: String) -> ScriptError {
+    ScriptError::new(ErrorCode::ValueNotConvertible, message)
+}
+
+/// Tells whether a value nests no deeper than may cross.
+pub(crate) fn is_shallow(value: &Value) -> bool {
+    fn within(value: &Value, depth: usize) -> bool {
+        match value {
+            Value::Array(items) => depth > 0 && items.iter().all(|item| within(item, depth - 1)),
+            Value::Map(map) => depth > 0 && map.values().all(|item| within(item, depth - 1)),
+            _ => true,
+        }
+    }
+    within(value, MAX_VALUE_DEPTH)
+}
+
+pub(crate) fn too_deep() -> ScriptError {
+    refuse(format!("the value nests deeper than {MAX_VALUE_DEPTH}"))
+}
+
+/// Pushes a value that is [`is_shallow`]. May raise when memory runs out.
+///
+/// # Safety
+/// As [`string::push`], and the value is not owned by a frame that an error would skip.
+pub(crate) unsafe fn push(l: LuaThread, value: &Value) {
+    // SAFETY: as the caller's; the room is made sure of before it is used.
+    unsafe {
+        ffi::luaL_checkstack(l, 4, ptr::null());
+        match value {
+            Value::Nil => ffi::lua_pushnil(l),
+            Value::Bool(b) => ffi::lua_pushboolean(l, (*b).into()),
+            Value::Int(i) => ffi::lua_pushinteger(l, *i),
+            Value::Float(x) => ffi::lua_pushnumber(l, *x),
+            Value::Str(text) => string::push(l, text),
+            Value::Array(items) => {
+                ffi::lua_createtable(l, size(items.len()), 0);
+                for (item, i) in items.iter().zip(1..) {
+                    push(l, item);
+                    ffi::lua_rawseti(l, -2, i);
+                }
+            }
+            Value::Map(map) => {
+                ffi::lua_createtable(l, 0, size(map.len()));
+                for (key, item) in map {
+                    string::push(l, key);
+                    push(l, item);
+                    ffi::lua_rawset(l, -3);
+                }
+            }
+        }
+    }
+}
+
+fn size(length: usize) -> c_int {
+    // Only a hint of the size to come.
+    c_int::try_from(length).unwrap_or(c_int::MAX).min(1 << 20)
+}
+
+/// Pushes an argument of a callback, which [`check_passable`] has let through.
+///
+/// # Safety
+/// As [`push`].
+pub(crate) unsafe fn push_arg(l: LuaThread, arg: &Arg<'_>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match *arg {
+            Arg::Bool(b) => ffi::lua_pushboolean(l, b.into()),
+            Arg::Int(i) => ffi::lua_pushinteger(l, i),
+            Arg::Float(x) => ffi::lua_pushnumber(l, x),
+            Arg::Str(bytes) => string::push(l, bytes),
+            Arg::Value(value) => push(l, value),
+            _ => ffi::lua_pushnil(l),
+        }
+    }
+}
+
+/// Checks that an argument of a callback has a counterpart in Lua.
+pub(crate) fn check_passable(arg: &Arg<'_>) -> Result<(), ScriptError> {
+    match arg {
+        Arg::Nil | Arg::Bool(_) | Arg::Int(_) | Arg::Float(_) | Arg::Str(_) => Ok(()),
+        Arg::Value(value) if is_shallow(value) => Ok(()),
+        Arg::Value(_) => Err(too_deep()),
+        other => Err(refuse(format!("a {} cannot be passed to a Lua function", other.type_name()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_doubles_in_range_are_integers() {
+        assert_eq!(exact(-3.0), Some(-3));
+        assert_eq!(exact(9_007_199_254_740_994.0), Some(9_007_199_254_740_994));
+        assert_eq!(exact(-9_223_372_036_854_775_808.0), Some(i64::MIN));
+        for odd in [0.5, f64::NAN, f64::INFINITY, 9_223_372_036_854_775_808.0, -1e300] {
+            assert_eq!(exact(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_containers() {
+        let nest = |n: usize| (0..n).fold(Value::Int(1), |inner, _| Value::Array(vec![inner]));
+        assert!(is_shallow(&nest(MAX_VALUE_DEPTH)));
+        assert!(!is_shallow(&nest(MAX_VALUE_DEPTH + 1)));
+    }
+}

@@ -1,0 +1,72 @@
+//! Callbacks: whether they can be called with what the host passes.
+
+mod common;
+
+use common::{Cx, Host};
+use kemi_core::{ArgumentPolicy, ErrorCode, Instance, ScriptError};
+
+fn load(text: &str) -> Result<Instance<Cx>, ScriptError> {
+    Host::new(ArgumentPolicy::Strict).load(text)
+}
+
+#[test]
+fn a_callback_that_cannot_be_called_with_the_hosts_arguments_does_not_load() {
+    // `main` is called without arguments, `event` with two.
+    let rows = [
+        ("def main(msg): pass", "main(msg)", 1),
+        ("x = 1\ndef main(a, b=1): pass", "main(a, b=...)", 2),
+        ("def main(*, key): pass", "main(*, key)", 1),
+        ("def event(): pass", "event()", 1),
+        ("def event(a): pass", "event(a)", 1),
+        ("def event(a, b, c): pass", "event(a, b, c)", 1),
+        ("def event(a, b, *, c, d=1, **rest): pass", "event(a, b, *, c, d=..., **rest)", 1),
+        ("event = lambda a: 1", "event(a)", 1),
+        ("class C:\n    def __call__(self, a): pass\nevent = C()", "event(self, a)", 2),
+        ("class C:\n    def f(self, a): pass\nevent = C().f", "event(self, a)", 2),
+        ("class C:\n    @classmethod\n    def f(cls, a): pass\nevent = C.f", "event(cls, a)", 2),
+        ("import functools\ndef f(a, b, c, /): pass\nevent = functools.partial(f, 1, 2)", "event(a, b, c, /)", 2),
+        ("import functools\ndef f(a, b): pass\nevent = functools.partial(f, a=1)", "event(a, b)", 2),
+        ("async def event(a): pass", "event(a)", 1),
+        ("class P:\n    def event(self, a, b): pass\ndef mod_init(): return P()", "event(self, a, b)", 2),
+        ("class P:\n    def main(self): pass\ndef mod_init(): return P()", "main(self)", 2),
+        ("class P:\n    @staticmethod\n    def main(): pass\ndef mod_init(): return P()", "main()", 2),
+    ];
+    for (text, definition, line) in rows {
+        let error = load(text).map(|_| panic!("{text}")).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ArgumentCount, "{text}: {error:#}");
+        assert!(error.message.contains(definition), "{text}: {error:#}");
+        let place = error.place.as_ref().map(|place| (place.file.as_str(), place.line));
+        assert_eq!(place, Some(("test.py", line)), "{text}: {error:#}");
+    }
+}
+
+#[test]
+fn a_callback_that_can_be_called_loads_whatever_it_is() {
+    let rows = [
+        "def main(): pass",
+        "def main(a=1, *, key=2): pass",
+        "def main(*args): pass",
+        "def event(a, b): pass",
+        "def event(*args, **named): pass",
+        "def event(a, b, c=None, *rest): pass",
+        "def event(a, b, /): pass",
+        "event = print",
+        "event = max",
+        "import KSR\nevent = KSR.echo.add",
+        "import functools\ndef f(a, b, c): pass\nevent = functools.partial(f, 1)",
+        "import functools\ndef f(a, b, c): pass\nevent = functools.partial(f, c=1)",
+        "import functools\nevent = functools.lru_cache(lambda a, b: 1)",
+        "import functools\ndef d(f):\n    @functools.wraps(f)\n    def w(*args): return f()\n    return w\n@d\ndef event(): pass",
+        "class C:\n    def __call__(self, a, b): pass\nevent = C()",
+        "class C:\n    @staticmethod\n    def f(a, b): pass\nevent = C.f",
+        "class P:\n    def event(self, msg, a, b): pass\n    def main(self, msg): pass\ndef mod_init(): return P()",
+        // What is no callback may be anything.
+        "def helper(a, b, c, d): pass",
+        "class main: pass",
+    ];
+    for text in rows {
+        if let Err(error) = load(text) {
+            panic!("{text}: {error:#}");
+        }
+    }
+}

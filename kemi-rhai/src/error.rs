@@ -1,0 +1,249 @@
+//! Rhai's errors as the host's, and the other way round.
+
+use kemi_core::engine::Runtime;
+use kemi_core::error::Frame;
+use kemi_core::registry::RegistryData;
+use kemi_core::{ErrorCode, Location, NativeError, ScriptError};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
+
+use crate::error_object::ErrorObject;
+use crate::parse::Parser;
+use crate::program::{Program, line_of};
+use crate::stack::StackUse;
+use crate::string;
+use crate::terminate::terminated;
+use crate::value::{most_arguments, to_value};
+
+/// Makes what Rhai raises for a fault: an error that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
+pub(crate) fn raise(runtime: &Runtime, fault: NativeError, position: Position) -> Box<EvalAltResult> {
+    match fault {
+        NativeError::Exit | NativeError::Drop => terminated(position),
+        NativeError::Error(error) => {
+            // The script keeps a copy, which is its own.
+            let object = ErrorObject::new(error.clone());
+            runtime.host_side(|| drop(error));
+            EvalAltResult::ErrorRuntime(Dynamic::from(object), position).into()
+        }
+    }
+}
+
+/// Describes a script that does not parse.
+pub(crate) fn unparsed(parser: &Parser, file: &str, error: &ParseError) -> ScriptError {
+    let mut described = syntax_error(file, error);
+    if let Some(message) = parser.take_refusal() {
+        described.message = message;
+    }
+    described
+}
+
+/// Describes what Rhai's own parser did not take.
+pub(crate) fn syntax_error(file: &str, error: &ParseError) -> ScriptError {
+    at(ScriptError::new(ErrorCode::Syntax, error.err_type().to_string()), place(file, error.position()))
+}
+
+/// The parts of an interpreter that describe errors of its script.
+#[derive(Clone, Copy)]
+pub(crate) struct ErrorContext<'a> {
+    registry: &'a RegistryData,
+    parser: &'a Parser,
+    stack: &'a StackUse,
+    program: &'a Program,
+}
+
+impl<'a> ErrorContext<'a> {
+    pub(crate) fn new(
+        registry: &'a RegistryData,
+        parser: &'a Parser,
+        stack: &'a StackUse,
+        program: &'a Program,
+    ) -> ErrorContext<'a> {
+        ErrorContext { registry, parser, stack, program }
+    }
+
+    /// Describes an error that came out of the script, with its place and traceback.
+    ///
+    /// `file` is where the outermost code is, `function` its name; none if the host called the outermost function itself.
+    pub(crate) fn describe(&self, mut error: EvalAltResult, file: &str, function: Option<&str>) -> ScriptError {
+        let mut file = file.to_owned();
+        let mut function = function.map(str::to_owned);
+        let mut frames = Vec::new();
+        let mut push = |function: Option<String>, place: Option<Location>| {
+            frames.extend(function.map(|function| Frame { function, place }));
+        };
+        let innermost = loop {
+            match error {
+                EvalAltResult::ErrorInFunctionCall(name, source, inner, position) => {
+                    push(function.take(), place(&file, position));
+                    function = Some(readable(name));
+                    if !source.is_empty() {
+                        file = source;
+                    }
+                    error = *inner;
+                }
+                EvalAltResult::ErrorInModule(path, inner, position) => {
+                    push(function.take(), place(&file, position));
+                    function = Some(format!("module {path}"));
+                    file = path;
+                    error = *inner;
+                }
+                innermost => break innermost,
+            }
+        };
+        let place = place(&file, innermost.position());
+        push(function, place.clone());
+        frames.reverse();
+        let mut error = at(self.reason(innermost), place);
+        // An error of a nested callback brings its own frames, further in than these.
+        error.traceback.append(&mut frames);
+        error
+    }
+
+    fn reason(&self, error: EvalAltResult) -> ScriptError {
+        let (code, message) = match error {
+            EvalAltResult::ErrorRuntime(thrown, _) => return thrown_error(&thrown),
+            EvalAltResult::ErrorParsing(kind, _) => {
+                (ErrorCode::Syntax, self.parser.take_refusal().unwrap_or_else(|| kind.to_string()))
+            }
+            EvalAltResult::ErrorStackOverflow(_) => return self.stack_overflow(),
+            EvalAltResult::ErrorTerminated(..) if self.stack.take_overflown() => return self.stack_overflow(),
+            mut other => {
+                if let Some(error) = self.unknown_name(&other) {
+                    return error;
+                }
+                // The place has its own field.
+                other.clear_position();
+                (ErrorCode::Runtime, other.to_string())
+            }
+        };
+        ScriptError::new(code, message)
+    }
+
+    fn unknown_name(&self, error: &EvalAltResult) -> Option<ScriptError> {
+        match error {
+            EvalAltResult::ErrorFunctionNotFound(signature, _) => self.no_function(signature),
+            EvalAltResult::ErrorVariableNotFound(name, _) => self.no_variable(name),
+            _ => None,
+        }
+    }
+
+    /// Explains a call of a function of the root that Rhai did not find: its signature is `root::module::name (i64, bool)`.
+    fn no_function(&self, signature: &str) -> Option<ScriptError> {
+        let registry = self.registry;
+        let (path, types) = signature.split_once(" (").unwrap_or((signature, ""));
+        let (first, second) = split_path(registry, path)?;
+        let (module, function) = second.map_or(("", first), |second| (first, second));
+        let Some(export) = registry.find(module, function) else {
+            return Some(registry.explain_unknown(first, second));
+        };
+        let given = types.split(", ").count();
+        let message = format!("takes at most {} arguments in Rhai, got {given}", most_arguments(export));
+        let mut error = ScriptError::new(ErrorCode::ArgumentCount, message);
+        error.export = Some(registry.script_name(export.def()));
+        Some(error)
+    }
+
+    fn no_variable(&self, name: &str) -> Option<ScriptError> {
+        let registry = self.registry;
+        let root = registry.root();
+        if name == root {
+            let message = format!("{root} must be followed by a dot and a name");
+            return Some(ScriptError::new(ErrorCode::UnknownFunction, message));
+        }
+        if let Some((first, second)) = split_path(registry, name) {
+            let (module, function) = second.map_or(("", first), |second| (first, second));
+            return Some(match registry.find(module, function) {
+                Some(export) => {
+                    let name = registry.script_name(export.def());
+                    ScriptError::new(ErrorCode::UnknownFunction, format!("{name} is a function, not a value"))
+                        .with_hint(format!("call it: {name}(…)"))
+                }
+                None => registry.explain_unknown(first, second),
+            });
+        }
+        self.program.is_variable(name).then(|| {
+            ScriptError::new(ErrorCode::Runtime, format!("there is no variable '{name}' here"))
+                .with_hint("functions see only their parameters and constants of the top level, made with `const`")
+        })
+    }
+
+    fn stack_overflow(&self) -> ScriptError {
+        let most = match self.registry.limits().max_depth {
+            0 => "more than the thread's stack has room for".to_owned(),
+            levels => format!("more than {levels} calls (max_depth), or fewer inside large expressions"),
+        };
+        let message = format!("the script's functions call each other too deep: {most}");
+        ScriptError::new(ErrorCode::StackOverflow, message)
+            .with_hint("look for a function that calls itself without end")
+    }
+}
+
+/// Describes what a script threw: an error of a native function as it was, or with what the script has put around it.
+fn thrown_error(thrown: &Dynamic) -> ScriptError {
+    let raised = |value: &Dynamic| value.read_lock::<ErrorObject>().map(|raised| raised.clone());
+    if let Some(raised) = raised(thrown) {
+        let text = string::readable(raised.text());
+        return match raised.into_parts() {
+            (error, false) => error,
+            (error, true) => caused(text, error),
+        };
+    }
+    let mut error = ScriptError::new(ErrorCode::Runtime, thrown_text(thrown));
+    if let Some(map) = thrown.read_lock::<Map>() {
+        let cause = map.get("cause").and_then(raised).or_else(|| map.values().find_map(raised));
+        error.cause = cause.map(|raised| Box::new(raised.into_parts().0));
+    }
+    error
+}
+
+fn caused(message: String, cause: ScriptError) -> ScriptError {
+    let mut error = ScriptError::new(ErrorCode::Runtime, message);
+    error.cause = Some(Box::new(cause));
+    error
+}
+
+/// Describes what a script threw.
+fn thrown_text(thrown: &Dynamic) -> String {
+    if let Some(text) = thrown.read_lock::<ImmutableString>() {
+        return string::readable(&text);
+    }
+    // What `catch` gives for Rhai's own errors, thrown again.
+    if let Some(map) = thrown.read_lock::<Map>()
+        && let Some(text) = map.get("message").and_then(|message| message.read_lock::<ImmutableString>())
+        && (map.contains_key("error") || map.contains_key("cause"))
+    {
+        return string::readable(&text);
+    }
+    match to_value(thrown) {
+        Ok(value) => format!("the script threw {value}"),
+        Err(_) => format!("the script threw a value of type {}", thrown.type_name()),
+    }
+}
+
+fn readable(name: String) -> String {
+    if rhai_closure(&name) { "closure".to_owned() } else { name }
+}
+
+/// Rhai names closures `anon$` and a hash.
+fn rhai_closure(name: &str) -> bool {
+    name.starts_with("anon$")
+}
+
+/// Splits a name of Rhai's, such as `root::module::name`, into the module and the function after the root.
+fn split_path<'a>(registry: &RegistryData, path: &'a str) -> Option<(&'a str, Option<&'a str>)> {
+    let rest = path.strip_prefix(registry.root())?.strip_prefix("::")?;
+    Some(match rest.split_once("::") {
+        Some((module, function)) => (module, Some(function)),
+        None => (rest, None),
+    })
+}
+
+fn place(file: &str, position: Position) -> Option<Location> {
+    Some(Location { file: file.to_owned(), line: line_of(position)? })
+}
+
+fn at(mut error: ScriptError, place: Option<Location>) -> ScriptError {
+    if error.place.is_none() {
+        error.place = place;
+    }
+    error
+}
