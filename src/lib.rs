@@ -15,7 +15,7 @@
 //!
 //! let mut callbacks = Callbacks::new();
 //! let start = callbacks.required("start", "on_start", &[]);
-//! let registry = Registry::<Counter>::builder().all_modules().callbacks(callbacks).build()?;
+//! let registry = Registry::<Counter>::builder().root("app").all_modules().callbacks(callbacks).build()?;
 //! assert!(registry.find("counter", "add").is_some());
 //! # let _ = start;
 //! # Ok::<(), kemi::registry::RegistryError>(())

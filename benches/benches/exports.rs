@@ -107,7 +107,8 @@ fn script(language: Language, module: &str) -> ((Registry<Counter>, Loops), Sour
     let mut callbacks = Callbacks::new();
     let call = callbacks.required("loop", "loop_call", &["n"]);
     let empty = callbacks.required("loop", "loop_empty", &["n"]);
-    let registry = Registry::<Counter>::builder().module(module).callbacks(callbacks).limits(Limits::default());
+    let registry =
+        Registry::<Counter>::builder().root("KSR").module(module).callbacks(callbacks).limits(Limits::default());
     let registry = registry.build().unwrap_or_else(|error| panic!("{error}"));
     let mut text = String::new();
     scripts::push_loop(&mut text, language, "loop_empty", None, "");

@@ -65,7 +65,7 @@ impl Micro {
             scripts::push_loop(&mut text, language, &name, None, &statement);
             loops.push(callbacks.required("request_route", &name, &["n"]));
         }
-        let registry = Registry::builder().all_modules().callbacks(callbacks).limits(limits).policy(policy);
+        let registry = Registry::builder().root("KSR").all_modules().callbacks(callbacks).limits(limits).policy(policy);
         let registry = registry.build().unwrap_or_else(|error| panic!("{error}"));
         let engine = find_engine(language.engine()).unwrap_or_else(|error| panic!("{error}"));
         let source = Source::text(format!("micro.{}", language.ending()), text);

@@ -65,8 +65,12 @@ impl Ours {
         let names = SHAPES.iter().map(|shape| shape.name).chain(["empty"]).map(scripts::loop_name);
         let loops = names.map(|name| (name.clone(), callbacks.required("loop", &name, &["n"]))).collect();
         let host = HostCall::ALL.map(|call| callbacks.required("host", call.name(), call.params()));
-        let registry =
-            Registry::<Counter>::builder().module("bench").callbacks(callbacks).limits(limits).policy(policy);
+        let registry = Registry::<Counter>::builder()
+            .root("KSR")
+            .module("bench")
+            .callbacks(callbacks)
+            .limits(limits)
+            .policy(policy);
         let registry = registry.telemetry(telemetry).build().unwrap_or_else(|error| panic!("{error}"));
         let engine = find_engine(language.engine()).unwrap_or_else(|error| panic!("{error}"));
         let source = Source::text(format!("bench.{}", language.ending()), text);

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use kemi::registry::{Dialect, FirstArgument, ScriptObject};
 use kemi::{Arg, CallbackId, Callbacks, Engine, Instance, Registry, RouteId, ScriptError};
 
 use crate::compare;
@@ -14,6 +15,16 @@ use crate::host::{self, Host};
 use crate::report::{Report, ScenarioReport, Verdict};
 use crate::scenario::{Scenario, Step, embedded};
 use crate::scripts::{NoScript, Script};
+
+/// The dialect of the host that runs the scenarios.
+const DIALECT: Dialect = Dialect {
+    no_callback: None,
+    script_object: Some(ScriptObject {
+        factory: "mod_init",
+        started: Some("child_init"),
+        first_argument: Some(FirstArgument { name: "message", instead: "ask {root}.probe" }),
+    }),
+};
 
 /// What a worker thread has on most systems.
 const STACK: usize = 8 * 1024 * 1024;
@@ -193,6 +204,8 @@ impl Stage {
         table.named("request", &[]);
         let named = table.named("nested", &[]);
         let mut builder = Registry::<Host>::builder()
+            .root("KSR")
+            .dialect(DIALECT)
             .policy(scenario.policy)
             .limits(scenario.limits)
             .enable_hint("add '{module}' to the modules of the scenario")

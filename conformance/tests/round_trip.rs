@@ -77,7 +77,8 @@ fn round_trips(engine: &str, script: &str, settle: fn(Value) -> Value) {
     let engine = kemi::find_engine(engine).unwrap_or_else(|error| panic!("{error}"));
     let mut callbacks = Callbacks::new();
     let ways: Vec<CallbackId> = WAYS.iter().map(|way| callbacks.required(way, way, &["value"])).collect();
-    let registry = Registry::<Host>::builder().module("trip").callbacks(callbacks).build().expect("sound exports");
+    let registry =
+        Registry::<Host>::builder().root("KSR").module("trip").callbacks(callbacks).build().expect("sound exports");
     let instance = Instance::load(engine, &registry, &[Source::text("trip", script)]);
     let instance = instance.unwrap_or_else(|error| panic!("{error:#}"));
     let host = RefCell::new(Host::default());

@@ -82,7 +82,7 @@ fn check(engine: &str, script: &str) {
     let [work, fail, slow] = ["work", "fail", "slow"].map(|name| callbacks.required("request", name, &[]));
     let telemetry =
         TelemetryConfig { sample: 4, slow_native_ms: 60, slow_callback_ms: 60, ..TelemetryConfig::default() };
-    let registry = Registry::<Host>::builder().module("timing").callbacks(callbacks).telemetry(telemetry);
+    let registry = Registry::<Host>::builder().root("KSR").module("timing").callbacks(callbacks).telemetry(telemetry);
     let registry = registry.build().unwrap_or_else(|error| panic!("{error}"));
     let load = || {
         Instance::load(engine, &registry, &[Source::text("timing.script", script)])

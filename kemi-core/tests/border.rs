@@ -164,7 +164,7 @@ fn registry() -> (Registry<Cx>, CallbackId) {
     let run = callbacks.optional("run", "run", &[]);
     RUN.set(Some(run));
     let limits = Limits { max_time_ms: 50, max_load_time_ms: 50, ..Limits::default() };
-    (Registry::builder().module("border").callbacks(callbacks).limits(limits).build().unwrap(), run)
+    (Registry::builder().root("app").module("border").callbacks(callbacks).limits(limits).build().unwrap(), run)
 }
 
 /// Runs `outer` with an attempt; returns what the getter and `outer` gave, and what the attempt saw.

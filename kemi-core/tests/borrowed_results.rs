@@ -94,8 +94,13 @@ fn a_result_that_borrows_from_an_argument_is_copied() {
     static SEEN: Mutex<Vec<Value>> = Mutex::new(Vec::new());
     let mut callbacks = Callbacks::new();
     let run = callbacks.required("run", "run", &[]);
-    let registry =
-        Registry::<Cx>::builder().module("echo").callbacks(callbacks).policy(ArgumentPolicy::Compat).build().unwrap();
+    let registry = Registry::<Cx>::builder()
+        .root("app")
+        .module("echo")
+        .callbacks(callbacks)
+        .policy(ArgumentPolicy::Compat)
+        .build()
+        .unwrap();
     let instance = Instance::load(&Bare(&SEEN), &registry, &[]).unwrap();
     assert_eq!(instance.call(run, &mut Cx, &[]).unwrap(), Outcome::Value(Value::Nil));
     let expected = ["converted for the call", "200", "the last item of a list"].map(Value::from);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::registry::Dialect;
 use kemi_core::value::Type;
 use kemi_core::{
     Arg, CallbackId, CallbackName, Callbacks, Engine, ErrorCode, Location, Program, Registry, Script, ScriptError,
@@ -28,7 +29,7 @@ fn after(_cx: &mut Cx, _ms: i64, name: Option<CallbackName<'_>>, _text: Option<&
 fn at_root(_cx: &mut Cx, _name: CallbackName<'_>) {}
 
 fn registry() -> Registry<Cx> {
-    Registry::builder().all_modules().build().unwrap()
+    Registry::builder().root("app").all_modules().build().unwrap()
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn the_parameter_is_described_as_a_callback_name() {
     assert_eq!(registry.find("t", "on").unwrap().def().params[0].ty, Type::Callback);
     let dump = registry.dump();
     let exports = dump["exports"].as_array().unwrap();
-    let on = exports.iter().find(|export| export["script_name"] == "KSR.t.on").unwrap();
+    let on = exports.iter().find(|export| export["script_name"] == "app.t.on").unwrap();
     assert_eq!(on["params"][0]["type"], "callback name");
 }
 
@@ -105,7 +106,8 @@ impl Interpreter for Two {
 fn open_with(callbacks: Callbacks, texts: &[&str]) -> Result<Arc<Program<Cx>>, ScriptError> {
     let texts = texts.iter().enumerate();
     let sources: Vec<Source> = texts.map(|(i, text)| Source::text(format!("file{i}"), *text)).collect();
-    let registry = Registry::builder().all_modules().callbacks(callbacks).build().unwrap();
+    let dialect = Dialect { no_callback: Some("nobody"), ..Dialect::default() };
+    let registry = Registry::builder().root("app").dialect(dialect).all_modules().callbacks(callbacks).build().unwrap();
     Program::open(Arc::new(Two), &registry, &sources)
 }
 
@@ -115,13 +117,13 @@ fn open(texts: &[&str]) -> Result<Arc<Program<Cx>>, ScriptError> {
 
 #[test]
 fn a_mistyped_name_is_an_error_at_load_with_its_place() {
-    open(&["KSR.t.on on_start", "KSR.t.after on_end", ""]).unwrap();
-    open(&["KSR.t.on 0\nKSR.t.on \nKSR.at_root.x nobody"]).unwrap();
-    let error = open(&["", "\nKSR.t.on on_strat\nKSR.at_root nobody\nKSR.t.off 1"]).unwrap_err();
+    open(&["app.t.on on_start", "app.t.after on_end", ""]).unwrap();
+    open(&["app.t.on nobody\napp.t.on \napp.at_root.x nothing"]).unwrap();
+    let error = open(&["", "\napp.t.on on_strat\napp.at_root nothing\napp.t.off 1"]).unwrap_err();
     assert_eq!(error.code, ErrorCode::MissingCallback);
     assert_eq!(error.place, Some(Location { file: "file1".to_owned(), line: 2 }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("KSR.t.on: the script defines no function 'on_strat'"), "{text}");
+    assert!(text.contains("app.t.on: the script defines no function 'on_strat'"), "{text}");
     assert!(text.contains("(and 2 more such mistakes); did you mean 'on_start'?"), "{text}");
 }
 
@@ -142,7 +144,7 @@ fn a_callback_that_cannot_be_called_with_what_the_host_passes_is_refused() {
         for (i, params) in routes.iter().enumerate() {
             callbacks.named(&format!("route{i}"), params);
         }
-        open_with(callbacks, &["KSR.t.on on_start"])
+        open_with(callbacks, &["app.t.on on_start"])
     };
     named(&[]).unwrap();
     named(&[&["one"]]).unwrap();

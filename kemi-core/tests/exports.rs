@@ -60,7 +60,7 @@ fn other(_cx: &mut Other) {}
 fn registry() -> Registry<Cx> {
     let mut callbacks = Callbacks::new();
     callbacks.required("request", "on_request", &[]);
-    Registry::builder().all_modules().callbacks(callbacks).build().unwrap()
+    Registry::builder().root("app").all_modules().callbacks(callbacks).build().unwrap()
 }
 
 #[test]
@@ -71,21 +71,21 @@ fn exports_are_sorted_and_dense() {
     assert_eq!(
         names,
         [
-            "0 KSR.everything",
-            "1 KSR.calc.add",
-            "2 KSR.calc.decided",
-            "3 KSR.calc.options",
-            "4 KSR.calc.seven",
-            "5 KSR.calc.text",
-            "6 KSR.x.drop",
-            "7 KSR.x.exit",
+            "0 app.everything",
+            "1 app.calc.add",
+            "2 app.calc.decided",
+            "3 app.calc.options",
+            "4 app.calc.seven",
+            "5 app.calc.text",
+            "6 app.x.drop",
+            "7 app.x.exit",
         ]
     );
 }
 
 #[test]
 fn hosts_with_different_contexts_do_not_see_each_other() {
-    let other = Registry::<Other>::builder().module("calc").build().unwrap();
+    let other = Registry::<Other>::builder().root("app").module("calc").build().unwrap();
     assert!(other.find("calc", "other").is_some());
     assert!(other.find("calc", "add").is_none());
     assert!(registry().find("calc", "other").is_none());
@@ -125,7 +125,7 @@ fn shapes_follow_the_types_not_their_spelling() {
 fn the_dump_is_versioned_json() {
     let dump = registry().dump();
     assert_eq!(dump["version"], 1);
-    assert_eq!(dump["root"], "KSR");
+    assert_eq!(dump["root"], "app");
     assert_eq!(dump["exports"][1]["params"][1]["type"], "int(0..65535)");
     assert_eq!(dump["exports"][5]["callbacks"][0], "request");
     assert_eq!(dump["callbacks"][0]["presence"], "required");
@@ -134,7 +134,7 @@ fn the_dump_is_versioned_json() {
 #[test]
 fn mistakes_in_building_are_told_all_at_once() {
     // Without the route `request` in the callback table, and with two modules that do not exist.
-    let error = Registry::<Cx>::builder().module("calc").module("clac").module("nope").build().unwrap_err();
+    let error = Registry::<Cx>::builder().root("app").module("calc").module("clac").module("nope").build().unwrap_err();
     let text = error.to_string();
     assert_eq!(error.mistakes().len(), 3, "{text}");
     assert!(text.contains("did you mean 'calc'?") && text.contains("route 'request'"), "{text}");
@@ -142,9 +142,9 @@ fn mistakes_in_building_are_told_all_at_once() {
 
 #[test]
 fn unknown_names_are_explained() {
-    let registry = Registry::<Other>::builder().enable_hint("loadmodule \"{module}.so\"").build().unwrap();
+    let registry = Registry::<Other>::builder().root("app").enable_hint("loadmodule \"{module}.so\"").build().unwrap();
     let text = registry.explain_unknown("calc", Some("other")).to_string();
-    assert!(text.contains("module KSR.calc is not enabled; loadmodule \"calc.so\""), "{text}");
+    assert!(text.contains("module app.calc is not enabled; loadmodule \"calc.so\""), "{text}");
     let text = registry.explain_unknown("x", Some("exti")).to_string();
-    assert!(text.contains("there is no function KSR.x.exti; did you mean KSR.x.exit?"), "{text}");
+    assert!(text.contains("there is no function app.x.exti; did you mean app.x.exit?"), "{text}");
 }

@@ -70,7 +70,7 @@ impl Broken {
     }
 }
 
-#[kemi_export(module = "test", deprecated(since = "1", use = "KSR.test.new"))]
+#[kemi_export(module = "test", deprecated(since = "1", use = "app.test.new"))]
 fn old() {}
 
 #[kemi_export(module = "test")]
@@ -102,8 +102,13 @@ fn a_log_that_panics_or_that_nobody_reads_ends_no_call_and_stops_no_clock() {
     let mut callbacks = kemi_core::Callbacks::new();
     let slow = callbacks.required("request", "nap", &[]);
     let telemetry = TelemetryConfig { slow_native_ms: 1, slow_callback_ms: 1, ..TelemetryConfig::default() };
-    let registry =
-        Registry::<()>::builder().all_modules().callbacks(callbacks).telemetry(telemetry).build().expect("it is valid");
+    let registry = Registry::<()>::builder()
+        .root("app")
+        .all_modules()
+        .callbacks(callbacks)
+        .telemetry(telemetry)
+        .build()
+        .expect("it is valid");
     let before = PANICKED.load(Ordering::SeqCst);
     let instance = Instance::load(&toy::Toy, &registry, &[]).expect("there is nothing to load");
     assert_eq!(instance.call(slow, &mut (), &[]).ok(), Some(Outcome::Value(Value::Nil)));

@@ -109,8 +109,13 @@ fn host() -> Host {
     let mut callbacks = Callbacks::new();
     let ids = NAMES.map(|name| callbacks.required("request", name, &[]));
     let limits = Limits { max_memory: LIMIT, ..Limits::default() };
-    let registry =
-        Registry::<Cx>::builder().all_modules().callbacks(callbacks).limits(limits).build().expect("it is sound");
+    let registry = Registry::<Cx>::builder()
+        .root("app")
+        .all_modules()
+        .callbacks(callbacks)
+        .limits(limits)
+        .build()
+        .expect("it is sound");
     Host { instance: Instance::load(&Hoarder, &registry, &[]).expect("there is room"), ids }
 }
 

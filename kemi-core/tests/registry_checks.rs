@@ -75,7 +75,7 @@ macro_rules! refused {
             struct Cx;
             #[linkme::distributed_slice(EXPORTS)]
             static DEF: ExportDef = ExportDef { $($field: $value,)* ..sound::<Cx>("f", line!()) };
-            let mistakes = mistakes(Registry::<Cx>::builder());
+            let mistakes = mistakes(Registry::<Cx>::builder().root("app"));
             let place = format!("{}:{}) ", DEF.file, DEF.line);
             assert!(mistakes.len() == 1 && mistakes[0].contains(&place), "{mistakes:#?}");
             assert!(mistakes[0].ends_with($reason), "{mistakes:#?}");
@@ -152,7 +152,7 @@ fn a_description_that_its_entries_agree_with_is_taken() {
         typed: plain::<NoContext>(),
         ..sound::<Cx>("g", line!())
     };
-    let registry = Registry::<Cx>::builder().module("m").build().unwrap();
+    let registry = Registry::<Cx>::builder().root("app").module("m").build().unwrap();
     assert!(registry.find("m", "f").is_some() && registry.find("m", "g").is_some());
 }
 
@@ -169,7 +169,7 @@ fn calc_second(_cx: &mut Doubled) {}
 
 #[test]
 fn a_function_of_the_root_and_a_module_may_not_share_a_name() {
-    let both = mistakes(Registry::<Doubled>::builder().all_modules());
+    let both = mistakes(Registry::<Doubled>::builder().root("app").all_modules());
     let place = |name: &str| {
         let def = EXPORTS.iter().find(|def| def.name == name && def.context.name().ends_with("Doubled")).unwrap();
         format!("{}:{}", def.file, def.line)
@@ -181,8 +181,8 @@ fn a_function_of_the_root_and_a_module_may_not_share_a_name() {
     );
     assert_eq!(both, [expected]);
     // Where only one of the two is visible there is nothing to mix up.
-    assert_eq!(mistakes(Registry::<Doubled>::builder().module("")), [""; 0]);
-    assert_eq!(mistakes(Registry::<Doubled>::builder().module("calc")), [""; 0]);
+    assert_eq!(mistakes(Registry::<Doubled>::builder().root("app").module("")), [""; 0]);
+    assert_eq!(mistakes(Registry::<Doubled>::builder().root("app").module("calc")), [""; 0]);
 }
 
 struct Host;
@@ -200,7 +200,7 @@ fn a_callback_may_be_declared_once_whatever_its_route_and_parameters() {
         callbacks.named("request", &[]);
         let at = |line: u32| format!("{}:{line}", file!());
         assert_eq!(
-            mistakes(Registry::<Host>::builder().callbacks(callbacks)),
+            mistakes(Registry::<Host>::builder().root("app").callbacks(callbacks)),
             [
                 format!("the callback 'f' is declared twice: at {} and at {}", at(first), at(second)),
                 format!(
@@ -215,11 +215,11 @@ fn a_callback_may_be_declared_once_whatever_its_route_and_parameters() {
 
 #[test]
 fn a_root_that_is_no_identifier_is_refused_and_an_identifier_is_taken() {
-    for name in ["", "a.b", "my-app", "1x", " ", "a b", "a\n", "größe", "a:b", "a\0", "KSR.", ".KSR", "$x"] {
+    for name in ["a.b", "my-app", "1x", " ", "a b", "a\n", "größe", "a:b", "a\0", "app.", ".app", "$x"] {
         let mistakes = mistakes(Registry::<Host>::builder().root(name));
         assert!(mistakes.len() == 1 && mistakes[0].starts_with(&format!("the root object '{name}' ")), "{mistakes:?}");
     }
-    for name in ["KSR", "app", "_", "_x", "a1"] {
+    for name in ["app", "App", "_", "_x", "a1"] {
         assert_eq!(mistakes(Registry::<Host>::builder().root(name)), [""; 0], "{name}");
     }
 }
@@ -272,7 +272,7 @@ fn lib(_cx: &mut Words) {}
 #[test]
 fn an_engine_that_is_not_linked_is_asked_about_the_names_when_it_loads() {
     let load = |registry: &Registry<Words>| Instance::load(&Toy, registry, &[]).unwrap_err();
-    let refused = load(&Registry::builder().all_modules().build().unwrap());
+    let refused = load(&Registry::builder().root("app").all_modules().build().unwrap());
     assert_eq!((refused.code, refused.engine), (ErrorCode::ReservedName, "toy"));
     assert!(
         refused.message.starts_with("'m.end' (") && refused.message.ends_with("): 'end' is a keyword in toy"),
@@ -284,10 +284,16 @@ fn an_engine_that_is_not_linked_is_asked_about_the_names_when_it_loads() {
 
     let mut callbacks = Callbacks::new();
     callbacks.optional("request", "lib", &[]);
-    let refused = load(&Registry::builder().callbacks(callbacks).build().unwrap());
+    let refused = load(&Registry::builder().root("app").callbacks(callbacks).build().unwrap());
     assert_eq!(refused.code, ErrorCode::ReservedName, "{refused}");
 
     // As a member it is a name like any other.
-    let loaded = load(&Registry::builder().module("lib").build().unwrap());
+    let loaded = load(&Registry::builder().root("app").module("lib").build().unwrap());
     assert_eq!(loaded.message, "was asked to load");
+}
+
+#[test]
+fn a_registry_whose_root_has_no_name_is_refused() {
+    let error = Registry::<u8>::builder().build().unwrap_err();
+    assert_eq!(error.mistakes(), ["the root object has no name: give it one by `RegistryBuilder::root`"]);
 }

@@ -80,7 +80,7 @@ impl Interpreter for HooksInterpreter {
 }
 
 fn program(engine: &Hooks) -> Arc<Program<()>> {
-    let registry = Registry::<()>::builder().build().unwrap();
+    let registry = Registry::<()>::builder().root("app").build().unwrap();
     Program::open(Arc::new(engine.clone()), &registry, &[Source::text("s", "")]).unwrap()
 }
 

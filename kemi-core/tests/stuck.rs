@@ -91,7 +91,8 @@ fn a_status_names_the_callback_and_the_native_function_that_a_worker_is_in() {
     let mut callbacks = Callbacks::new();
     let outer = callbacks.required("request", "outer", &[]);
     let inner = callbacks.required("request", "inner", &[]);
-    let registry = Registry::<Cx>::builder().all_modules().callbacks(callbacks).build().expect("it is sound");
+    let registry =
+        Registry::<Cx>::builder().root("app").all_modules().callbacks(callbacks).build().expect("it is sound");
     let program = Program::open(Arc::new(Native), &registry, &[]).expect("there is nothing to read");
     let doing = || program.status().workers.first().and_then(|worker| worker.doing.clone());
 
@@ -113,10 +114,10 @@ fn a_status_names_the_callback_and_the_native_function_that_a_worker_is_in() {
         let wait_for = |what: &Receiver<()>| what.recv_timeout(PATIENCE).expect("the worker gets there");
         wait_for(&loaded);
         wait_for(&arrived);
-        assert_eq!(doing().as_deref(), Some("KSR.test.wait, called by 'inner'"));
+        assert_eq!(doing().as_deref(), Some("app.test.wait, called by 'inner'"));
         go.send(()).expect("the worker listens");
         wait_for(&arrived);
-        assert_eq!(doing().as_deref(), Some("KSR.test.nested, called by 'outer'"));
+        assert_eq!(doing().as_deref(), Some("app.test.nested, called by 'outer'"));
         go.send(()).expect("the worker listens");
         wait_for(&loaded);
         assert_eq!(doing(), None, "between two calls");

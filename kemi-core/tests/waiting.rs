@@ -125,7 +125,7 @@ fn call(name: &'static str, max_time_ms: u64, cx: Cx) -> thread::JoinHandle<Resu
         let mut callbacks = Callbacks::new();
         let id = callbacks.required("request", name, &[]);
         let limits = Limits { max_time_ms, ..Limits::NONE };
-        let registry = Registry::<Cx>::builder().all_modules().callbacks(callbacks).limits(limits).build();
+        let registry = Registry::<Cx>::builder().root("app").all_modules().callbacks(callbacks).limits(limits).build();
         let instance = Instance::load(&Locked, &registry.expect("it is valid"), &[]).expect("there is nothing to load");
         instance.call(id, &mut cx, &[]).map(|_| ()).map_err(|error| error.code)
     })

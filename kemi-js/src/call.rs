@@ -80,8 +80,7 @@ impl CallFrame {
         });
         let enter = enter.to_js_function(context.realm());
         // `in_own_frame` relies on it: this function returns normally, whatever it runs.
-        let source =
-            boa_engine::Source::from_bytes("(function (enter) { enter(); })").with_path(Path::new(ENGINE_FILE));
+        let source = boa_engine::Source::from_bytes("enter => { enter(); }").with_path(Path::new(ENGINE_FILE));
         let around = Script::parse(source, None, context)?.evaluate(context)?.as_object();
         self.own_frame.replace(around.map(|around| (around, enter.into())));
         Ok(())
@@ -132,7 +131,9 @@ impl CallFrame {
         context: &mut Context,
         run: impl FnOnce(&mut Context) -> R,
     ) -> Result<R, Option<JsError>> {
-        let Some((around, enter)) = self.own_frame.borrow().clone() else {
+        // Borrowed for as long as code runs in the context, which `close` ends.
+        let own_frame = self.own_frame.borrow();
+        let Some((around, enter)) = &*own_frame else {
             return Err(None);
         };
         let limits = &self.limits;
@@ -155,7 +156,7 @@ impl CallFrame {
             self.job.set(Some(job));
             // A limit that stops the frame itself would leave it on the stack.
             limits.raise(context);
-            around.call(&JsValue::undefined(), &[enter], context)
+            around.call(&JsValue::undefined(), std::slice::from_ref(enter), context)
         };
         limits.set(outside, context);
         match (done, result) {

@@ -26,7 +26,7 @@ impl Engine for JsEngine {
     }
 
     fn aliases(&self) -> &'static [&'static str] {
-        &["jsdt", "javascript", "app_jsdt", "app_js"]
+        &["javascript"]
     }
 
     fn language(&self) -> String {

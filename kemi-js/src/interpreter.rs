@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -266,8 +265,7 @@ impl State {
         let entered = || {
             self.frame.with_context(|context| self.interrupt.as_ref().interruptible(|| self.in_own_frame(context, run)))
         };
-        let result = catch_unwind(AssertUnwindSafe(|| stack::run(entered)));
-        match result {
+        match stack::catch(entered) {
             Ok(Some(result)) => result.flatten(),
             Ok(None) => Err(busy()),
             Err(payload) => {

@@ -5,12 +5,13 @@
 //! object per module.
 //!
 //! ```
-//! use kemi_core::{Callbacks, Instance, NoContext, Outcome, Registry, Source, Value};
+//! use kemi_core::export::NoContext;
+//! use kemi_core::{Callbacks, Instance, Outcome, Registry, Source, Value};
 //!
 //! kemi_js::link();
 //! let mut callbacks = Callbacks::new();
 //! let start = callbacks.required("start", "on_start", &["name"]);
-//! let registry = Registry::<NoContext>::builder().callbacks(callbacks).build()?;
+//! let registry = Registry::<NoContext>::builder().root("app").callbacks(callbacks).build()?;
 //! let script = Source::text("hello.js", "function on_start(name) { return `Hello, ${name}!`; }");
 //! let instance = Instance::load(kemi_core::find_engine("js")?, &registry, &[script])?;
 //! let greeting = instance.call(start, &mut NoContext, &["world".into()])?;

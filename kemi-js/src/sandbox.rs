@@ -13,7 +13,7 @@ use boa_engine::{Context, JsResult, js_string};
 use crate::bind::InstanceRef;
 use crate::interpreter::State;
 use crate::library::size_guards::{self, Estimate};
-use crate::library::{Replacement, flat, json, proxy, regexp, search, sort};
+use crate::library::{Replacement, Shortcut, flat, json, proxy, regexp, search, sort};
 
 /// The path of the object that holds built-ins, dots between names, and the names of the built-ins.
 type Names = (&'static str, &'static [&'static str]);
@@ -59,17 +59,17 @@ const GUARDED: &[(Names, Estimate)] = &[
 ];
 
 /// The built-ins whose cost is estimated, and which are replaced where they would take long.
-const REPLACED: &[(Names, Estimate, Replacement)] = &[
-    (("Array.prototype", &["sort", "toSorted"]), size_guards::copied, sort::sort),
-    ((TYPED_ARRAY, &["sort", "toSorted"]), size_guards::visited, sort::sort),
-    (("String.prototype", &["replaceAll"]), size_guards::replaced, search::replace_all),
-    (("String.prototype", &["replace"]), size_guards::replaced, search::replace),
-    (("String.prototype", &["split"]), size_guards::split, search::split),
-    (("String.prototype", &["includes"]), size_guards::free, search::includes),
-    (("String.prototype", &["indexOf"]), size_guards::free, search::index_of),
-    (("String.prototype", &["lastIndexOf"]), size_guards::free, search::last_index_of),
-    (("JSON", &["parse"]), size_guards::free, json::parse),
-    (("JSON", &["stringify"]), size_guards::free, json::stringify),
+const REPLACED: &[(Names, Estimate, Option<Shortcut>, Replacement)] = &[
+    (("Array.prototype", &["sort", "toSorted"]), size_guards::copied, None, sort::sort),
+    ((TYPED_ARRAY, &["sort", "toSorted"]), size_guards::visited, None, sort::sort),
+    (("String.prototype", &["replaceAll"]), size_guards::replaced, None, search::replace_all),
+    (("String.prototype", &["replace"]), size_guards::replaced, None, search::replace),
+    (("String.prototype", &["split"]), size_guards::split, None, search::split),
+    (("String.prototype", &["includes"]), size_guards::free, Some(search::includes_short), search::includes),
+    (("String.prototype", &["indexOf"]), size_guards::free, Some(search::index_of_short), search::index_of),
+    (("String.prototype", &["lastIndexOf"]), size_guards::free, None, search::last_index_of),
+    (("JSON", &["parse"]), size_guards::free, None, json::parse),
+    (("JSON", &["stringify"]), size_guards::free, None, json::stringify),
 ];
 
 /// Puts the wrapped and the replaced functions in the place of the built-ins.
@@ -79,13 +79,13 @@ pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> 
     for ((path, names), estimate) in GUARDED {
         let Some(holder) = holder(path, context)? else { continue };
         for name in *names {
-            size_guards::install(instance, &holder, name, *estimate, None, context)?;
+            size_guards::install(instance, &holder, name, *estimate, None, None, context)?;
         }
     }
-    for ((path, names), estimate, replacement) in REPLACED {
+    for ((path, names), estimate, shortcut, replacement) in REPLACED {
         let Some(holder) = holder(path, context)? else { continue };
         for name in *names {
-            size_guards::install(instance, &holder, name, *estimate, Some(*replacement), context)?;
+            size_guards::install(instance, &holder, name, *estimate, *shortcut, Some(*replacement), context)?;
         }
     }
     flat::install(instance, context)?;

@@ -22,7 +22,7 @@ impl Engine for LuaEngine {
     }
 
     fn aliases(&self) -> &'static [&'static str] {
-        &["app_lua", "luajit"]
+        &["luajit"]
     }
 
     fn language(&self) -> String {

@@ -60,7 +60,7 @@ fn words() -> Result<(), Words> {
 fn error(call: &str) -> ScriptError {
     let mut callbacks = Callbacks::new();
     let run = callbacks.required("run", "run", &[]);
-    let registry = Registry::<NoContext>::builder().module("disk").callbacks(callbacks).build().unwrap();
+    let registry = Registry::<NoContext>::builder().root("KSR").module("disk").callbacks(callbacks).build().unwrap();
     let script = format!("function run() KSR.disk.{call} end");
     let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", script)]).unwrap();
     instance.call(run, &mut NoContext, &[]).unwrap_err()

@@ -9,7 +9,7 @@ struct Host;
 fn value(script: &str) -> Value {
     let mut callbacks = Callbacks::new();
     let run = callbacks.required("run", "run", &[]);
-    let registry = Registry::<Host>::builder().callbacks(callbacks).build().unwrap();
+    let registry = Registry::<Host>::builder().root("KSR").callbacks(callbacks).build().unwrap();
     let instance = Instance::load(&LuaEngine, &registry, &[Source::text("s.lua", script)]).unwrap();
     match instance.call(run, &mut Host, &[]).unwrap() {
         Outcome::Value(value) => value,
@@ -49,7 +49,7 @@ fn a_callback_that_the_language_would_answer_for_is_a_mistake_of_build() {
     for name in ["print", "error", "next", "end"] {
         let mut callbacks = Callbacks::new();
         callbacks.optional("run", name, &[]);
-        let error = Registry::<Host>::builder().callbacks(callbacks).build().unwrap_err();
+        let error = Registry::<Host>::builder().root("KSR").callbacks(callbacks).build().unwrap_err();
         assert!(error.to_string().contains(&format!("the callback '{name}' (")), "{error}");
     }
 }

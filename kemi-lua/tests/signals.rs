@@ -31,7 +31,8 @@ fn a_former_handler_gets_the_signal_and_a_blocked_one_is_let_through() {
     let mut callbacks = Callbacks::new();
     let main = callbacks.required("main", "main", &[]);
     let limits = Limits { max_time_ms: 50, ..Limits::default() };
-    let registry = Registry::<()>::builder().callbacks(callbacks).limits(limits).build().expect("it is sound");
+    let registry =
+        Registry::<()>::builder().root("KSR").callbacks(callbacks).limits(limits).build().expect("it is sound");
     let source = Source::text("test.lua", "function main() while true do end end");
     let instance = Instance::load(&LuaEngine, &registry, &[source]).expect("it loads");
     let ended = instance.call(main, &mut (), &[]);

@@ -246,7 +246,7 @@ mod tests {
     fn load() -> (Instance<()>, CallbackId) {
         let mut callbacks = Callbacks::new();
         let main = callbacks.optional("main", "main", &[]);
-        let registry = Registry::<()>::builder().callbacks(callbacks).build().unwrap();
+        let registry = Registry::<()>::builder().root("KSR").callbacks(callbacks).build().unwrap();
         let source = Source::text("test.py", "def main():\n    return 1\n");
         (Instance::load(&PythonEngine, &registry, &[source]).unwrap(), main)
     }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn within_call(run: fn()) {
-        let registry = Registry::<()>::builder().build().unwrap();
+        let registry = Registry::<()>::builder().root("KSR").build().unwrap();
         let error = Instance::load(&Within(run), &registry, &[Source::text("test", "")]).unwrap_err();
         assert_eq!(error.message, "has run");
     }

@@ -17,7 +17,7 @@ use crate::{error, reserved};
 /// ```no_run
 /// use kemi_core::{Instance, Registry, Source};
 ///
-/// let registry = Registry::<u32>::builder().build()?;
+/// let registry = Registry::<u32>::builder().root("app").build()?;
 /// let source = Source::text("hello.py", "def hello():\n    return 'hello'\n");
 /// let instance = Instance::load(&kemi_python::PythonEngine, &registry, &[source])?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,7 +31,7 @@ impl Engine for PythonEngine {
     }
 
     fn aliases(&self) -> &'static [&'static str] {
-        &["app_python3", "app_python3s", "python3"]
+        &["python3"]
     }
 
     fn language(&self) -> String {

@@ -51,7 +51,6 @@ class Namespace:
         self.absent = set()
         # Whether a class of the script has a __del__.
         self.finalizes = False
-        self.message = Message(root_name)
         # What `import builtins` gives the scripts of this instance; what they put there stays with them.
         self.builtins_module = types.ModuleType("builtins")
         self.builtins = self.builtins_module.__dict__

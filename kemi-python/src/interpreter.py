@@ -1,16 +1,13 @@
-class Message:
+class Placeholder:
     """The extra argument of callbacks that are methods. It holds nothing."""
 
-    __slots__ = ("_kemi_root",)
+    __slots__ = ("_kemi_name", "_kemi_instead")
 
-    def __init__(self, root):
-        self._kemi_root = root
+    def __init__(self, name, instead):
+        self._kemi_name, self._kemi_instead = name, instead
 
     def __getattr__(self, name):
-        root = self._kemi_root
-        raise AttributeError(
-            f"the message object has no attribute {name!r}: read the message by {root}.pv or {root}.kx"
-        )
+        raise AttributeError(f"the {self._kemi_name} object has no attribute {name!r}: {self._kemi_instead}")
 
 
 def underlying(function):

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::error::nearest;
+use kemi_core::registry::{FirstArgument, ScriptObject};
 use kemi_core::telemetry::log_guarded;
 use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, CallbackId, ErrorCode, Location, NativeExit, ScriptError, Source, Value};
@@ -29,12 +30,6 @@ use crate::{error, sandbox, string, trampoline, value};
 /// Up to how many arguments, that of methods included, are passed without a tuple.
 const FEW: usize = 8;
 
-/// The function whose result is the object whose methods are the callbacks, if a script has it.
-const OBJECT_FUNCTION: &str = "mod_init";
-
-/// The method of that object that is called before any other.
-const START_METHOD: &str = "child_init";
-
 /// The host's handle of a loaded script; unloads it.
 ///
 /// It is not the state itself: a native function may drop it in the middle of a call, and the state stays until that is
@@ -49,8 +44,10 @@ struct State {
     root: RootCheck,
     /// The object whose methods are the callbacks, if the script has one.
     object: OnceCell<Py<PyAny>>,
-    /// The first argument of such methods.
-    method_argument: Py<PyAny>,
+    /// How the script may make one.
+    script_object: Option<ScriptObject>,
+    /// The first argument of its methods.
+    method_argument: Option<Py<PyAny>>,
     handles: RefCell<Vec<Option<Py<PyAny>>>>,
     /// Whether the script ended its own top level.
     load_ended: Cell<bool>,
@@ -69,7 +66,14 @@ impl PythonInterpreter {
         let tree = bind::root_object(py, registry, &instance, trampoline::entry)?;
         let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
-        let method_argument = namespace.object(py).getattr("message")?.unbind();
+        let script_object = registry.dialect().script_object;
+        let method_argument = match script_object.and_then(|object| object.first_argument) {
+            Some(FirstArgument { name, instead }) => {
+                let instead = instead.replace("{root}", registry.root());
+                Some(Prelude::get(py)?.call(py, "Placeholder", (name, instead))?.unbind())
+            }
+            None => None,
+        };
         sandbox::install_limits(py, registry.limits())?;
         let interrupt = Interrupt::new();
         let of_watchdog = interrupt.clone();
@@ -81,6 +85,7 @@ impl PythonInterpreter {
             namespace,
             root,
             object: OnceCell::new(),
+            script_object,
             method_argument,
             handles: RefCell::new(Vec::new()),
             load_ended: Cell::new(false),
@@ -103,9 +108,11 @@ impl PythonInterpreter {
                 break;
             }
         }
-        match state.namespace.globals(py).get_item(OBJECT_FUNCTION) {
-            Ok(Some(function)) if is_function(&function) => state.start_object(py, &function)?,
-            _ => {}
+        if let Some(script_object) = state.script_object
+            && let Ok(Some(factory)) = state.namespace.globals(py).get_item(script_object.factory)
+            && is_function(&factory)
+        {
+            state.start_object(py, script_object, &factory)?;
         }
         state.view.held_memory().is_loaded();
         Ok(())
@@ -158,7 +165,12 @@ impl State {
     }
 
     /// Makes the object whose methods are the callbacks.
-    fn start_object(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> Result<(), ScriptError> {
+    fn start_object(
+        &self,
+        py: Python<'_>,
+        ScriptObject { factory, started, .. }: ScriptObject,
+        function: &Bound<'_, PyAny>,
+    ) -> Result<(), ScriptError> {
         let fail = |message: String| {
             let error = ScriptError::new(ErrorCode::Runtime, message);
             match place_of(function) {
@@ -170,15 +182,17 @@ impl State {
             Some(object) if !object.is_none() => object,
             Some(_) => {
                 return Err(fail(format!(
-                    "{OBJECT_FUNCTION} returned None; it must return the object whose methods are the callbacks"
+                    "{factory} returned None; it must return the object whose methods are the callbacks"
                 )));
             }
-            None => return Err(fail(format!("the script ended before {OBJECT_FUNCTION} returned an object"))),
+            None => return Err(fail(format!("the script ended before {factory} returned an object"))),
         };
-        if let Ok(Some(start)) = object.getattr_opt(START_METHOD) {
+        if let Some(started) = started
+            && let Ok(Some(start)) = object.getattr_opt(started)
+        {
             let result = self.top_level(py, |_| start.call1((1,)))?;
             match result.and_then(|result| result.extract::<i64>().ok()) {
-                Some(code) if code < 0 => return Err(fail(format!("{START_METHOD} returned {code}"))),
+                Some(code) if code < 0 => return Err(fail(format!("{started} returned {code}"))),
                 _ => {}
             }
         }
@@ -226,7 +240,7 @@ impl State {
         function: &Bound<'py, PyAny>,
         args: &[Arg<'_>],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let own = self.object.get().map(|_| self.method_argument.bind(py).clone());
+        let own = self.object.get().and(self.method_argument.as_ref()).map(|argument| argument.bind(py).clone());
         if own.is_none() && args.is_empty() {
             return function.call0();
         }
@@ -304,12 +318,16 @@ impl Interpreter for State {
         attach(self.view.runtime(), |py| {
             let _frame = CallFrame::of_script(py, &self.view);
             let Some(function) = self.find(py, name) else { return Ok(()) };
-            let own = usize::from(self.object.get().is_some());
+            let first_argument = self.object.get().and(self.script_object).and_then(|object| object.first_argument);
+            let first_argument = first_argument.map(|argument| argument.name);
+            let own = usize::from(first_argument.is_some());
             let refused = Prelude::get(py)
                 .and_then(|prelude| prelude.call(py, "refused", (&function, arguments + own)))
                 .and_then(|refused| refused.extract::<Option<(String, Option<String>, u32)>>());
             match refused {
-                Ok(Some((parameters, file, line))) => Err(refusal(name, &parameters, arguments, own != 0, file, line)),
+                Ok(Some((parameters, file, line))) => {
+                    Err(refusal(name, &parameters, arguments, first_argument, file, line))
+                }
                 // Whatever cannot be looked into is called as it is.
                 Ok(None) | Err(_) => Ok(()),
             }
@@ -407,15 +425,14 @@ fn refusal(
     name: &str,
     parameters: &str,
     arguments: usize,
-    is_method: bool,
+    first_argument: Option<&str>,
     file: Option<String>,
     line: u32,
 ) -> ScriptError {
     let plural = if arguments == 1 { "" } else { "s" };
-    let passed = if is_method {
-        format!("the message and {arguments} argument{plural}")
-    } else {
-        format!("{arguments} argument{plural}")
+    let passed = match first_argument {
+        Some(first) => format!("the {first} and {arguments} argument{plural}"),
+        None => format!("{arguments} argument{plural}"),
     };
     let text = format!("the host calls '{name}' with {passed}, and it is defined as {name}{parameters}");
     let error = ScriptError::new(ErrorCode::ArgumentCount, text);

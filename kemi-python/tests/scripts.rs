@@ -130,7 +130,7 @@ class Proxy:
         try:
             msg.Method
         except AttributeError as e:
-            assert 'KSR.pv or KSR.kx' in str(e)
+            assert 'ask KSR.probe' in str(e)
         return [self.rank, KSR.echo.int(1), KSR.tm.run('branch')]
     def branch(self, msg):
         return 'b'

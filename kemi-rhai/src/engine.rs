@@ -28,10 +28,6 @@ impl kemi_core::Engine for RhaiEngine {
         "rhai"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["app_rhai"]
-    }
-
     fn language(&self) -> String {
         "Rhai 1".to_owned()
     }

@@ -11,6 +11,7 @@
 
 mod caught;
 pub mod config;
+pub mod dialect;
 pub mod http;
 pub mod location;
 pub mod message;

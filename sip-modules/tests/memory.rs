@@ -23,7 +23,7 @@ type Replies<'a> = &'a [(&'a str, &'a str)];
 
 fn relaying() -> (Harness, Metrics) {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::builder().callbacks(callbacks).build().unwrap();
+    let registry = Registry::builder().root("KSR").callbacks(callbacks).build().unwrap();
     let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, script, _| {
         rr::record_route(cx);
         tm::t_relay(cx, script);

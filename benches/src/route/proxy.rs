@@ -92,7 +92,7 @@ pub fn setup(
     let Some(sources) = script.sources(engine) else { return Ok(None) };
     let configuration = configuration()?;
     let (callbacks, routes) = Routes::declare(&configuration.route_names);
-    let registry = Registry::<Cx>::builder().callbacks(callbacks).policy(configuration.policy);
+    let registry = Registry::<Cx>::builder().root("KSR").callbacks(callbacks).policy(configuration.policy);
     let registry = registry.limits(guards.limits).telemetry(guards.telemetry).all_modules().build()?;
     let program = Program::open(find(engine)?, &registry, &sources)?;
     let setup = Setup {

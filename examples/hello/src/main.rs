@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 fn visit(engine: &dyn Engine) -> Result<(), Box<dyn Error>> {
     let mut callbacks = Callbacks::new();
     let on_visit = callbacks.required("visit", "on_visit", &["name"]);
-    let registry = Registry::<Guestbook>::builder().all_modules().callbacks(callbacks).build()?;
+    let registry = Registry::<Guestbook>::builder().root("KSR").all_modules().callbacks(callbacks).build()?;
     let instance = Instance::load(engine, &registry, &[Source::File(script(engine))])?;
 
     let mut book = Guestbook { greeted: Vec::new() };

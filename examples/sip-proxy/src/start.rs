@@ -10,6 +10,7 @@ use std::time::Duration;
 use kemi::{Engine, Program, Registry, Source};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sip_modules::config::{self, Address, Defines, Protocol};
+use sip_modules::dialect::{self, engine_aliases, engine_name};
 use sip_modules::http::{HttpError, HttpServer, proxy_pages};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Metrics, Routes, Server, Setup, schema};
 use sip_modules::rpc::{RpcServer, SocketError, proxy_methods};
@@ -49,6 +50,8 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
 
     let (callbacks, routes) = Routes::declare(&configuration.route_names);
     let mut registry = Registry::<Cx>::builder()
+        .root(dialect::ROOT)
+        .dialect(dialect::dialect())
         .callbacks(callbacks)
         .policy(configuration.policy)
         .limits(configuration.limits)
@@ -145,7 +148,7 @@ fn print(text: &str) -> Result<(), Box<dyn Error>> {
 fn engine_names() -> Vec<EngineNames> {
     let linked = kemi::engines().into_iter().map(|engine| EngineNames {
         name: engine.name().to_owned(),
-        aliases: engine.aliases().iter().map(|&alias| alias.to_owned()).collect(),
+        aliases: engine.aliases().iter().chain(engine_aliases(engine.name())).map(|&alias| alias.to_owned()).collect(),
     });
     linked.chain([EngineNames { name: route::ENGINE.to_owned(), aliases: Vec::new() }]).collect()
 }
@@ -194,13 +197,13 @@ fn choose(cli: &Cli, configuration: &Configuration) -> Result<Chosen, Box<dyn Er
     if name == route::ENGINE {
         return Ok((Arc::new(route::engine()), Vec::new()));
     }
-    let engine = kemi::find_engine(name)?;
+    let engine = kemi::find_engine(engine_name(name, kemi::engines().iter().map(|engine| engine.name())))?;
     let files = if cli.script.is_empty() { &configuration.scripts } else { &cli.script };
     if !files.is_empty() {
         return Ok((Arc::new(engine), files.iter().cloned().map(Source::File).collect()));
     }
     if cli.file.is_some() {
-        let module = engine.aliases().iter().find(|alias| alias.starts_with("app_")).unwrap_or(&"app_…");
+        let module = engine_aliases(engine.name()).iter().find(|alias| alias.starts_with("app_")).unwrap_or(&"app_…");
         let example = format!("modparam(\"{module}\", \"load\", \"route\")");
         return Err(format!("no script to load: add `{example}` after its loadmodule, or use --script").into());
     }

@@ -20,7 +20,7 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Returns the name that the setting `cfgengine` takes, in lower case.
     fn name(&self) -> &'static str;
 
-    /// Returns other names for it, also in lower case and without `.so`.
+    /// Returns other names for it, also in lower case.
     fn aliases(&self) -> &'static [&'static str] {
         &[]
     }

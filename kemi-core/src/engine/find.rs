@@ -1,7 +1,6 @@
 //! The engines that are linked into the program, by name.
 
 use std::fmt;
-use std::path::Path;
 
 use super::contract::Engine;
 use crate::error::nearest;
@@ -37,12 +36,12 @@ pub fn engines() -> Vec<&'static dyn Engine> {
     engines
 }
 
-/// Finds an announced engine by its name or an alias; case, a folder and the ending `.so` do not matter.
+/// Finds an announced engine by its name or an alias; case does not matter.
 ///
 /// # Errors
 /// [`UnknownEngine`] with the engines that are linked.
 pub fn find_engine(name: &str) -> Result<&'static dyn Engine, UnknownEngine> {
-    let wanted = normal(name);
+    let wanted = name.to_ascii_lowercase();
     let all = engines();
     all.iter()
         .copied()
@@ -53,11 +52,6 @@ pub fn find_engine(name: &str) -> Result<&'static dyn Engine, UnknownEngine> {
             near: nearest(&wanted, all.iter().flat_map(|e| e.aliases().iter().copied().chain([e.name()])))
                 .map(str::to_owned),
         })
-}
-
-fn normal(name: &str) -> String {
-    let file = Path::new(name).file_name().map_or_else(|| name.into(), std::ffi::OsStr::to_string_lossy);
-    file.strip_suffix(".so").unwrap_or(&file).to_ascii_lowercase()
 }
 
 /// No engine of that name is linked into the program.

@@ -27,7 +27,7 @@ pub type NativeCallback<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value
 ///
 /// let mut callbacks = Callbacks::new();
 /// let start = callbacks.required("start", "on_start", &[]);
-/// let registry = Registry::<u32>::builder().callbacks(callbacks).build()?;
+/// let registry = Registry::<u32>::builder().root("app").callbacks(callbacks).build()?;
 /// let engine = NativeEngine::new("rust").callback("on_start", |count: &mut u32, _script, _args| {
 ///     *count += 1;
 ///     Ok(Value::Nil)

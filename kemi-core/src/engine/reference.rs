@@ -3,7 +3,7 @@
 /// A path that begins with the root object, as it stands in a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reference {
-    /// The names behind the root: `["pv", "get"]` for `KSR.pv.get`.
+    /// The names behind the root: `["pv", "get"]` for `app.pv.get`.
     pub path: Vec<String>,
     /// The line of its first name, from 1.
     pub line: u32,

@@ -387,10 +387,10 @@ mod tests {
             .at("route.lua", 7)
             .with_hint("give a number");
         error.engine = "lua";
-        error.callback = Some("ksr_request_route".to_owned());
-        error.export = Some("KSR.sl.send_reply".to_owned());
+        error.callback = Some("on_request".to_owned());
+        error.export = Some("app.sl.send_reply".to_owned());
         error.traceback = vec![Frame { function: "f".to_owned(), place: error.place.clone() }];
-        let line = "lua: route.lua:7: in ksr_request_route: KSR.sl.send_reply: argument 1 'code': expected int, got nil; \
+        let line = "lua: route.lua:7: in on_request: app.sl.send_reply: argument 1 'code': expected int, got nil; \
                     give a number [bad-argument]";
         assert_eq!(error.to_string(), line);
         assert_eq!(format!("{error:#}"), format!("{line}\n    route.lua:7: in f"));

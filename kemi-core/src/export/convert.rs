@@ -277,10 +277,10 @@ impl<'a> CallbackName<'a> {
         CallbackName(name)
     }
 
-    /// Returns the name; `None` for the empty one and for `"0"`, by which scripts say that nothing is to be called.
+    /// Returns the name; `None` for the empty one, by which scripts say that nothing is to be called.
     #[must_use]
     pub fn get(self) -> Option<&'a str> {
-        (!matches!(self.0, "" | "0")).then_some(self.0)
+        (!self.0.is_empty()).then_some(self.0)
     }
 }
 

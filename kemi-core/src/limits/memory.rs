@@ -346,7 +346,7 @@ mod tests {
     use crate::registry::Registry;
 
     fn watch(name: &str) -> Arc<Watch> {
-        let registry = Registry::<()>::builder().build().unwrap();
+        let registry = Registry::<()>::builder().root("app").build().unwrap();
         let watch = Watch::new(name, registry.data().clone());
         watch.begin(0);
         watch

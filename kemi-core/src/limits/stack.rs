@@ -9,10 +9,10 @@ mod plain;
 mod unix;
 
 use std::cell::{Cell, OnceCell};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::LocalKey;
+use std::thread::{self, LocalKey};
 
 #[cfg(not(unix))]
 use plain::{Area, Mapping, SignalStack, handler_is_installed};
@@ -91,7 +91,7 @@ impl GuardedStack {
     /// Describes a stack of so many bytes, of which scripts may use the upper `usable` ones, half of them at most.
     ///
     /// The first access below makes a signal handler open the rest and call `on_overflow`, which is to end the script. From
-    /// then on [`overflown`](Self::overflown) says so, until the outermost closure has left the stack.
+    /// then on [`has_overflowed`](Self::has_overflowed) says so, until the outermost closure has left the stack.
     ///
     /// The handler of SIGSEGV and SIGBUS is installed once in the process. It passes other faults to the handlers before it.
     /// It needs a stack of its own, which a thread that Rust started gives up before the destructors of its thread-locals run:
@@ -133,11 +133,20 @@ impl GuardedStack {
     /// While the stack is in use and the caller is on another one, the closure gets a new stack of the same kind.
     #[inline]
     pub fn on_stack<R>(key: &'static LocalKey<GuardedStack>, run: impl FnOnce() -> R) -> R {
+        GuardedStack::catch_on_stack(key, run).unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Does the same, and gives the payload of a panic of the closure.
+    ///
+    /// # Errors
+    /// The payload of the panic.
+    #[inline]
+    pub fn catch_on_stack<R>(key: &'static LocalKey<GuardedStack>, run: impl FnOnce() -> R) -> thread::Result<R> {
         let mut run = Some(run);
         let result = key.try_with(|stack| Some(stack.enter(run.take()?)));
         match (result, run) {
             (Ok(Some(result)), _) => result,
-            (_, Some(run)) => run(),
+            (_, Some(run)) => catch_unwind(AssertUnwindSafe(run)),
             (_, None) => unreachable!("what has run has given its result"),
         }
     }
@@ -160,14 +169,14 @@ impl GuardedStack {
 
     /// Returns whether the script that runs has come to the overflow zone.
     #[must_use]
-    pub fn overflown(key: &'static LocalKey<GuardedStack>) -> bool {
+    pub fn has_overflowed(key: &'static LocalKey<GuardedStack>) -> bool {
         key.try_with(|stack| stack.opened.load(Ordering::Relaxed)).unwrap_or(false)
     }
 
     #[inline]
-    fn enter<R>(&self, run: impl FnOnce() -> R) -> R {
+    fn enter<R>(&self, run: impl FnOnce() -> R) -> thread::Result<R> {
         if self.bounds.get().contain(here()) {
-            return run();
+            return catch_unwind(AssertUnwindSafe(run));
         }
         if !self.is_free.replace(false) && !self.make_first() {
             return self.enter_another(run);
@@ -188,7 +197,7 @@ impl GuardedStack {
                 }
             }
         }
-        result.unwrap_or_else(|payload| resume_unwind(payload))
+        result
     }
 
     /// Makes the thread's own stack, for the caller to enter; returns `false` if it has been made, or cannot be.
@@ -201,16 +210,16 @@ impl GuardedStack {
     /// Runs a closure while the thread's own stack is not free: on a new one of the same kind, if there can be any.
     #[cold]
     #[inline(never)]
-    fn enter_another<R>(&self, run: impl FnOnce() -> R) -> R {
+    fn enter_another<R>(&self, run: impl FnOnce() -> R) -> thread::Result<R> {
         let own = self.own.get().and_then(Option::as_ref);
-        let Some((mapping, bounds)) = own.and_then(|_| self.map()) else { return run() };
+        let Some((mapping, bounds)) = own.and_then(|_| self.map()) else { return catch_unwind(AssertUnwindSafe(run)) };
         let former = self.replace_bounds(bounds);
         let opened = self.opened.swap(false, Ordering::Relaxed);
         // SAFETY: the mapping is new.
         let result = unsafe { mapping.area().run(run) };
         self.opened.store(opened, Ordering::Relaxed);
         drop(former);
-        result.unwrap_or_else(|payload| resume_unwind(payload))
+        result
     }
 
     fn enter_with_room<R>(&self, bytes: usize, run: impl FnOnce() -> R) -> Option<R> {
@@ -373,9 +382,6 @@ fn here() -> usize {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::panic::catch_unwind;
-    use std::thread;
-
     use super::*;
 
     thread_local! {
@@ -401,7 +407,7 @@ mod tests {
     /// Goes down until the overflow is told.
     fn down_to_the_zone() -> usize {
         let frame = std::hint::black_box([1usize; 16]);
-        if GuardedStack::overflown(&ZONED) { 0 } else { down_to_the_zone() + std::hint::black_box(&frame)[7] }
+        if GuardedStack::has_overflowed(&ZONED) { 0 } else { down_to_the_zone() + std::hint::black_box(&frame)[7] }
     }
 
     #[test]
@@ -427,12 +433,12 @@ mod tests {
     fn an_overflow_is_told_each_time_and_leaves_room_for_the_end() {
         thread::spawn(|| {
             for time in 1..=3 {
-                assert!(!GuardedStack::overflown(&ZONED));
+                assert!(!GuardedStack::has_overflowed(&ZONED));
                 let levels = GuardedStack::on_stack(&ZONED, || {
                     let levels = down_to_the_zone();
                     // The zone stays open until the stack is left, and what lies below is there.
                     assert_eq!(down(400_000), 0);
-                    assert!(GuardedStack::overflown(&ZONED));
+                    assert!(GuardedStack::has_overflowed(&ZONED));
                     levels
                 });
                 assert!(levels > 1000);
@@ -461,7 +467,7 @@ mod tests {
             let inside = || GuardedStack::on_stack(&PLAIN, || GuardedStack::on_stack(&ZONED, down_to_the_zone));
             let levels = GuardedStack::on_stack(&ZONED, || {
                 let levels = inside();
-                assert!(!GuardedStack::overflown(&ZONED), "that was another stack's");
+                assert!(!GuardedStack::has_overflowed(&ZONED), "that was another stack's");
                 levels
             });
             assert!(levels > 1000);

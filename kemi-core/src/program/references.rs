@@ -30,7 +30,7 @@ pub(crate) struct CallbackReference {
 
 /// Checks what a script names against the registry, and collects the callbacks named in its calls.
 ///
-/// A module or function that the script also names without calling it, as in `if KSR.nathelper`, may be missing.
+/// A module or function that the script also names without calling it, as in `if app.nathelper`, may be missing.
 pub(crate) fn check_references(registry: &RegistryData, file: &str, references: &[Reference]) -> References {
     let mut found = References::default();
     let asked_for: BTreeSet<&[String]> =
@@ -94,7 +94,9 @@ fn callbacks<'a>(
         param.is_some_and(|param| matches!(param.ty, Type::Callback | Type::Option(Type::Callback)))
     };
     let names = reference.texts.iter().filter(move |(position, _)| takes_name(*position));
-    names.filter_map(|(_, name)| CallbackName::new(name).get()).map(|name| CallbackReference {
+    let no_callback = registry.dialect().no_callback;
+    let names = names.filter_map(|(_, name)| CallbackName::new(name).get());
+    names.filter(move |name| no_callback != Some(*name)).map(|name| CallbackReference {
         name: name.to_owned(),
         export: registry.script_name(export.def()),
         line: reference.line,
@@ -111,7 +113,7 @@ mod tests {
     }
 
     fn check(references: &[Reference]) -> (Vec<String>, Vec<String>) {
-        let registry = Registry::<u8>::builder().build().unwrap();
+        let registry = Registry::<u8>::builder().root("app").build().unwrap();
         let found = check_references(&registry, "s", references);
         let lines = |errors: Vec<ScriptError>| errors.iter().map(ToString::to_string).collect();
         (lines(found.errors), lines(found.warnings))
@@ -121,7 +123,7 @@ mod tests {
     fn a_call_of_a_function_that_an_enabled_module_lacks_is_an_error_with_its_line() {
         let (errors, warnings) = check(&[reference("x.exit", 1, true), reference("x.exti", 2, true)]);
         assert_eq!(errors.len(), 1, "{errors:?}");
-        assert!(errors[0].starts_with("s:2: there is no function KSR.x.exti; did you mean KSR.x.exit?"), "{errors:?}");
+        assert!(errors[0].starts_with("s:2: there is no function app.x.exti; did you mean app.x.exit?"), "{errors:?}");
         assert!(warnings.is_empty());
     }
 

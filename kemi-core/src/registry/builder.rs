@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::checks;
+use super::dialect::Dialect;
 use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
 use super::table::{Export, Registry, RegistryData, script_name};
@@ -20,6 +21,7 @@ use crate::value::ArgumentPolicy;
 #[derive(Debug)]
 pub struct RegistryBuilder<C: 'static> {
     root: String,
+    dialect: Dialect,
     all: bool,
     modules: BTreeSet<String>,
     callbacks: Callbacks,
@@ -33,7 +35,8 @@ pub struct RegistryBuilder<C: 'static> {
 impl<C: 'static> RegistryBuilder<C> {
     pub(super) fn new() -> RegistryBuilder<C> {
         RegistryBuilder {
-            root: "KSR".to_owned(),
+            root: String::new(),
+            dialect: Dialect::default(),
             all: false,
             modules: BTreeSet::new(),
             callbacks: Callbacks::new(),
@@ -45,10 +48,17 @@ impl<C: 'static> RegistryBuilder<C> {
         }
     }
 
-    /// Names the object that scripts see; `KSR` by default.
+    /// Names the object that scripts see; a registry without it is refused.
     #[must_use]
     pub fn root(mut self, name: &str) -> Self {
         name.clone_into(&mut self.root);
+        self
+    }
+
+    /// Sets in what the scripts differ from KEMI's own way; in nothing by default.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 
@@ -108,6 +118,7 @@ impl<C: 'static> RegistryBuilder<C> {
     ///
     /// # Errors
     /// All mistakes at once:
+    /// - no name for the root object;
     /// - two exports of one name, a function of the root and a module of one name, two callbacks of one name;
     /// - an enabled module that does not exist, an export that names a route the host has not declared;
     /// - an export whose entries take another context or other parameters than its description says;
@@ -152,6 +163,7 @@ impl<C: 'static> RegistryBuilder<C> {
         Ok(Registry::new(RegistryData {
             state: HostState::new(&self.callbacks, exports.len()),
             root: self.root,
+            dialect: self.dialect,
             context: ContextType::of::<C>(),
             callbacks: self.callbacks,
             policy: self.policy,

@@ -115,6 +115,9 @@ pub(super) fn names<'a>(
     languages: &[(&str, &Reserved)],
     mistakes: &mut Vec<String>,
 ) {
+    if root.is_empty() {
+        mistakes.push("the root object has no name: give it one by `RegistryBuilder::root`".to_owned());
+    }
     let mut names = vec![Name { text: root, owner: format!("the root object '{root}'"), role: NameRole::Root }];
     let mut modules = BTreeSet::new();
     for def in exports {
@@ -131,7 +134,7 @@ pub(super) fn names<'a>(
         }
         names.push(Name { text: &decl.name, owner, role: NameRole::Callback });
     }
-    for name in &names {
+    for name in names.iter().filter(|name| !(name.role == NameRole::Root && name.text.is_empty())) {
         if !is_identifier(name.text) {
             mistakes.push(format!(
                 "{} is no name that scripts can write: that has ASCII letters, digits and `_`, and does not begin with a \

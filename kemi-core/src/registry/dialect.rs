@@ -2,10 +2,10 @@
 
 /// The ways in which a host's scripts differ from KEMI's own: for a host whose scripts were written for another program.
 ///
-/// The default differs in nothing. A host gives its dialect to [`RegistryBuilder::dialect`](crate::registry::RegistryBuilder::dialect).
+/// The default differs in nothing. A host gives its dialect to [`RegistryBuilder::dialect`](super::RegistryBuilder::dialect).
 ///
 /// ```
-/// use kemi_core::Dialect;
+/// use kemi_core::registry::Dialect;
 ///
 /// // A script of Kamailio passes "0" to say that nothing is to be called.
 /// let dialect = Dialect { no_callback: Some("0"), ..Dialect::default() };
@@ -29,7 +29,15 @@ pub struct ScriptObject {
     /// The method that is called with the number 1 before any other, if the object has it; a negative result fails the
     /// load.
     pub started: Option<&'static str>,
-    /// What a script should do instead of reading an attribute of the argument that each method gets before its own,
-    /// which has none; `{root}` stands for the root object. `None` if there is no such argument.
-    pub first_argument: Option<&'static str>,
+    /// The argument that each method gets before those of the callback; `None` if there is none.
+    pub first_argument: Option<FirstArgument>,
+}
+
+/// An argument without content that methods get because scripts of another program expect one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstArgument {
+    /// The name in error messages.
+    pub name: &'static str,
+    /// What a script should do instead of reading an attribute of it; `{root}` stands for the root object.
+    pub instead: &'static str,
 }

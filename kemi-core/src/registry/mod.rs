@@ -2,6 +2,7 @@
 
 mod builder;
 mod checks;
+mod dialect;
 mod dump;
 mod host_state;
 mod language;
@@ -9,6 +10,7 @@ mod metrics;
 mod table;
 
 pub use self::builder::{RegistryBuilder, RegistryError};
+pub use self::dialect::{Dialect, FirstArgument, ScriptObject};
 pub use self::language::{LanguageNames, NameRole};
 pub(crate) use self::table::IDLE_ROUTE;
 pub use self::table::{Export, Registry, RegistryData};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::builder::RegistryBuilder;
 use super::checks;
+use super::dialect::Dialect;
 use super::dump;
 use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
@@ -72,6 +73,7 @@ impl<C: 'static> fmt::Debug for Registry<C> {
 #[derive(Debug)]
 pub struct RegistryData {
     pub(super) root: String,
+    pub(super) dialect: Dialect,
     pub(super) context: ContextType,
     pub(super) callbacks: Callbacks,
     pub(super) policy: ArgumentPolicy,
@@ -133,6 +135,12 @@ impl RegistryData {
         &self.root
     }
 
+    /// Returns in what the scripts differ from KEMI's own way.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
     /// Returns the host's context type.
     #[must_use]
     pub fn context(&self) -> ContextType {
@@ -185,7 +193,7 @@ impl RegistryData {
         exports.binary_search_by(|export| export.def.name.cmp(name)).ok().and_then(|i| exports.get(i))
     }
 
-    /// Returns an export's full name in scripts, such as `KSR.pv.get`.
+    /// Returns an export's full name in scripts, such as `app.counter.add`.
     #[must_use]
     pub fn script_name(&self, export: &ExportDef) -> String {
         script_name(&self.root, export)

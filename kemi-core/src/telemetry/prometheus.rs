@@ -15,7 +15,7 @@ use super::metrics::Metrics;
 ///
 /// ```
 /// # use kemi_core::Registry;
-/// let registry = Registry::<()>::builder().build()?;
+/// let registry = Registry::<()>::builder().root("app").build()?;
 /// let mut prometheus = prometheus_client::registry::Registry::default();
 /// prometheus.register_collector(Box::new(registry.data().metrics_collector()));
 /// let mut text = String::new();

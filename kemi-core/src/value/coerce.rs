@@ -13,8 +13,8 @@ pub enum ArgumentPolicy {
     /// The call raises an error in the script.
     #[default]
     Strict,
-    /// For scripts written for Kamailio: arguments are coerced as their language used to there, surplus ones are
-    /// ignored, and what still does not fit is logged and the call returns `false`.
+    /// For scripts written for a host that took what it got: arguments are coerced as the language's own rules do
+    /// ([`CompatCoercions`]), surplus ones are ignored, and what still does not fit is logged and the call returns `false`.
     Compat,
 }
 

@@ -78,8 +78,13 @@ impl Interpreter for ToyInterpreter {
 pub(crate) fn load<C: 'static>(names: &[&str], limits: Limits) -> (Registry<C>, Vec<CallbackId>, Instance<C>) {
     let mut callbacks = Callbacks::new();
     let ids = names.iter().map(|name| callbacks.required("request", name, &[])).collect();
-    let registry =
-        Registry::<C>::builder().all_modules().callbacks(callbacks).limits(limits).build().expect("it is valid");
+    let registry = Registry::<C>::builder()
+        .root("app")
+        .all_modules()
+        .callbacks(callbacks)
+        .limits(limits)
+        .build()
+        .expect("it is valid");
     let instance = Instance::load(&Toy, &registry, &[]).expect("there is nothing to load");
     (registry, ids, instance)
 }

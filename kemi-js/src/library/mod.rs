@@ -21,6 +21,9 @@ pub(crate) struct BuiltinCall {
     room: u64,
 }
 
+/// Does the work of a built-in for plain short arguments; `None` leaves it to what comes next. It runs no code of the script.
+pub(crate) type Shortcut = fn(&JsValue, &[JsValue]) -> Option<JsValue>;
+
 /// Does the work of a built-in; `None` leaves it to that.
 pub(crate) type Replacement = fn(&Runtime, &mut BuiltinCall, &mut Context) -> JsResult<Option<JsValue>>;
 

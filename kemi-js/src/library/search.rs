@@ -103,6 +103,23 @@ pub(crate) fn positions(
     Some(found)
 }
 
+/// Finds a text in a short one, if both are texts already.
+fn first_in_short(this: &JsValue, args: &[JsValue]) -> Option<Option<usize>> {
+    let [pattern] = args else { return None };
+    let (text, pattern) = (this.as_string()?, pattern.as_string()?);
+    (text.len() <= SHORT).then(|| text.index_of(pattern.as_str(), 0))
+}
+
+/// Does what `includes` does with one text in a short one.
+pub(crate) fn includes_short(this: &JsValue, args: &[JsValue]) -> Option<JsValue> {
+    first_in_short(this, args).map(|first| JsValue::new(first.is_some()))
+}
+
+/// Does what `indexOf` does with one text in a short one.
+pub(crate) fn index_of_short(this: &JsValue, args: &[JsValue]) -> Option<JsValue> {
+    first_in_short(this, args).map(|first| first.map_or_else(|| JsValue::new(-1), |index| JsValue::new(index as u32)))
+}
+
 pub(crate) fn includes(runtime: &Runtime, call: &mut BuiltinCall, context: &mut Context) -> JsResult<Option<JsValue>> {
     let from = call.arg(1);
     let Some(task) = Task::read(call, None, context)? else { return Ok(None) };

@@ -5,7 +5,7 @@ use boa_engine::{Context, JsNativeError, JsResult, JsString, JsSymbol, JsValue, 
 use kemi_core::engine::Runtime;
 use kemi_core::limits::Limit;
 
-use super::{BuiltinCall, Replacement, length, replace, search};
+use super::{BuiltinCall, Replacement, Shortcut, length, replace, search};
 use crate::bind::InstanceRef;
 use crate::terminate::terminated;
 
@@ -46,11 +46,15 @@ pub(crate) fn install(
     holder: &JsObject,
     name: &str,
     estimate: Estimate,
+    shortcut: Option<Shortcut>,
     replacement: Option<Replacement>,
     context: &mut Context,
 ) -> JsResult<()> {
     let Some(original) = holder.get(js_string!(name), context)?.as_callable() else { return Ok(()) };
     let call = move |this: &JsValue, args: &[JsValue], original: &JsObject, context: &mut Context| {
+        if let Some(result) = shortcut.and_then(|shortcut| shortcut(this, args)) {
+            return Ok(result);
+        }
         // SAFETY: a function object of the instance's context runs this.
         let state = unsafe { instance.state() };
         state.collect_if_due();

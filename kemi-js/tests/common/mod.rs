@@ -157,7 +157,8 @@ pub(crate) fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>
     let mut callbacks = Callbacks::new();
     let f = callbacks.optional("main", "f", &[]);
     callbacks.named("sub", &[]);
-    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
+    let builder =
+        Registry::builder().root("KSR").module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
     (builder.enable_hint("enable {module}").build().expect("the exports are sound"), f)
 }
 
@@ -168,7 +169,7 @@ pub(crate) fn try_load(sources: &[Source], policy: ArgumentPolicy) -> Result<Loa
 pub(crate) fn load_limited(sources: &[Source], policy: ArgumentPolicy, limits: Limits) -> Result<Loaded, ScriptError> {
     kemi_js::link();
     let (registry, f) = limited(policy, limits);
-    let engine = kemi_core::find_engine("app_jsdt.so").expect("linked");
+    let engine = kemi_core::find_engine("javascript").expect("linked");
     Ok(Loaded { instance: Instance::load(engine, &registry, sources)?, f, host: Host::default() })
 }
 

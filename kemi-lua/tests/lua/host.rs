@@ -191,7 +191,8 @@ fn limited_registry(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>, 
     let main = callbacks.optional("main", "main", &["value"]);
     callbacks.optional("event", "on_event", &[]);
     callbacks.named("named", &["name"]);
-    let builder = Registry::builder().module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
+    let builder =
+        Registry::builder().root("KSR").module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
     (builder.enable_hint("write: enable {module}").build().expect("the exports are sound"), main)
 }
 

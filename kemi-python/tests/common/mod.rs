@@ -4,12 +4,23 @@
 use std::time::{Duration, Instant};
 
 use kemi_core::export::Rest;
+use kemi_core::registry::{Dialect, FirstArgument, ScriptObject};
 use kemi_core::{
     Arg, ArgumentPolicy, CallbackId, Callbacks, Instance, Limits, NativeExit, Outcome, Registry, Script, ScriptError,
     Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_python::PythonEngine;
+
+/// The dialect of the test's host.
+const DIALECT: Dialect = Dialect {
+    no_callback: None,
+    script_object: Some(ScriptObject {
+        factory: "mod_init",
+        started: Some("child_init"),
+        first_argument: Some(FirstArgument { name: "message", instead: "ask {root}.probe" }),
+    }),
+};
 
 #[derive(Default)]
 pub(crate) struct Cx {
@@ -139,7 +150,8 @@ impl Host {
         let main = callbacks.optional("main", "main", &[]);
         let event = callbacks.optional("event", "event", &["a", "b"]);
         callbacks.named("branch", &[]);
-        let mut builder = Registry::builder().limits(limits).root(root).callbacks(callbacks).policy(policy);
+        let mut builder =
+            Registry::builder().limits(limits).root(root).dialect(DIALECT).callbacks(callbacks).policy(policy);
         for module in ["", "echo", "log", "bad", "tm"] {
             builder = builder.module(module);
         }

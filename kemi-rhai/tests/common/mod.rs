@@ -193,6 +193,7 @@ pub fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Cx>, Callbac
     let reply = callbacks.optional("reply", "on_reply", &["code", "reason"]);
     callbacks.named("nested", &["depth"]);
     let registry = Registry::builder()
+        .root("KSR")
         .callbacks(callbacks)
         .module("")
         .module("t")

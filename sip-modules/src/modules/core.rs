@@ -200,7 +200,13 @@ mod tests {
     #[test]
     fn the_kinds_of_results_are_kamailios() {
         let (callbacks, _) = Routes::declare(&RouteNames::default());
-        let builder = Registry::<Cx>::builder().module("").module("pv").module("hdr").module("kx").callbacks(callbacks);
+        let builder = Registry::<Cx>::builder()
+            .root(crate::dialect::ROOT)
+            .module("")
+            .module("pv")
+            .module("hdr")
+            .module("kx")
+            .callbacks(callbacks);
         let registry = builder.build().unwrap();
         let integers = "get_debug get_send_sock_port get_srcport get_rcvport get_rcvadvport get_protoid get_bodylen \
             get_msglen get_msgtype get_timestamp get_status get_defn get_envn geti getl append append_hf append_after \

@@ -130,7 +130,7 @@ pub(crate) mod wire {
             let listeners = ["127.0.0.1:5060", "127.0.0.2:5070"].map(|a| Listener::new(a.parse().unwrap()));
             let identity = Identity::new(listeners.into(), vec![("example.org".to_owned(), None)]);
             let (callbacks, routes) = Routes::declare(&RouteNames::default());
-            let registry = Registry::builder().callbacks(callbacks).build().unwrap();
+            let registry = Registry::builder().root(crate::dialect::ROOT).callbacks(callbacks).build().unwrap();
             let shared = Arc::new(Shared::new(settings, identity, registry, routes, BTreeMap::new()));
             let cx = Cx::new(shared, Outbox::new(sockets.into_iter().map(Arc::new).collect()));
             let mut wire = Wire { cx, peer };
@@ -274,7 +274,9 @@ mod tests {
     #[test]
     fn every_function_of_these_modules_returns_an_integer() {
         let modules = ["corex", "maxfwd", "registrar", "rr", "sanity", "siputils", "sl", "textops"];
-        let builder = modules.into_iter().fold(Registry::<Cx>::builder(), |builder, name| builder.module(name));
+        let builder = modules
+            .into_iter()
+            .fold(Registry::<Cx>::builder().root(crate::dialect::ROOT), |builder, name| builder.module(name));
         let (callbacks, _) = Routes::declare(&RouteNames::default());
         let registry = builder.callbacks(callbacks).build().unwrap();
         let mut seen = 0;

@@ -45,7 +45,7 @@ pub(crate) fn cx(message: &str) -> Cx {
 /// As [`cx`], with settings and definitions.
 pub(crate) fn cx_with(message: &str, settings: ProxySettings, defines: BTreeMap<String, String>) -> Cx {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::builder().callbacks(callbacks).build().unwrap();
+    let registry = Registry::builder().root(crate::dialect::ROOT).callbacks(callbacks).build().unwrap();
     let listeners = vec![Listener::new("127.0.0.1:5060".parse().unwrap())];
     let identity = Identity::new(listeners, vec![("example.org".to_owned(), None)]);
     let shared = Arc::new(Shared::new(settings, identity, registry, routes, defines));

@@ -1,5 +1,6 @@
 //! `KSR.tm`: stateful relaying (Kamailio's module `tm`).
 
+use crate::dialect::NO_CALLBACK;
 use kemi_core::{CallbackId, CallbackName, RouteId, Script, ScriptError};
 use kemi_macros::kemi_export;
 
@@ -86,7 +87,8 @@ pub fn t_on_failure(cx: &mut Cx, script: &Script<'_>, name: CallbackName<'_>) ->
 
 /// Finds the callback of that name, if it is one.
 fn callback(script: &Script<'_>, route: RouteId, name: CallbackName<'_>) -> Result<Option<CallbackId>, ScriptError> {
-    name.get().map(|name| script.callback(route, name)).transpose()
+    let name = name.get().filter(|name| *name != NO_CALLBACK);
+    name.map(|name| script.callback(route, name)).transpose()
 }
 
 /// Takes the callbacks over into a transaction that exists already.

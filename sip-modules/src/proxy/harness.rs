@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_the_script_sends_is_handed_over_once() {
         let (callbacks, routes) = Routes::declare(&RouteNames::default());
-        let registry = Registry::builder().callbacks(callbacks).build().unwrap();
+        let registry = Registry::builder().root(crate::dialect::ROOT).callbacks(callbacks).build().unwrap();
         let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, _, _| {
             sl_send_reply(cx, 404, b"Nobody");
             Ok(Value::Nil)

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     fn program() -> Arc<Program<Cx>> {
-        let registry = Registry::<Cx>::builder().build().unwrap();
+        let registry = Registry::<Cx>::builder().root(crate::dialect::ROOT).build().unwrap();
         Program::open(Arc::new(NativeEngine::<Cx>::new("rust")), &registry, &[]).unwrap()
     }
 

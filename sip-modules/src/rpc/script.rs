@@ -8,6 +8,7 @@ use kemi_core::{Program, ScriptError};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::dialect::engine_aliases;
 use crate::proxy::{Cx, EngineNames, Shared, fork};
 use crate::rpc::{Methods, RpcError};
 
@@ -60,7 +61,8 @@ pub(super) fn add(
 ) -> Methods {
     let engine = program.engine();
     let api = Arc::new(shared.registry.dump());
-    let own: Vec<&str> = engine.aliases().iter().copied().filter(|alias| alias.starts_with("app_")).collect();
+    let own: Vec<&str> =
+        engine_aliases(engine.name()).iter().copied().filter(|alias| alias.starts_with("app_")).collect();
     for module in &own {
         let (name, shared, reloaded) = (format!("{module}.reload"), shared.clone(), program.clone());
         methods =

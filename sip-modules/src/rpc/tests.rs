@@ -329,7 +329,8 @@ fn a_socket_is_taken_only_from_the_dead() {
 #[test]
 fn a_proxy_tells_about_itself() {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::<Cx>::builder().all_modules().callbacks(callbacks).build().unwrap();
+    let registry =
+        Registry::<Cx>::builder().root(crate::dialect::ROOT).all_modules().callbacks(callbacks).build().unwrap();
     let engine = NativeEngine::new("rust").callback("ksr_request_route", |_: &mut Cx, _, _| Ok(ScriptValue::Nil));
     let program = Program::open(Arc::new(engine), &registry, &[]).unwrap();
     let listener = Listener::new("127.0.0.1:5070".parse().unwrap());

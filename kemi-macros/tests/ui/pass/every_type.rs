@@ -144,7 +144,7 @@ fn boxed(_cx: &mut Cx) -> Result<bool, Box<dyn std::error::Error>> {
 fn configured_out(_cx: &mut Missing) {}
 
 fn main() {
-    let registry = Registry::<Cx>::builder().module("m").build().unwrap();
+    let registry = Registry::<Cx>::builder().root("app").module("m").build().unwrap();
     let shape = |name: &str| registry.find("m", name).unwrap().def().typed.map(|typed| format!("{:?}", typed.shape()));
     assert_eq!(shape("signed").as_deref(), Some("(iiiii)->i"));
     assert_eq!(shape("scalars").as_deref(), Some("(bff)->f"));

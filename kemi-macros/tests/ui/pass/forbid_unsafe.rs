@@ -13,7 +13,7 @@ fn text<'c>(cx: &'c mut Cx, more: &str) -> &'c str {
 }
 
 fn main() {
-    let registry = kemi_core::Registry::<Cx>::builder().module("m").build().unwrap();
+    let registry = kemi_core::Registry::<Cx>::builder().root("app").module("m").build().unwrap();
     assert!(registry.find("m", "text").unwrap().def().typed.is_some());
     assert_eq!(text(&mut Cx("a".to_owned()), "b"), "ab");
 }

@@ -18,7 +18,7 @@ exports! {
 }
 
 fn main() {
-    let registry = kemi_core::Registry::<Cx>::builder().module("m").build().unwrap();
+    let registry = kemi_core::Registry::<Cx>::builder().root("app").module("m").build().unwrap();
     let params = registry.find("m", "number").unwrap().def().params;
     let shown: Vec<String> = params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect();
     assert_eq!(shown, ["argument: int", "times: int", "more: string?"]);

@@ -82,7 +82,7 @@ mod aliases {
 }
 
 fn main() {
-    let registry = Registry::<host::Script>::builder().module("m").build().unwrap();
+    let registry = Registry::<host::Script>::builder().root("app").module("m").build().unwrap();
     let def = |name: &str| registry.find("m", name).unwrap().def();
     assert!(def("own_context").needs_context && def("own_context_mutably").needs_context);
     assert!(def("own_context_mutably").params.is_empty());

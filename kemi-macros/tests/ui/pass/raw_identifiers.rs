@@ -15,7 +15,7 @@ fn looped(_cx: &mut Cx) {}
 fn main() {
     let mut callbacks = kemi_core::Callbacks::new();
     callbacks.optional("loop", "on_loop", &[]);
-    let registry = kemi_core::Registry::<Cx>::builder().module("m").callbacks(callbacks).build().unwrap();
+    let registry = kemi_core::Registry::<Cx>::builder().root("app").module("m").callbacks(callbacks).build().unwrap();
     let def = registry.find("m", "match").unwrap().def();
     assert_eq!((def.params[0].name, def.params[1].name), ("type", "unused"));
     assert_eq!(def.deprecated.unwrap().instead, "m.looped");

@@ -16,6 +16,6 @@ fn add(_cx: &Cx, a: i64, b: Option<i64>) -> i64 {
 }
 
 fn main() {
-    let registry = Registry::<Cx>::builder().module("m").build().unwrap();
+    let registry = Registry::<Cx>::builder().root("app").module("m").build().unwrap();
     assert_eq!(registry.find("m", "add").unwrap().def().min_args(), 1);
 }
