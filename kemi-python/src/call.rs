@@ -45,6 +45,8 @@ impl<'a, 'py> CallFrame<'a, 'py> {
         CallFrame::begin(py, None)
     }
 
+    // Inlined, since the two callers need different halves of it.
+    #[inline(always)]
     fn begin(py: Python<'py>, view: Option<&'a CallView>) -> CallFrame<'a, 'py> {
         let pending = if PyErr::occurred(py) { PyErr::take(py) } else { None };
         let own = view.map_or(ptr::null(), ptr::from_ref);

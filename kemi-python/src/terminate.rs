@@ -172,15 +172,23 @@ pub(crate) fn drain_exception(py: Python<'_>) {
 }
 
 /// Sets what is traced on this thread; returns what was before.
+#[inline]
 pub(crate) fn set_tracing(py: Python<'_>, tracing: Tracing) -> Tracing {
     let former = TRACING.replace(tracing);
+    if former != tracing {
+        change_tracing(py, former, tracing);
+    }
+    former
+}
+
+#[cold]
+#[inline(never)]
+fn change_tracing(py: Python<'_>, former: Tracing, tracing: Tracing) {
     match (former, tracing) {
-        (Tracing::Off, Tracing::Off) => {}
         (_, Tracing::Off) => clear(py),
         (Tracing::Off, _) => set(py),
         _ => {}
     }
-    former
 }
 
 /// Sets the trace function. One that was set before, such as a coverage tool's, is kept as its argument.
