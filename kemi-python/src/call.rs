@@ -70,8 +70,13 @@ impl<'a, 'py> CallFrame<'a, 'py> {
         }
         let limits = view.map(|view| view.runtime().registry().limits());
         let max_memory = limits.map_or(0, |limits| limits.max_memory);
+        let mut is_nearly_full = false;
         let memory = match view {
-            Some(view) if outermost => Some(AccountScope::of(view.held_memory(), max_memory, view.interrupt())),
+            Some(view) if outermost => {
+                let room = view.held_memory().room(max_memory);
+                is_nearly_full = view.held_memory().is_more_than(room);
+                Some(AccountScope::of(view.held_memory(), room, view.interrupt()))
+            }
             _ if same => None,
             Some(view) => Some(AccountScope::within(view.held_memory(), max_memory, view.interrupt())),
             None => Some(AccountScope::unlimited()),
@@ -80,8 +85,7 @@ impl<'a, 'py> CallFrame<'a, 'py> {
         let tracing = terminate::set_tracing(py, if counts { Tracing::Instructions } else { Tracing::Off });
         current::set_depth(current::depth() + 1);
         if let Some(view) = view
-            && outermost
-            && view.held_memory().is_nearly_full(max_memory)
+            && is_nearly_full
         {
             // Whatever comes of it, the call begins.
             let collect = || drop(Prelude::get(py).and_then(|prelude| prelude.call(py, "collect", ())));

@@ -58,17 +58,17 @@ impl HeldMemory {
 
     /// Returns how much more it may hold; 0 for `limit` is no limit.
     #[inline]
-    fn room(&self, limit: u64) -> i64 {
+    pub(crate) fn room(&self, limit: u64) -> i64 {
         if limit == 0 {
             return i64::MAX;
         }
         i64::try_from(limit).unwrap_or(i64::MAX).saturating_sub(self.held.get()).max(0)
     }
 
-    /// Returns whether garbage may have to be collected, since there is less room than what is held.
+    /// Returns whether more is held than there is [`room`](Self::room) for: garbage may have to be collected.
     #[inline]
-    pub(crate) fn is_nearly_full(&self, limit: u64) -> bool {
-        self.room(limit) < self.held.get()
+    pub(crate) fn is_more_than(&self, room: i64) -> bool {
+        room < self.held.get()
     }
 
     /// Takes off what others have freed, and runs `collect` if garbage may be among the rest.
@@ -87,7 +87,7 @@ impl HeldMemory {
         // Not again before it has grown by a part of what it may hold.
         let step = i64::try_from(limit / 16).unwrap_or(i64::MAX);
         self.collected.set(self.collected.get().min(self.held.get()));
-        if self.is_nearly_full(limit) && self.held.get() >= self.collected.get().saturating_add(step) {
+        if self.is_more_than(self.room(limit)) && self.held.get() >= self.collected.get().saturating_add(step) {
             collect();
             let freed = ACCOUNT.with(|account| account.used.get());
             self.collected.set(self.held.get().saturating_add(freed));
@@ -123,13 +123,12 @@ pub(crate) struct AccountScope<'a> {
 }
 
 impl<'a> AccountScope<'a> {
-    /// Begins an outermost call of an instance; a limit of 0 is none.
+    /// Begins an outermost call of an instance, with so much [`room`](HeldMemory::room).
     ///
     /// The caller keeps the `Arc` until the result is dropped.
     #[inline]
-    pub(crate) fn of(held_memory: &'a HeldMemory, limit: u64, interrupt: &Arc<Interrupt>) -> AccountScope<'a> {
-        let limit = held_memory.room(limit);
-        let mut scope = AccountScope::begin(Some(held_memory), limit, Arc::as_ptr(interrupt));
+    pub(crate) fn of(held_memory: &'a HeldMemory, room: i64, interrupt: &Arc<Interrupt>) -> AccountScope<'a> {
+        let mut scope = AccountScope::begin(Some(held_memory), room, Arc::as_ptr(interrupt));
         if scope.used < 0 && scope.interrupt.is_null() {
             FREED_ELSEWHERE.fetch_add(scope.used.saturating_neg(), Ordering::Relaxed);
             scope.used = 0;

@@ -121,8 +121,6 @@ impl Runtime {
         outcome
     }
 
-    // Inlined into the two that time it and do not: the result is large, and would be copied from one to the other.
-    #[inline(always)]
     fn enter(
         &self,
         interpreter: &dyn Interpreter,
