@@ -14,7 +14,7 @@ use crate::value::{Arg, CompatCoercions, Value};
 /// A script language that a host can choose by name.
 ///
 /// Implement it once per language and announce it with [`announce_engine!`](crate::announce_engine); hosts find it by
-/// [`find_engine`]. An engine that a host builds itself needs no announcement: pass it to
+/// [`find_engine`](crate::find_engine). An engine that a host builds itself needs no announcement: pass it to
 /// [`Instance::load`](crate::Instance::load).
 pub trait Engine: Send + Sync + fmt::Debug {
     /// Returns the name that the setting `cfgengine` takes, in lower case.

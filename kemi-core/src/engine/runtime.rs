@@ -180,7 +180,7 @@ impl Runtime {
     /// For engines that [count memory](Self::count_memory); for others it only runs the closure. Such an engine wraps
     ///
     /// - each call of a native function, and the place where what it has returned is dropped after its conversion;
-    /// - the conversion of a callback's result to a [`Value`].
+    /// - the conversion of a callback's result to a [`Value`](crate::Value).
     ///
     /// An error that a callback ends with needs nothing: the runtime copies it. What a script allocates in a callback
     /// that a native function calls is the interpreter's again.

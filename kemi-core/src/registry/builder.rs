@@ -123,7 +123,7 @@ impl<C: 'static> RegistryBuilder<C> {
     /// - an enabled module that does not exist, an export that names a route the host has not declared;
     /// - an export whose entries take another context or other parameters than its description says;
     /// - a name of the root object, a module, an export or a callback that is no identifier, or that means something else
-    ///   in the language of a linked engine ([`Engine::reserved`]).
+    ///   in the language of a linked engine ([`Engine::reserved`](crate::Engine::reserved)).
     pub fn build(self) -> Result<Registry<C>, RegistryError> {
         let mut mistakes = Vec::new();
         let known = own_exports::<C>(&mut mistakes);
