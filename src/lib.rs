@@ -29,13 +29,15 @@
 //!
 //! # Features
 //!
-//! | feature | engine | names for `cfgengine` |
+//! | feature | engine | names for [`find_engine`] |
 //! |---|---|---|
-//! | `lua` | Lua 5.4, vendored | `lua`, `app_lua` |
+//! | `lua` | Lua 5.4, vendored | `lua`, `luajit` |
 //! | `luajit` | LuaJIT 2.1, unless `lua` is asked for as well | the same |
-//! | `rhai` | Rhai | `rhai`, `app_rhai` |
-//! | `python` | the CPython 3 found at build time, embedded | `python`, `python3`, `app_python3`, `app_python3s` |
-//! | `js` | JavaScript on Boa | `js`, `jsdt`, `javascript`, `app_jsdt` |
+//! | `rhai` | Rhai | `rhai` |
+//! | `python` | the CPython 3 found at build time, embedded | `python`, `python3` |
+//! | `js` | JavaScript on Boa | `js`, `javascript` |
+//!
+//! The feature `prometheus` adds `RegistryData::metrics_collector` for the crate `prometheus-client`.
 
 // Expansions of the attribute inside this crate name it by this path.
 extern crate self as kemi;
