@@ -47,7 +47,7 @@ impl RawBytes {
         unsafe { std::slice::from_raw_parts(self.pointer, length) }
     }
 
-    /// Returns the text if it is known to be such.
+    /// Returns the text, if the bytes are known to be UTF-8.
     #[inline]
     pub(crate) fn known_text(&self) -> Option<&str> {
         // SAFETY: only `text` sets the bit, and its caller vouches for the bytes.
@@ -98,7 +98,7 @@ pub trait RawArg: sealed::Sealed + Sized {
     /// Its letter in a shape.
     const KIND: Kind;
 
-    /// Takes it from an argument that is exactly of this type.
+    /// Takes the parameter from an argument that is exactly of this type.
     ///
     /// # Safety
     /// What the argument borrows lives as long as the result is used.
@@ -111,8 +111,8 @@ pub trait RawRet: sealed::Sealed + Sized {
     /// Its letter in a shape.
     const KIND: Kind;
 
-    /// What a typed entry returns, in two registers where that is enough: what goes through memory is written in halves
-    /// and read as a whole, which a processor waits for longer than such a call takes.
+    /// The form in which a typed entry returns it, in two registers where that is enough. A result in memory is written in
+    /// halves and read as a whole, and that stall takes longer than such a call.
     #[doc(hidden)]
     type Abi;
 
@@ -126,7 +126,7 @@ pub trait RawRet: sealed::Sealed + Sized {
     fn into_ret(self) -> Ret;
 }
 
-/// A number, or what went wrong.
+/// A number, or a native error.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AbiNumber {
@@ -154,13 +154,13 @@ impl AbiNumber {
     }
 }
 
-/// Bytes, or what went wrong.
+/// Bytes, or a native error.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AbiBytes {
-    /// Null if something went wrong.
+    /// Null for an error.
     pointer: *mut u8,
-    /// The length as an address, or what went wrong, owned.
+    /// The length as an address, or the error, owned.
     rest: *mut NativeError,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::value::Type;
 
-/// What one machine-level slot of a native call holds: the alphabet of [`Shape`](crate::abi::Shape).
+/// The content of one machine-level slot of a native call: the alphabet of [`Shape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -22,7 +22,7 @@ pub enum Kind {
     Any = 5,
 }
 
-/// Whether parameters of these kinds can be passed by a typed trampoline; used by expansions.
+/// Returns whether a typed trampoline can pass parameters of these kinds; used by expansions.
 #[doc(hidden)]
 #[must_use]
 pub const fn has_shape(params: &[Kind]) -> bool {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::id::{CallbackId, RouteId, Stamp};
 
-/// Whether a script must define a callback.
+/// The kind of a callback: required, optional, or named at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CallbackKind {
     /// Loading a script without it fails.
     Required,
-    /// Without it the host does what it does by default.
+    /// Without it the host has a default of its own.
     Optional,
     /// There may be any number, under names that the script chooses at run time.
     Named,
@@ -24,7 +24,7 @@ pub struct CallbackDecl {
     pub route: String,
     /// The function's name in scripts; empty for [`CallbackKind::Named`].
     pub name: String,
-    /// Whether scripts must have it.
+    /// The kind of the callback.
     pub presence: CallbackKind,
     /// The names of its parameters.
     pub params: Vec<String>,
@@ -45,7 +45,7 @@ pub struct CallbackDecl {
 #[derive(Debug)]
 pub struct Callbacks {
     pub(crate) decls: Vec<CallbackDecl>,
-    /// Where each was declared.
+    /// The place of each declaration.
     places: Vec<&'static Location<'static>>,
     routes: Vec<String>,
     pub(crate) ids: Vec<(RouteId, Arc<str>)>,

@@ -17,7 +17,7 @@ impl Stamp {
 
 /// Identifies a callback of one [`Registry`](crate::Registry), in all its workers and interpreters.
 ///
-/// Cheap to copy and to store with whatever shall be called later. Another registry refuses it with
+/// Cheap to copy and to store for a later call. Another registry refuses it with
 /// [`ErrorCode::ForeignId`](crate::ErrorCode::ForeignId).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallbackId {

@@ -1,4 +1,4 @@
-//! The functions of a script that the host calls: how they are declared, identified and named, and how a call ends.
+//! The functions of a script that the host calls: their declarations, ids and names, and the outcome of a call.
 
 mod declare;
 mod id;

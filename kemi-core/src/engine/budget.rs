@@ -1,11 +1,11 @@
-//! What a top-level call has used of its limits.
+//! The use of a top-level call's limits.
 
 use std::cell::{Cell, RefCell};
 
 use crate::error::Location;
 use crate::limits::{Account, LimitCell};
 
-/// What the running top-level call has used, and the limit that it has hit.
+/// The running top-level call's use of its limits, and the limit that it has hit.
 pub(super) struct Budget {
     pub(super) instructions_used: Cell<u64>,
     pub(super) limit_hit: LimitCell,
@@ -23,7 +23,7 @@ impl Budget {
         }
     }
 
-    /// Notes where the limit was hit, unless that is known.
+    /// Notes the place where the limit was hit, unless it is known.
     pub(super) fn note_place(&self, place: impl FnOnce() -> Option<Location>) {
         // Asked outside of the borrow, since the interpreter may come back here.
         if self.limit_hit_at.borrow().is_none()

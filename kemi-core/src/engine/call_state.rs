@@ -8,10 +8,10 @@ use crate::error::NativeExit;
 use crate::limits::SavedWatch;
 use crate::registry::IDLE_ROUTE;
 
-/// What an interpreter is run for.
+/// The reason why an interpreter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Calls of the host, and what is between them.
+    /// Calls of the host, and the time between them.
     Calling,
     /// The script's top level.
     Loading,
@@ -26,9 +26,9 @@ pub(super) enum Phase {
 pub(super) struct CallState {
     /// The context slot: the host's context, or null while it is lent to a native function or there is none.
     pub(super) context: *mut (),
-    /// A bit for each route whose exports may be called; the watch shows this or nothing.
+    /// A bit for each route whose exports may be called. The watch shows this mask or an empty one.
     pub(super) route_mask: u64,
-    /// How the running callback is to end, if it was asked to.
+    /// The pending exit or drop of the running callback.
     pub(super) exit: Option<NativeExit>,
     pub(super) callback: Option<CallbackId>,
     /// How many callbacks are nested; 0 between two calls of the host.
@@ -43,7 +43,7 @@ impl CallState {
     }
 }
 
-/// Restores the state of the call around a callback when it ends, even by a panic of the engine.
+/// Restores the state of the outer call when a callback ends, even by a panic of the engine.
 pub(super) struct RestoreCall<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) call: CallState,

@@ -17,15 +17,15 @@ use crate::value::{Arg, CompatCoercions, Value};
 /// [`find_engine`](crate::find_engine). An engine that a host builds itself needs no announcement: pass it to
 /// [`Instance::load`](crate::Instance::load).
 pub trait Engine: Send + Sync + fmt::Debug {
-    /// Returns the name that the setting `cfgengine` takes, in lower case.
+    /// Returns the engine's name in lower case, as [`find_engine`](crate::find_engine) takes it.
     fn name(&self) -> &'static str;
 
-    /// Returns other names for it, also in lower case.
+    /// Returns other names of the engine, also in lower case.
     fn aliases(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Returns the language with its version, for people.
+    /// Returns the language with its version, for messages.
     fn language(&self) -> String;
 
     /// Returns what [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) coerces in this language.
@@ -33,19 +33,18 @@ pub trait Engine: Send + Sync + fmt::Debug {
         CompatCoercions::default()
     }
 
-    /// Returns what a name means in the language, such as `"a keyword"`, if a script could therefore not use what the host
-    /// gives that name; `None` for all other names.
+    /// Returns what a name means in the language, such as `"a keyword"`, if scripts cannot use something of the host under
+    /// that name; `None` for all other names.
     ///
     /// A [`Registry`](crate::Registry) with such a name is refused.
     fn reserved(&self, _name: &str, _role: NameRole) -> Option<&'static str> {
         None
     }
 
-    /// Lists what a script names of the root object, as the language's own parser sees it, so that the functions and
-    /// callbacks that it spells out can be checked before they are reached.
+    /// Lists the script's references to the root object, as the language's own parser sees them.
     ///
-    /// Comments and strings name nothing. Called after the script was loaded, within the limits of loading; the default
-    /// lists nothing.
+    /// They are checked before the script reaches them. Comments and strings are no references. The host calls this after
+    /// the script was loaded, within the limits of loading. The default lists nothing.
     ///
     /// # Errors
     /// A source that cannot be parsed, such as one that is nested too deep.
@@ -57,7 +56,7 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// level in order.
     ///
     /// # Errors
-    /// A file that cannot be read, a syntax error, or an error of the top level; nothing is left behind then.
+    /// A file that cannot be read, a syntax error, or an error of the top level. A failed load leaves nothing behind.
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError>;
 }
 
@@ -93,19 +92,19 @@ impl Engine for &'static dyn Engine {
 
 /// A loaded script. It stays on the thread that made it.
 ///
-/// All methods take `&self`, since a native function may call back into the script that called it. Whatever script code
-/// runs while it is dropped, such as finalizers, runs within the limits of a call; it must be interruptible like one.
+/// All methods take `&self`, since a native function may call back into the script that called it. Script code that runs
+/// while the interpreter is dropped, such as finalizers, has the limits of a call and must be interruptible like one.
 pub trait Interpreter {
     /// Returns whether the script defines a function that can be called as a callback.
     fn resolve(&self, name: &str) -> bool;
 
-    /// Checks that the script's function of this name can be called with so many arguments of the host.
+    /// Checks that the script's function of this name takes so many arguments.
     ///
-    /// Called for functions that [`resolve`](Self::resolve) finds. The default says yes, as languages do that pass nothing
-    /// for what is missing and drop what is too much.
+    /// Called for functions that [`resolve`](Self::resolve) finds. The default accepts any number, for languages that fill
+    /// up missing arguments and ignore surplus ones.
     ///
     /// # Errors
-    /// What is wrong with the function's parameters, with the place of its definition.
+    /// The mismatch of the function's parameters, with the place of its definition.
     fn accepts(&self, _name: &str, _arguments: usize) -> Result<(), ScriptError> {
         Ok(())
     }
@@ -115,26 +114,25 @@ pub trait Interpreter {
 
     /// Calls a callback by the handle cached for it, resolved by name on its first use.
     ///
-    /// An exit or drop is noted in the [`Runtime`]; what the call returns then does not matter.
+    /// If the [`Runtime`] has noted an exit or drop, the result does not matter.
     ///
     /// # Errors
-    /// What the script raised, with place and traceback; [`MissingCallback`](crate::ErrorCode::MissingCallback) if the
-    /// script does not define it.
+    /// The error that the script raised, with place and traceback; [`MissingCallback`](crate::ErrorCode::MissingCallback)
+    /// if the script does not define the callback.
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError>;
 
-    /// Returns the line of the script that is being executed, if the interpreter can tell.
+    /// Returns the line of the script that runs now, if the interpreter knows it.
     fn place(&self) -> Option<Location>;
 
-    /// Returns where a callback that has been called is defined, if the interpreter can tell.
+    /// Returns the place of definition of a callback that has been called, if the interpreter knows it.
     fn definition(&self, _callback: CallbackId) -> Option<Location> {
         None
     }
 
-    /// Puts back what the script has replaced of the root object, and returns its names.
+    /// Restores the parts of the root object that the script has replaced, and returns their names.
     ///
-    /// Called after the top level and after each top-level callback, so the look at the root itself must be cheap; only
-    /// if `thorough` is set everything below is compared as well. An interpreter whose scripts cannot replace anything
-    /// has nothing to do.
+    /// Called after the top level and after each top-level callback, so the check of the root itself must be cheap. Only a
+    /// `thorough` one compares everything below as well. An interpreter whose scripts cannot replace anything needs none.
     fn restore_root(&self, _thorough: bool) -> Vec<String> {
         Vec::new()
     }

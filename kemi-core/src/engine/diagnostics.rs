@@ -1,4 +1,4 @@
-//! What a runtime counts, times and logs of calls.
+//! The counts, times and log lines that a runtime makes of calls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -8,30 +8,30 @@ use crate::limits::coarse_ms;
 use crate::registry::RegistryData;
 use crate::telemetry::{ErrorLog, Recorder};
 
-/// From which threshold on the watchdog's steps are short enough to see what takes longer.
+/// The least threshold that the watchdog's steps are short enough for.
 const COARSE_ENOUGH_MS: u64 = 25;
 
-/// What one runtime counts, times and logs.
+/// The counters and thresholds of one runtime.
 pub(super) struct Diagnostics {
     pub(super) recorder: Option<Recorder>,
     pub(super) generic_calls: Cell<u64>,
-    /// The name last looked up in vain: a module, and a function in it.
+    /// The unknown name that a script looked up last: a module, and a function in it.
     pub(super) unknown: RefCell<Option<(String, Option<String>)>>,
     /// The deprecated exports that the script was warned of.
     pub(super) deprecated_warned: RefCell<HashSet<u32>>,
-    /// From how many milliseconds on a native call is slow.
+    /// The milliseconds from which on a native call is slow.
     pub(super) slow_native_ms: u64,
-    /// From which duration on a callback is slow.
+    /// The duration from which on a callback is slow.
     pub(super) slow_callback: Duration,
     /// Whether each callback is timed, since the watchdog's clock is too coarse for that.
     pub(super) times_all: bool,
-    /// When by the watchdog's clock a callback was timed last.
+    /// The watchdog's time when a callback was timed last.
     pub(super) timed_at: Cell<u64>,
-    /// Whether somebody wants to see spans of native calls.
+    /// Whether a subscriber wants spans of native calls.
     pub(super) spans: Cell<bool>,
     /// Whether each native call takes the slow path, since instructions are limited.
     pub(super) slow_path: Cell<bool>,
-    /// What was replaced by callbacks that ended well.
+    /// The log of replaced parts of the root object, for callbacks that ended well.
     pub(super) replaced: ErrorLog,
 }
 
@@ -54,7 +54,7 @@ impl Diagnostics {
         }
     }
 
-    /// Returns whether the callback that begins is one to be timed: one each time the watchdog's clock has moved.
+    /// Returns whether to time the callback that begins: the first one after each step of the watchdog's clock.
     #[inline]
     pub(super) fn is_to_be_timed(&self) -> bool {
         self.times_all || (self.recorder.is_some() && self.timed_at.replace(coarse_ms()) != coarse_ms())

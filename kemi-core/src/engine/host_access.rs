@@ -1,7 +1,7 @@
-//! What else the host does with an interpreter than to call a callback: it loads it, looks something up, ends it.
+//! Uses of an interpreter beside callbacks: loading, looking something up, ending.
 //!
-//! Each is a call with a budget, in which the script may run: getters, finalizers, the top level. None of them lends a
-//! context, so whoever is called back finds the slot empty.
+//! Each is a call with a budget, in which the script may run: its top level, getters, finalizers. None of them lends a
+//! context, so a native function that the script calls finds the slot empty.
 
 use std::path::Path;
 use std::ptr;
@@ -15,23 +15,23 @@ use crate::limits::SavedWatch;
 use crate::telemetry::log_guarded;
 
 impl Runtime {
-    /// Runs the script's top level, or what else belongs to loading it, as one call.
+    /// Runs the script's top level, or another step of loading, as one call.
     ///
     /// An exit that the script asks for at its top level is forgotten.
     ///
     /// # Errors
-    /// What `run` gives, or rather the limit that it has exceeded.
+    /// The error of `run`, or the limit that it has exceeded, which goes first.
     pub(crate) fn load<R>(&self, run: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
         let limit = self.registry().limits().max_load_time_ms;
         let (result, exceeded) = self.enter_without_context(Phase::Loading, limit, run);
         match exceeded {
-            // A limit explains whatever error came of it.
+            // The limit explains the error that followed from it.
             Some(error) => Err(error),
             None => result,
         }
     }
 
-    /// Lets the host look something up in the interpreter: in a call of its own, or within the one that runs.
+    /// Runs a look-up of the host in the interpreter: as a call of its own, or within the one that runs.
     pub(crate) fn look_up<R>(&self, run: impl FnOnce() -> R) -> R {
         if self.call.get().depth > 0 {
             let _around = self.without_context();
@@ -49,7 +49,7 @@ impl Runtime {
 
     /// Begins the end of the interpreter; [`closed`](Self::closed) ends it.
     ///
-    /// Finalizers of the script run in between, within a budget. No native function is at their disposal any more.
+    /// Finalizers of the script run in between, within a budget. They can call no native function any more.
     pub(crate) fn closing(&self) {
         self.change_call(|call| {
             call.phase = Phase::Closing;
@@ -71,7 +71,7 @@ impl Runtime {
         }
     }
 
-    /// Empties the slot and forgets which native function runs until the result is dropped.
+    /// Empties the slot and hides the running native function, until the result is dropped.
     pub(crate) fn without_context(&self) -> WithoutContext<'_> {
         let context = self.call.get().context;
         self.change_call(|call| call.context = ptr::null_mut());
@@ -94,7 +94,7 @@ impl Runtime {
         time_ms: u64,
         run: impl FnOnce() -> R,
     ) -> (R, Option<ScriptError>) {
-        /// Puts things back even if an engine panics.
+        /// Restores the state even if an engine panics.
         struct Finish<'a>(&'a Runtime, Phase);
         impl Drop for Finish<'_> {
             fn drop(&mut self) {
@@ -121,7 +121,7 @@ impl Runtime {
         self.show_route_mask();
     }
 
-    /// Says why there is no context to be had.
+    /// Explains why there is no context.
     pub(super) fn without_context_because(&self) -> &'static str {
         if self.call.get().callback.is_some() {
             return "needs the host's context, which a native function further up holds";
@@ -135,12 +135,12 @@ impl Runtime {
     }
 }
 
-/// Returns a limit as a duration; 0 is for ever.
+/// Returns a limit as a duration; 0 stands for no limit.
 pub(crate) fn time_of(milliseconds: u64) -> Duration {
     if milliseconds == 0 { Duration::MAX } else { Duration::from_millis(milliseconds) }
 }
 
-/// The time in which the slot is empty although a call runs; see [`Runtime::without_context`].
+/// A guard that keeps the slot empty although a call runs; see [`Runtime::without_context`].
 pub(crate) struct WithoutContext<'a> {
     runtime: &'a Runtime,
     context: *mut (),
@@ -154,7 +154,7 @@ impl Drop for WithoutContext<'_> {
     }
 }
 
-/// The last thing of an interpreter that is dropped: it ends the call that its end is.
+/// A guard that is dropped after the interpreter, and ends the call in which its finalizers ran.
 pub(crate) struct Closed(pub(crate) std::rc::Rc<Runtime>);
 
 impl Drop for Closed {

@@ -1,4 +1,4 @@
-//! The way from the host into a script: a callback with its surroundings, and how it is observed.
+//! The way from the host into a script: saves the outer call, runs the callback, counts and times it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::telemetry::{Ending, log_guarded, span_guarded};
 use crate::value::{Arg, Value};
 
 impl Runtime {
-    /// Runs a callback with a context in the slot, and puts everything back as it was, the root object as well.
+    /// Runs a callback with a context in the slot, then restores the outer call and the root object.
     pub(crate) fn run(
         &self,
         interpreter: &dyn Interpreter,
@@ -62,7 +62,7 @@ impl Runtime {
         self.complete(ScriptError::new(ErrorCode::NestedTooDeep, message), callback)
     }
 
-    /// Runs with a span around it, and around the native calls if somebody wants to see those.
+    /// Runs the callback in a span, and native calls in spans of their own if a subscriber wants those.
     #[cold]
     fn in_span(
         &self,
@@ -80,7 +80,7 @@ impl Runtime {
         result
     }
 
-    /// Runs with an eye on the clock. A callback within a callback always does, since it is seldom.
+    /// Runs the callback and times it. Nested callbacks are rare, so each of them is timed.
     #[inline(never)]
     fn timed(
         &self,
@@ -95,14 +95,14 @@ impl Runtime {
         if let Some(recorder) = &self.diagnostics.recorder {
             recorder.callback_took(callback, took);
         }
-        // An error has a line of its own, which says more.
+        // An error has its own line in the log, which says more.
         if took >= self.diagnostics.slow_callback && outcome.is_ok() {
             self.slow_callback(callback, took, interpreter);
         }
         outcome
     }
 
-    /// Runs without; that it takes long is seen by the watchdog.
+    /// Runs the callback without reading a clock; the watchdog flags a slow one.
     #[inline]
     fn plain(
         &self,
@@ -192,7 +192,7 @@ impl Runtime {
         });
     }
 
-    /// Says what a callback had replaced: in its own error, else by a line in the log.
+    /// Reports the parts of the root object that a callback had replaced: in its own error, else in the log.
     #[cold]
     fn tell_replaced(
         &self,
@@ -217,7 +217,7 @@ impl Runtime {
             error.callback = self.registry().callback_name(callback).map(|name| name.to_string());
         }
         if self.budget.memory.counts() {
-            // Made on the script's side, and the host frees it.
+            // The script's side made the error, and the host frees it.
             return self.host_side(|| error.clone());
         }
         error

@@ -1,4 +1,4 @@
-//! Native functions that wait, and what the interpreter around them lets go meanwhile.
+//! Native functions that wait, and the interpreter's lock that they release meanwhile.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,13 +11,13 @@ thread_local! {
     static LOCK: Cell<Option<Rc<dyn InterpreterLock>>> = const { Cell::new(None) };
 }
 
-/// Runs something that waits: for a lock, the network, another thread.
+/// Runs a closure that waits: for a lock, the network, another thread.
 ///
-/// A native function wraps its waits in this, so that scripts on other threads get on: where all interpreters of a
-/// language share one lock, it is released meanwhile. Elsewhere, and outside of any script, it only runs the closure. The
-/// closure may call back into the script.
+/// A native function wraps its waits in this, so that scripts on other threads get on: it releases the lock that all
+/// interpreters of a language share. Without such a lock, and outside of any script, it only runs the closure. The closure
+/// may call back into the script.
 ///
-/// The wait counts as the script's time like all that a native function does.
+/// The wait counts as the script's time, like everything that a native function does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,9 +61,9 @@ pub trait InterpreterLock {
     fn released(&self, run: &mut dyn FnMut());
 }
 
-/// Says that the calling thread runs a script under a lock, until the result goes; for engines.
+/// Notes that the calling thread runs a script under a lock, until the result is dropped; for engines.
 ///
-/// What [`while_waiting`] finds is the innermost one.
+/// [`while_waiting`] releases the innermost one.
 #[inline]
 pub fn enter(lock: Rc<dyn InterpreterLock>) -> Held {
     // On a thread that is about to end nothing is released.
@@ -71,7 +71,7 @@ pub fn enter(lock: Rc<dyn InterpreterLock>) -> Held {
     Held { former, not_send: PhantomData }
 }
 
-/// Puts back, when it goes, which lock the thread had before; see [`enter`].
+/// A guard that restores the thread's former lock when it is dropped; see [`enter`].
 #[must_use]
 pub struct Held {
     former: Option<Rc<dyn InterpreterLock>>,

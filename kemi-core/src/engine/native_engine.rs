@@ -17,8 +17,7 @@ use crate::value::{Arg, Value};
 /// A callback in Rust: the counterpart of a script function.
 pub type NativeCallback<C> = fn(&mut C, &Script<'_>, &[Arg<'_>]) -> Result<Value, Box<NativeError>>;
 
-/// An engine whose "script" is compiled in: the baseline that interpreters are measured against, and a host's own
-/// default behaviour.
+/// An engine whose "script" is Rust code of the host: its default behaviour, or a baseline to measure interpreters against.
 ///
 /// A host makes it and passes it to [`Instance::load`](crate::Instance::load) with no sources; it is not announced.
 ///

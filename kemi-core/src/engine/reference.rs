@@ -1,6 +1,6 @@
 //! A script's reference to the root object.
 
-/// A path that begins with the root object, as it stands in a script.
+/// A path of names in a script that begins with the root object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reference {
     /// The names behind the root: `["pv", "get"]` for `app.pv.get`.
@@ -9,6 +9,6 @@ pub struct Reference {
     pub line: u32,
     /// Whether it is called where it stands.
     pub called: bool,
-    /// Those arguments of the call that are plain text, with their positions from 0.
+    /// The plain texts among the call's arguments, with their positions from 0.
     pub texts: Vec<(usize, String)>,
 }

@@ -20,26 +20,26 @@ pub const MAX_NESTED_CALLBACKS: u32 = 16;
 
 /// The state that one interpreter shares with the native functions it calls.
 ///
-/// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or
-/// [`invoke`](Self::invoke), and turns the [`NativeError`](crate::NativeError) it gets back into what its language calls an error.
+/// An engine keeps it in an `Rc`, passes every native call through [`typed`](Self::typed) or [`invoke`](Self::invoke), and
+/// turns the [`NativeError`](crate::NativeError) that it gets back into an error of its language.
 pub struct Runtime {
     registry: Arc<RegistryData>,
-    /// The registry's, at hand.
+    /// The registry's stamp, cached.
     pub(super) stamp: Stamp,
     pub(super) engine: &'static str,
     pub(super) coercions: CompatCoercions,
     /// The call that runs.
     pub(super) call: Cell<CallState>,
-    /// What the running top-level call has used of its limits.
+    /// The running top-level call's use of its limits.
     pub(super) budget: Budget,
-    /// Whether a call has left something that the next one must not find: a limit hit, an unknown name.
+    /// Whether a call has left state that the next one must not find: a limit hit, an unknown name.
     pub(super) dirty: Cell<bool>,
-    /// What is counted, timed and logged of calls.
+    /// The counters and thresholds for calls.
     pub(super) diagnostics: Diagnostics,
     pub(super) watch: Arc<Watch>,
-    /// The route masks of the callbacks by index; 0 for one not asked for yet.
+    /// The route masks of the callbacks by index; 0 for one that is not computed yet.
     pub(super) route_masks: RefCell<Vec<u64>>,
-    /// The callbacks that the script has named at run time, so that each is looked up once.
+    /// A cache of the callbacks that the script has named at run time.
     pub(super) named_callbacks: RefCell<Vec<(RouteId, Box<str>, CallbackId)>>,
 }
 
@@ -83,17 +83,17 @@ impl Runtime {
         (all - generic, generic)
     }
 
-    /// Returns whether the running callback is to end: by an exit, a drop, or not at all.
+    /// Returns the pending end of the running callback: an exit, a drop, or `None`.
     ///
-    /// While it is set every native call ends with the same fault again, so a script that catches what an engine
-    /// raised gets no further.
+    /// While it is set every native call ends with the same [`NativeError`](crate::NativeError) again, so a script that
+    /// catches the engine's error gets no further.
     #[must_use]
     #[inline]
     pub fn pending_exit(&self) -> Option<NativeExit> {
         self.call.get().exit
     }
 
-    /// Makes the running callback end; for engines whose language has an exit of its own.
+    /// Requests the end of the running callback; for engines whose language has an exit of its own.
     pub fn request_exit(&self, control: NativeExit) {
         // A drop asked for first stands: the exit that follows it is how the script stops.
         if self.call.get().exit != Some(NativeExit::Drop) {
@@ -103,7 +103,7 @@ impl Runtime {
         self.show_route_mask();
     }
 
-    /// Shows native calls which routes are open, or that they have to take the slow path.
+    /// Publishes the route mask for native calls; an empty one sends them to the slow path.
     #[inline]
     pub(super) fn show_route_mask(&self) {
         let slow = self.diagnostics.slow_path.get() || self.diagnostics.spans.get();
@@ -117,7 +117,7 @@ impl Runtime {
         self.call.set(call);
     }
 
-    /// Sets what wakes the interpreter up when a call's time is over.
+    /// Sets the interrupt that wakes the interpreter up when a call's time is over.
     ///
     /// It is called on the watchdog's thread and must make the interpreter call [`poll`](Self::poll) soon on its own
     /// thread. It may come late, when the call is over already, and again and again while the call goes on. It is never
@@ -126,9 +126,9 @@ impl Runtime {
         self.watch.set_interrupt(interrupt);
     }
 
-    /// Ends the running top-level call if its time is over; returns whether the running callback is to end.
+    /// Ends the running top-level call if its time is over; returns whether the running callback must end.
     ///
-    /// Cheap enough for every loop turn. Interpreters call it wherever they can look around.
+    /// Cheap enough for every loop turn. Interpreters call it wherever they can.
     #[inline]
     pub fn poll(&self, interpreter: &dyn Interpreter) -> bool {
         if self.watch.expired() && self.budget.limit_hit.get().is_none() {
@@ -137,8 +137,9 @@ impl Runtime {
         self.call.get().exit.is_some()
     }
 
-    /// Returns the limit that has ended the running top-level call, or is about to: what the watchdog or the allocator
-    /// have found counts before [`poll`](Self::poll) has seen it.
+    /// Returns the limit that has ended the running top-level call, or is about to end it.
+    ///
+    /// A finding of the watchdog or the allocator counts before [`poll`](Self::poll) has seen it.
     ///
     /// An [interrupt](crate::limits::interrupt) may ask for it, from the middle of anything on the call's own thread.
     #[must_use]
@@ -151,12 +152,13 @@ impl Runtime {
         }
     }
 
-    /// Makes [`Limits::max_memory`](crate::Limits::max_memory) hold for what is allocated on this thread by Rust's own
-    /// allocator, for engines that live on it: the script's top level from now on, then each top-level call, may make the
-    /// thread hold so many bytes more, less what the interpreter holds already. Native functions count as well while the
-    /// call runs, but what they leave behind is not the interpreter's.
+    /// Applies [`Limits::max_memory`](crate::Limits::max_memory) to this thread's use of Rust's own allocator, for engines
+    /// that live on it.
     ///
-    /// The allocator does not know whose a block is, so such an engine tells by [`host_side`](Self::host_side).
+    /// The script's top level from now on, then each top-level call, may make the thread hold so many bytes more, less
+    /// those that the interpreter holds already. Native functions count as well while the call runs; blocks that they leave
+    /// behind are not the interpreter's. The allocator does not know the owner of a block, so such an engine declares the
+    /// host's part of a call by [`host_side`](Self::host_side).
     ///
     /// Once the limit is exceeded, [`poll`](Self::poll) and all native calls end the call, and the interpreter is
     /// [woken](crate::limits::interrupt::Running). Returns `false` if nothing is counted, since the program does not use
@@ -175,23 +177,24 @@ impl Runtime {
         true
     }
 
-    /// Runs the host's part of a call: by how much the thread's memory changes inside is not the interpreter's.
+    /// Runs the host's part of a call; memory that it allocates or frees is not the interpreter's.
     ///
     /// For engines that [count memory](Self::count_memory); for others it only runs the closure. Such an engine wraps
     ///
-    /// - each call of a native function, and the place where what it has returned is dropped after its conversion;
+    /// - each call of a native function, and the drop of its result after the conversion;
     /// - the conversion of a callback's result to a [`Value`](crate::Value).
     ///
-    /// An error that a callback ends with needs nothing: the runtime copies it. What a script allocates in a callback
-    /// that a native function calls is the interpreter's again.
+    /// The runtime itself copies the error that a callback ends with. Memory that a script allocates in a callback from a
+    /// native function is the interpreter's again.
     #[inline]
     pub fn host_side<R>(&self, run: impl FnOnce() -> R) -> R {
         let _side = self.budget.memory.side(false);
         run()
     }
 
-    /// Returns how many bytes the running top-level call may still allocate in one step, if they are limited: for an
-    /// engine to ask before a step whose size it knows. While nothing counts, it is the whole limit.
+    /// Returns the bytes that the running top-level call may still allocate in one step, if memory is limited.
+    ///
+    /// Engines ask before a step whose size they know. While nothing counts, it is the whole limit.
     #[must_use]
     pub fn memory_room(&self) -> Option<u64> {
         match self.registry.limits().max_memory {
@@ -200,25 +203,27 @@ impl Runtime {
         }
     }
 
-    /// Runs something that takes memory for a moment to free some of the interpreter's, such as a collection of garbage:
-    /// it ends no call.
+    /// Runs a step that frees the interpreter's memory but needs some for a moment, such as a garbage collection.
+    ///
+    /// The memory that it needs ends no call.
     pub fn while_freeing<R>(&self, run: impl FnOnce() -> R) -> R {
         let _side = self.budget.memory.side(true);
         without_limit(run)
     }
 
-    /// Lets the clock of the running top-level call stand while something runs, in steps of some milliseconds: for an
-    /// engine that waits for what the script cannot help, such as its language's lock.
+    /// Stops the clock of the running top-level call while a closure runs, in steps of some milliseconds.
     ///
-    /// A call that is over its time or memory stays so. Calls that the running one is nested in by way of another
-    /// instance have clocks of their own, which go on.
+    /// For waits that are not the script's fault, such as for the language's lock.
+    ///
+    /// A call that is over its time or memory stays so. Outer calls of another instance have clocks of their own, which go
+    /// on.
     pub fn while_clock_stops<R>(&self, run: impl FnOnce() -> R) -> R {
         self.watch.while_stopped(true, run)
     }
 
-    /// Lets the clock go on while something runs that stands within what [stops it](Self::while_clock_stops).
+    /// Lets the clock go on while a closure runs within one that [stops it](Self::while_clock_stops).
     ///
-    /// For engines whose lock is taken again by the end of a scope: the scope stops the clock, and what runs in it counts.
+    /// For engines whose scope takes the lock again at its end: the scope stops the clock, and code within it counts.
     pub fn while_clock_goes<R>(&self, run: impl FnOnce() -> R) -> R {
         self.watch.while_stopped(false, run)
     }
@@ -232,7 +237,7 @@ impl Runtime {
         self.budget.memory.end();
     }
 
-    /// Takes instructions off the budget; returns whether the running callback is to end.
+    /// Takes instructions off the budget; returns whether the running callback must end.
     #[inline]
     pub fn use_instructions(&self, instructions: u64, interpreter: &dyn Interpreter) -> bool {
         let used = self.budget.instructions_used.get().saturating_add(instructions);
@@ -244,10 +249,10 @@ impl Runtime {
         self.call.get().exit.is_some()
     }
 
-    /// Notes that the running top-level call has exceeded a limit: it ends like by an exit that nothing can catch, and
-    /// so do the callbacks it is nested in.
+    /// Notes that the running top-level call has exceeded a limit.
     ///
-    /// Only the first limit counts; a later call adds the place if the first one did not know it.
+    /// All its callbacks end as by an exit, which nothing can catch. Only the first limit counts; a later call adds the
+    /// place if the first one did not know it.
     #[cold]
     pub fn hit_limit(&self, limit: Limit, place: Option<Location>) {
         if self.budget.limit_hit.get().is_none() {
@@ -258,7 +263,7 @@ impl Runtime {
         self.request_exit(NativeExit::Exit);
     }
 
-    /// Returns which limit the running top-level call has exceeded.
+    /// Returns the limit that the running top-level call has exceeded.
     #[must_use]
     pub fn limit_hit(&self) -> Option<Limit> {
         self.budget.limit_hit.get()
@@ -280,7 +285,7 @@ impl Runtime {
         self.dirty.set(true);
     }
 
-    /// Explains the last unknown name, for an error that says that something nil was called or indexed.
+    /// Explains the last unknown name, for an error about a call or an index of nil.
     ///
     /// Returns `None` if the script has looked up no unknown name since the callback began.
     #[must_use]
@@ -289,7 +294,7 @@ impl Runtime {
         Some(self.registry.explain_unknown(&module, function.as_deref()))
     }
 
-    /// Begins a top-level call: what the one before has used and left is forgotten.
+    /// Begins a top-level call with an unused budget, without the last call's state.
     #[inline]
     pub(super) fn start_budget(&self, time_ms: u64) {
         self.budget.instructions_used.set(0);
@@ -309,7 +314,7 @@ impl Runtime {
         self.diagnostics.unknown.take();
     }
 
-    /// Returns what other threads can see of the calls.
+    /// Returns the state of the calls that other threads can see.
     pub(crate) fn watch(&self) -> &Arc<Watch> {
         &self.watch
     }

@@ -1,4 +1,4 @@
-//! What the running script offers to the native function that it has called.
+//! The running script's services for the native function that it has called.
 
 use super::contract::Interpreter;
 use super::runtime::Runtime;
@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Location, ScriptError, nearest};
 use crate::export::{Caller, ContextType};
 use crate::value::Arg;
 
-/// How many callbacks named at run time an interpreter keeps at hand.
+/// The number of callbacks named at run time that an interpreter caches.
 const MAX_NAMED_CALLBACKS: usize = 64;
 
 /// An interpreter that calls a native function, and its runtime.

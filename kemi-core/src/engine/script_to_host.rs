@@ -1,4 +1,4 @@
-//! The way from a script into the host: a native call with its checks, and how it is observed.
+//! The way from a script into the host: checks a native call, runs it, counts and times it.
 
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,15 +18,16 @@ use crate::value::{Arg, ArgumentPolicy, Value};
 impl Runtime {
     /// Calls an export by its typed entry.
     ///
-    /// `call` gets the context, to be passed to the typed entry and to nothing else. `place` tells where in the script
-    /// the call stands, should that be wanted.
+    /// `call` gets the context, to be passed to the typed entry and to nothing else. `place` returns the place
+    /// of the call in the script; it runs only if that is needed.
     ///
     /// # Safety
     /// The export is of this runtime's registry, and no native function of this runtime runs but those that have called
     /// the script again: the context in the slot is lent to nobody. `call` does not enter the interpreter.
     ///
     /// # Errors
-    /// What the export, its argument conversion or a panic in it came to; pass it to [`finish_error`](Self::finish_error).
+    /// The error of the export, of its argument conversion, or of a panic in it; for
+    /// [`finish_error`](Self::finish_error).
     // Inlined into each trampoline, so only what every call needs stands here.
     #[inline(always)]
     pub unsafe fn typed<R>(
@@ -35,8 +36,8 @@ impl Runtime {
         place: impl FnOnce() -> Option<Location>,
         call: impl FnOnce(*mut ()) -> Result<R, Box<NativeError>>,
     ) -> Result<R, Box<NativeError>> {
-        // The slot keeps the context meanwhile: whoever enters the interpreter from a typed entry, by a handle that the
-        // host keeps somewhere, lends a context of its own or empties the slot.
+        // The slot keeps the context meanwhile. A typed entry can enter the interpreter only by a handle that the host
+        // keeps somewhere; that call lends a context of its own or empties the slot.
         let context = self.call.get().context;
         if export.route_mask() & self.watch.route_mask() == 0 || context.is_null() {
             return self.slow_path(export, place, call);
@@ -47,11 +48,12 @@ impl Runtime {
         self.call_watched(export, context, place, call)
     }
 
-    /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, settles.
+    /// Calls an export by its generic entry: counts and coerces the arguments by policy, calls, finishes an error.
     ///
     /// # Errors
-    /// [`ErrorCode::ForeignId`] for an export of another registry, [`ErrorCode::NoContext`] if a native function has the
-    /// context that this one needs; [`NativeError::Exit`] or [`NativeError::Drop`] when the callback is to end, else the error to raise in the script.
+    /// [`ErrorCode::ForeignId`] for an export of another registry; [`ErrorCode::NoContext`] if another native function holds
+    /// the context that this one needs; [`NativeError::Exit`] or [`NativeError::Drop`] if the callback must end; else the
+    /// error to raise in the script.
     pub fn invoke(
         &self,
         export: &Export,
@@ -63,7 +65,7 @@ impl Runtime {
         }
         let result = self.own(export).and_then(|()| self.checked(export, args, interpreter));
         if self.budget.limit_hit.get().is_some() {
-            // A nested callback has used up the budget: the one that called it ends, too.
+            // A nested callback has used up the budget, so the outer one ends as well.
             self.budget.note_place(|| interpreter.place());
             return Err(Box::new(NativeError::Exit));
         }
@@ -75,7 +77,7 @@ impl Runtime {
         if export.stamp() != self.stamp {
             return Err(foreign_export(export));
         }
-        // A native function that runs and has not called the script again has the context, though it is in its slot.
+        // A running native function that has not called the script again holds the context, although the slot has it, too.
         if export.def().needs_context && self.watch.in_native() {
             return Err(self.no_context());
         }
@@ -147,13 +149,13 @@ impl Runtime {
         self.change_call(|call| call.context = context);
     }
 
-    /// Counts a call; returns whether it is one to be timed.
+    /// Counts a call; returns whether to time it.
     #[inline(always)]
     fn counts(&self, export: &Export) -> bool {
         self.diagnostics.recorder.as_ref().is_some_and(|recorder| recorder.count(export.index()))
     }
 
-    /// Calls, if the export may be called here and now, when the first look has not told.
+    /// Decides by all checks whether the export may be called, after the quick check has failed, and calls it.
     #[cold]
     #[inline(never)]
     fn slow_path<R>(
@@ -165,7 +167,8 @@ impl Runtime {
         if export.route_mask() & self.call.get().route_mask == 0 || self.watch.expired() {
             return Err(self.refuse(export));
         }
-        // The watchdog may have closed it for a call that was over just then, or a fork, since it is gone in the child.
+        // The watchdog may have cleared the mask for a call that had just ended. So does a fork: the child must start the
+        // watchdog again.
         self.watch.revive();
         self.show_route_mask();
         let mut context = self.call.get().context;
@@ -183,7 +186,7 @@ impl Runtime {
         self.call_watched(export, context, place, call)
     }
 
-    /// Calls with an eye on the clock, and in a span if somebody wants to see it.
+    /// Calls the export and times it, in a span if a subscriber wants one.
     #[cold]
     #[inline(never)]
     fn call_timed<R>(
@@ -205,7 +208,7 @@ impl Runtime {
         result
     }
 
-    /// Calls and lets the watchdog know.
+    /// Calls the export, visibly for the watchdog.
     #[inline(always)]
     fn call_watched<R>(
         &self,
@@ -223,13 +226,13 @@ impl Runtime {
         result
     }
 
-    /// Tells of a native call if it has taken long.
+    /// Logs a native call that the watchdog has seen, if it was slow.
     #[cold]
     #[inline(never)]
     fn was_seen(&self, export: &Export, place: impl FnOnce() -> Option<Location>) {
         let took = self.watch.native_took_ms();
         if took >= self.diagnostics.slow_native_ms {
-            // The result may still borrow from the context, and to find the place may run finalizers of the script.
+            // The result may still borrow from the context, and finding the place may run finalizers of the script.
             let _around = self.without_context();
             self.slow_native(export, took, place());
         }
@@ -302,11 +305,11 @@ impl Runtime {
         ScriptError::new(ErrorCode::NoContext, self.without_context_because()).into()
     }
 
-    /// Finishes a fault of either path: remembers an exit or drop, completes an error, and under
+    /// Finishes a native error of either path: remembers an exit or drop, completes an error, and under
     /// [`ArgumentPolicy::Compat`] turns a bad argument into a log line and the result `false`.
     ///
     /// # Errors
-    /// The fault for the engine to raise.
+    /// The native error for the engine to raise.
     #[cold]
     pub fn finish_error(
         &self,
@@ -318,7 +321,7 @@ impl Runtime {
             self.budget.note_place(|| interpreter.place());
         }
         if self.use_instructions(0, interpreter) {
-            // What the export did not know: the budget is used up.
+            // The budget is used up, which the export did not know.
             fault = Box::new(if self.call.get().exit == Some(NativeExit::Drop) {
                 NativeError::Drop
             } else {
@@ -369,8 +372,7 @@ impl Runtime {
     }
 }
 
-/// Copies a result that borrows from an argument: what the engine or the policy has converted for the call does not
-/// outlive it.
+/// Copies a result that borrows from an argument: a converted argument does not outlive the call.
 fn keep(result: Ret, args: &[Arg<'_>]) -> Ret {
     let Ret::Bytes(out) = result else { return result };
     // SAFETY: the call has just returned; the context has not been used since, and the arguments are still there.

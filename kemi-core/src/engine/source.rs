@@ -1,4 +1,4 @@
-//! Where a script comes from, and how its files are read.
+//! Sources of scripts, and reading their files in time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use crate::error::ScriptError;
 
-/// How long a file may be.
+/// The most bytes of a file.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// How long reading a file may take where nobody says.
+/// The most time for reading a file, unless the caller gives one.
 const LONGEST_READ: Duration = Duration::from_secs(10);
 
-/// How many reads that did not end may be left behind until files are refused.
+/// The number of reads left behind without an end from which on files are refused.
 const MAX_LEFT_BEHIND: usize = 32;
 
 /// A script given to an engine.
@@ -24,16 +24,16 @@ const MAX_LEFT_BEHIND: usize = 32;
 pub enum Source {
     /// A file; its folder is where the language's own module loading looks.
     File(PathBuf),
-    /// A file with what it held when it was read; everything else is as for a file.
+    /// A file with the bytes that it held when it was read; everything else is as for a file.
     Snapshot {
         /// The file.
         path: PathBuf,
-        /// What it held.
+        /// The bytes that it held.
         bytes: Arc<[u8]>,
     },
     /// A text, with the name that errors show.
     Text {
-        /// What stands for the file name in errors.
+        /// The name in place of a file's in errors.
         name: String,
         /// The script.
         text: String,
@@ -88,7 +88,7 @@ impl Source {
         self.snapshot_within(LONGEST_READ)
     }
 
-    /// Does so within a time.
+    /// Reads a file once, within a time; see [`snapshot`](Self::snapshot).
     pub(crate) fn snapshot_within(&self, time: Duration) -> Result<Source, ScriptError> {
         match self {
             Source::File(path) => Ok(Source::Snapshot { path: path.clone(), bytes: read_file(path, time)?.into() }),
@@ -99,8 +99,8 @@ impl Source {
 
 /// Reads a regular file in time.
 ///
-/// A FIFO that nobody writes to and a file system that has gone away keep whoever reads them for ever, so a thread of its
-/// own does it, and is left behind if it does not come back.
+/// A read of a FIFO without a writer, or of a file system that has gone away, never returns. So a thread of its own reads,
+/// and is left behind if it does not come back.
 ///
 /// # Errors
 /// [`ErrorCode::Unreadable`](crate::ErrorCode::Unreadable) with the path and the reason.

@@ -1,4 +1,4 @@
-//! How things go wrong, and how a native function ends without a result.
+//! Errors of scripts and native functions, and a native function's exit or drop.
 //!
 //! The lowest room: it knows no other.
 

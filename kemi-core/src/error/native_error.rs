@@ -1,22 +1,22 @@
-//! How a native function ends without a result: by an error, an exit or a drop.
+//! The end of a native function without a result: an error, an exit or a drop.
 
 use std::fmt;
 
 use super::script_error::{ErrorCode, ScriptError};
 
-/// Why a native call did not return a value to the script.
+/// The reason why a native call returns no value to the script.
 #[derive(Debug)]
 pub enum NativeError {
     /// The callback ends here, quietly.
     Exit,
-    /// The callback ends here, and what it was called for is to be dropped.
+    /// The callback ends here, and the host drops the subject of the call.
     Drop,
     /// An error to raise in the script.
     Error(ScriptError),
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Box<NativeError> {
-    /// Raises an error in the script, with this one as its source; a [`ScriptError`] as it is.
+    /// Raises an error in the script, with this one as its source; a [`ScriptError`] is raised as it is.
     fn from(error: E) -> Box<NativeError> {
         Box::new(NativeError::Error(ScriptError::native(Box::new(error))))
     }
@@ -29,21 +29,21 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Box<NativeError> 
 pub enum NativeExit {
     /// End the innermost callback.
     Exit,
-    /// End the innermost callback and drop what it was called for.
+    /// End the innermost callback, and let the host drop the subject of the call.
     Drop,
 }
 
 /// A type that an export may return as the error of its `Result`: anything that can be displayed, or [`NativeExit`].
 ///
-/// Its text becomes the message. If it is an error type that is `Send` and `Sync`, text or a box of such an error, it also
-/// stays what it is: as the [`source`](std::error::Error::source) of the [`ScriptError`].
+/// Its text becomes the message. An error type that is `Send` and `Sync`, a text, or a box of such an error also becomes the
+/// [`source`](std::error::Error::source) of the [`ScriptError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an exported function",
     label = "not an error that a script can receive",
     note = "return an error type, `String`, `&'static str`, whatever else can be displayed, `ScriptError` or `NativeExit`"
 )]
 pub trait IntoNativeError {
-    /// Converts into the reason why the call gives no value.
+    /// Converts into the native error of the call.
     fn into_fault(self) -> Box<NativeError>;
 }
 

@@ -1,6 +1,6 @@
 //! "Did you mean": the nearest known name.
 
-/// Returns the candidate nearest to a name, if one is near enough to be what was meant.
+/// Returns the candidate nearest to a name, if it is near enough.
 ///
 /// Distance is Damerau–Levenshtein in its optimal string alignment form, without regard to case; up to a third of the
 /// name's length counts as near, and one slip always.

@@ -1,4 +1,4 @@
-//! What goes wrong in a script or at its border, with all that is needed to mend it.
+//! Errors of a script or at its border, with all that is needed to mend them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ codes! {
     ReservedName = "reserved-name",
     /// The script replaced the root object or something in it; it was put back.
     RootReplaced = "root-replaced",
-    /// The script raised an error of its own, or a language-level fault occurred.
+    /// The script raised an error of its own, or its language did.
     Runtime = "runtime",
     /// The script recursed until the interpreter's stack was full.
     StackOverflow = "stack-overflow",
@@ -111,7 +111,7 @@ impl fmt::Display for Location {
 pub struct Frame {
     /// The function, as its language names it.
     pub function: String,
-    /// Where in it, if the interpreter knows.
+    /// The place in it, if the interpreter knows it.
     pub place: Option<Location>,
 }
 
@@ -124,16 +124,16 @@ impl fmt::Display for Frame {
     }
 }
 
-/// What is wrong with one argument of a native call.
+/// The mismatch of one argument of a native call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BadArgument {
     /// The position, from 1; the context does not count.
     pub position: usize,
     /// The parameter's name in the Rust function.
     pub name: String,
-    /// What the parameter takes.
+    /// The type that the parameter takes.
     pub expected: String,
-    /// What the script gave.
+    /// The type or value that the script gave.
     pub got: String,
 }
 
@@ -149,13 +149,13 @@ pub struct ScriptError(Box<ErrorFields>);
 pub struct ErrorFields {
     /// The kind.
     pub code: ErrorCode,
-    /// What happened.
+    /// The message.
     pub message: String,
     /// The engine's name, empty until an engine has seen the error.
     pub engine: &'static str,
-    /// Where in the script.
+    /// The place in the script.
     pub place: Option<Location>,
-    /// How the script got there, innermost first; nested callbacks follow their native caller.
+    /// The traceback, innermost frame first; nested callbacks follow their native caller.
     pub traceback: Vec<Frame>,
     /// The callback the host had called.
     pub callback: Option<String>,
@@ -163,7 +163,7 @@ pub struct ErrorFields {
     pub export: Option<String>,
     /// The argument concerned.
     pub argument: Option<BadArgument>,
-    /// What to do about it.
+    /// The advice what to do about it.
     pub hint: Option<String>,
     /// The error that the script caught and wrapped into this one, if it kept it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,21 +207,21 @@ impl ScriptError {
         }
     }
 
-    /// Sets where it happened.
+    /// Sets the place in the script.
     #[must_use]
     pub fn at(mut self, file: impl Into<String>, line: u32) -> ScriptError {
         self.0.place = Some(Location { file: file.into(), line });
         self
     }
 
-    /// Sets what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> ScriptError {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Adds to what to do about it.
+    /// Adds to the hint.
     pub(crate) fn add_hint(&mut self, hint: String) {
         self.0.hint = Some(match self.0.hint.take() {
             Some(first) => format!("{first}; {hint}"),
@@ -282,7 +282,7 @@ impl fmt::Display for Trace<'_> {
 }
 
 impl std::error::Error for ScriptError {
-    /// Returns what the script wrapped ([`ErrorFields::cause`]), else what the native function returned
+    /// Returns the error that the script wrapped ([`ErrorFields::cause`]), else the one that the native function returned
     /// ([`ErrorFields::source`]).
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match (&self.0.cause, &self.0.source) {
@@ -344,7 +344,7 @@ mod tests {
         assert!(kept(&error) && kept(&error.clone()));
         let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(DiskFull { free: 3 });
         assert!(kept(&script_error(boxed.into_fault())));
-        // What is only known to be displayed keeps its text.
+        // A value that only implements `Display` keeps its text.
         let text = script_error(DiskFull { free: 3 }.into_fault());
         assert_eq!((&text.message, text.source.is_none()), (&error.message, true));
     }

@@ -6,12 +6,12 @@ use crate::abi::{Out, RawArg, RawBytes, RawOut, RawRet, Ret};
 use crate::error::{ErrorCode, IntoNativeError, NativeError, ScriptError};
 use crate::value::{Arg, ByteString, Map, Type, Value};
 
-/// Why an argument does not fit its parameter.
+/// The mismatch of an argument and its parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// What the parameter takes.
+    /// The type that the parameter takes.
     pub expected: String,
-    /// What was given.
+    /// The type or value that was given.
     pub got: String,
 }
 
@@ -46,16 +46,16 @@ pub trait FromArg<'a>: Sized {
     const TYPE: Type;
     /// Whether the argument may be left out.
     const OPTIONAL: bool = false;
-    /// What a typed trampoline passes.
+    /// The form in which a typed trampoline passes it.
     type Raw: RawArg;
 
     /// Converts an argument, without any leniency.
     ///
     /// # Errors
-    /// What was expected and what was given.
+    /// The mismatch, with the expected and the given type.
     fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch>;
 
-    /// Converts what a typed trampoline passed.
+    /// Converts the argument of a typed trampoline.
     ///
     /// # Errors
     /// As [`from_arg`](Self::from_arg).
@@ -66,8 +66,7 @@ pub trait FromArg<'a>: Sized {
 ///
 /// Implemented for `()`, `bool`, integers, floats, `&str`, `&[u8]` (borrowed from the context: the fastest way to
 /// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<ByteString, T>`, tuples
-/// (several results), [`Out`] and `Result<T, E>` of these. Sealed: what a result borrows must be known to live in the
-/// context.
+/// (several results), [`Out`] and `Result<T, E>` of these. Sealed: bytes that a result borrows must live in the context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of an exported function",
     label = "not a type that a script can receive",
@@ -77,13 +76,13 @@ pub trait FromArg<'a>: Sized {
 pub trait IntoRet: Sized + sealed::Sealed {
     /// The type in the registry.
     const RETURNS: Type;
-    /// What a typed trampoline receives.
+    /// The form in which a typed trampoline receives it.
     type Raw: RawRet;
 
     /// Converts the result.
     ///
     /// # Errors
-    /// The fault to raise in the script.
+    /// The native error to raise in the script.
     fn into_raw(self) -> Result<Self::Raw, Box<NativeError>>;
 }
 
@@ -98,7 +97,7 @@ pub trait IntoValue {
     fn into_value(self) -> Result<Value, Box<NativeError>>;
 }
 
-/// The rest of the arguments: the variadic tail of an export, always its last parameter.
+/// The variadic tail of an export: all remaining arguments. It is always the last parameter.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest<'a>(pub &'a [Arg<'a>]);
 
@@ -235,7 +234,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
     checked_utf8(bytes)
 }
 
-/// Up to which length a string is looked at byte by byte.
+/// The length up to which a string is checked byte by byte.
 const SHORT: usize = 16;
 
 fn checked_utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
@@ -263,10 +262,10 @@ impl<'a> FromArg<'a> for &'a str {
     }
 }
 
-/// The name of a function of the script that is to be called later.
+/// The name of a function of the script, for a later call.
 ///
-/// Take it instead of `&str`, and names that a script spells out are checked when the script is loaded. Names that it
-/// makes up are checked where they are resolved, by [`Script::callback`](crate::Script::callback).
+/// For such a parameter, instead of `&str`, names that a script spells out are checked when the script is loaded. Computed
+/// names are checked by [`Script::callback`](crate::Script::callback).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallbackName<'a>(&'a str);
 
@@ -277,7 +276,7 @@ impl<'a> CallbackName<'a> {
         CallbackName(name)
     }
 
-    /// Returns the name; `None` for the empty one, by which scripts say that nothing is to be called.
+    /// Returns the name; `None` for the empty one, which stands for no callback.
     #[must_use]
     pub fn get(self) -> Option<&'a str> {
         (!self.0.is_empty()).then_some(self.0)

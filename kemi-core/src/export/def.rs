@@ -1,4 +1,4 @@
-//! The description of a native function that `#[kemi_export]` leaves.
+//! The description of a native function, as `#[kemi_export]` generates it.
 
 use std::any::TypeId;
 use std::fmt;
@@ -23,13 +23,13 @@ pub struct ExportDef {
     pub params: &'static [Param],
     /// The result.
     pub returns: Type,
-    /// The version that brought it.
+    /// The version that added it.
     pub since: Option<&'static str>,
-    /// Set when scripts should stop using it.
+    /// The deprecation, if scripts should stop using it.
     pub deprecated: Option<Deprecated>,
     /// The routes it may be called in; empty for all.
     pub callbacks: &'static [&'static str],
-    /// What one call costs, in units of a plain call.
+    /// The cost of one call, in units of a plain call.
     pub cost: u32,
     /// The host's context type it belongs to.
     pub context: ContextType,
@@ -46,13 +46,13 @@ pub struct ExportDef {
 }
 
 impl ExportDef {
-    /// Returns how many arguments must be given.
+    /// Returns the least number of arguments.
     #[must_use]
     pub fn min_args(&self) -> usize {
         self.params.iter().rposition(|p| !p.optional && !p.variadic).map_or(0, |i| i + 1)
     }
 
-    /// Returns how many arguments may be given; `None` when the last parameter is variadic.
+    /// Returns the most arguments; `None` if the last parameter is variadic.
     #[must_use]
     pub fn max_args(&self) -> Option<usize> {
         match self.params.last() {
@@ -76,10 +76,10 @@ pub struct Param {
     pub variadic: bool,
 }
 
-/// What to use instead of a deprecated export.
+/// The deprecation of an export.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Deprecated {
-    /// The version since which it is.
+    /// The version since which it is deprecated.
     pub since: &'static str,
     /// The replacement.
     #[serde(rename = "use")]

@@ -41,7 +41,7 @@ impl Thunk {
     ///
     /// # Safety
     /// `context` points to a live value of the type this thunk was made for (any non-null pointer for
-    /// [`NoContext`]) that nothing else uses during the call.
+    /// [`NoContext`](super::NoContext)) that nothing else uses during the call.
     pub(crate) unsafe fn call(self, context: *mut (), call: &Call<'_>) -> Result<Ret, Box<NativeError>> {
         // SAFETY: made by `new` from this type but for the context, a thin reference there and a thin pointer here,
         // which share one ABI; the caller vouches for the pointee.
@@ -58,7 +58,7 @@ impl fmt::Debug for Thunk {
     }
 }
 
-/// The typed entry of an export: a function pointer whose machine-level signature is told by its shape.
+/// The typed entry of an export: a function pointer, with the shape of its machine-level signature.
 #[derive(Clone, Copy)]
 pub struct Typed {
     shape: Shape,
@@ -86,7 +86,7 @@ impl Typed {
     /// Calls the function with a list of arguments: for shapes that an engine has no trampoline of its own for.
     ///
     /// # Errors
-    /// What the function came to, or that the arguments are not exactly what the shape says.
+    /// The error of the function, or arguments that do not match the shape exactly.
     ///
     /// # Safety
     /// As the calls with single arguments demand of the context, and what the arguments borrow outlives the result.
@@ -128,7 +128,7 @@ macro_rules! typed {
         }
 
         impl Typed {
-            /// Wraps a function of this many parameters after the context; [`RawRet::to_abi`] makes what it returns.
+            /// Wraps a function of this many parameters after the context, which returns the form of [`RawRet::to_abi`].
             ///
             /// The entry remembers `C` and its shape: a [`Registry`](crate::Registry) takes an export only if its
             /// description agrees.

@@ -1,4 +1,4 @@
-//! The module `x`: how a script ends its callback, the same in every language.
+//! The module `x`: exit and drop for scripts, the same in every language.
 
 use super::call::Call;
 use super::def::{ContextType, EXPORTS, ExportDef, NoContext};

@@ -1,4 +1,4 @@
-//! What the expansions of `#[kemi_export]` call. Not for use by hand.
+//! Functions and traits for the expansions of `#[kemi_export]`. Not for use by hand.
 //!
 //! An attribute sees names, not types. Where it matters which type a name stands for, the expansion asks these traits, so
 //! that an alias works and a host's own type may have any name.
@@ -29,16 +29,16 @@ pub trait Parameter<'a>: Sized {
     const OPTIONAL: bool;
     /// Whether it takes all arguments that are left.
     const VARIADIC: bool;
-    /// What a typed trampoline passes.
+    /// The form in which a typed trampoline passes it.
     type Raw: RawArg;
 
-    /// Takes it from a generic call.
+    /// Takes the parameter from a generic call.
     ///
     /// # Errors
-    /// What was expected and what was given.
+    /// The mismatch, with the expected and the given type.
     fn take(call: &Call<'a>, index: usize) -> Result<Self, Box<NativeError>>;
 
-    /// Converts what a typed trampoline passed.
+    /// Converts the argument of a typed trampoline.
     ///
     /// # Errors
     /// As [`take`](Self::take).
@@ -79,7 +79,7 @@ impl<'a> Parameter<'a> for Rest<'a> {
     }
 }
 
-/// Stops the compilation if a parameter is at a place where it cannot be.
+/// Stops the compilation if a parameter is at a wrong position.
 ///
 /// # Panics
 /// If it takes all arguments and is not the last, or is optional before one that must be given.
@@ -121,11 +121,11 @@ impl<'a> RunningScript<'a> for Script<'a> {
 #[derive(Debug)]
 pub struct ContextProbe<T: ?Sized>(PhantomData<T>);
 
-/// What holds for all types that [`ContextProbe`] does not know.
+/// The answers for all types that [`ContextProbe`] does not know.
 pub trait AnyContext {
-    /// What is wrong with `&T` as the context.
+    /// The mistake in `&T` as the context.
     const SHARED: Option<&'static str> = None;
-    /// What is wrong with `&mut T` as the context.
+    /// The mistake in `&mut T` as the context.
     const UNIQUE: Option<&'static str> = None;
 }
 
@@ -160,14 +160,14 @@ no_context! {
 /// Stops the compilation if a type cannot be the host's context.
 ///
 /// # Panics
-/// If something is wrong with it.
+/// If the type cannot be the context.
 pub const fn check_context(wrong: Option<&'static str>) {
     if let Some(wrong) = wrong {
         panic!("{}", wrong);
     }
 }
 
-/// Chooses how a result is converted: an error that can be kept is kept, see [`KeepsError`].
+/// Chooses the conversion of a result, which keeps an error if it can; see [`KeepsError`].
 #[derive(Debug)]
 pub struct ResultProbe<R>(PhantomData<fn() -> R>);
 
@@ -177,9 +177,9 @@ pub fn result<R>(_: &R) -> ResultProbe<R> {
     ResultProbe(PhantomData)
 }
 
-/// Found first, for a `Result` whose error can be a [`source`](Error::source).
+/// The conversion found first, for a `Result` whose error can be a [`source`](Error::source).
 pub trait KeepsError {
-    /// Returns the way that keeps it.
+    /// Returns the conversion that keeps the error.
     #[inline]
     fn way(&self) -> Keeping {
         Keeping
@@ -188,9 +188,9 @@ pub trait KeepsError {
 
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> KeepsError for ResultProbe<Result<T, E>> {}
 
-/// Found else.
+/// The conversion found otherwise.
 pub trait TakesText {
-    /// Returns the way of all other results.
+    /// Returns the conversion of all other results.
     #[inline]
     fn way(&self) -> Plain {
         Plain

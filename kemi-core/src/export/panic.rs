@@ -6,10 +6,10 @@ use super::def::ExportDef;
 use crate::error::{ErrorCode, NativeError, ScriptError};
 use crate::telemetry::discard;
 
-/// Runs a native function and turns its panic into a fault; used by expansions.
+/// Runs a native function and turns its panic into a native error; used by expansions.
 ///
 /// # Errors
-/// What the function gives, or the panic.
+/// The error of the function, or its panic.
 #[doc(hidden)]
 #[inline(always)]
 pub fn caught<R>(

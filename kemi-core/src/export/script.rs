@@ -1,4 +1,4 @@
-//! The script that runs, as native functions see it.
+//! The running script, as native functions see it.
 
 use std::any::TypeId;
 use std::fmt;
@@ -16,13 +16,13 @@ pub struct Script<'a> {
     caller: &'a dyn Caller,
 }
 
-/// The interpreter that has called a native function, seen from there.
+/// The interpreter that has called a native function, as the function sees it.
 pub(crate) trait Caller: fmt::Debug {
     /// Returns the type that every context of this interpreter has.
     fn context(&self) -> ContextType;
 
-    /// Calls a callback with a context, which points to a value of the type that [`context`](Self::context) names and
-    /// that nothing else uses during the call.
+    /// Calls a callback with a context: a pointer to a value of the type that [`context`](Self::context) names, which nothing
+    /// else uses during the call.
     fn call(&self, callback: CallbackId, context: *mut (), args: &[Arg<'_>]) -> Result<Outcome, ScriptError>;
 
     /// Finds a route by its name.
@@ -34,7 +34,7 @@ pub(crate) trait Caller: fmt::Debug {
     /// Returns whether the script defines a function.
     fn defines(&self, name: &str) -> bool;
 
-    /// Returns the line of the script that is being executed.
+    /// Returns the line of the script that runs now.
     fn place(&self) -> Option<Location>;
 }
 
@@ -45,10 +45,10 @@ impl<'a> Script<'a> {
 
     /// Calls a callback from within a native function, in the same interpreter.
     ///
-    /// An exit or drop in it ends the callback only; it comes back as the outcome.
+    /// An exit or drop in the callback ends only that; it is the outcome.
     ///
     /// # Errors
-    /// What the script raised; [`ErrorCode::NoContext`] if `C` is not the registry's context type.
+    /// The error that the script raised; [`ErrorCode::NoContext`] if `C` is not the registry's context type.
     pub fn call<C: 'static>(
         &self,
         callback: CallbackId,
@@ -85,7 +85,7 @@ impl<'a> Script<'a> {
         self.caller.defines(name)
     }
 
-    /// Returns where in the script the native function was called from.
+    /// Returns the place in the script that has called the native function.
     #[must_use]
     pub fn place(&self) -> Option<Location> {
         self.caller.place()

@@ -1,9 +1,9 @@
-//! How an interpreter is interrupted: what runs on a thread, and the signal by which the watchdog gets there.
+//! Interrupts of an interpreter: a record of what runs on a thread, and the signal that gets there.
 //!
 //! For authors of engines whose interpreter can be stopped from the middle of anything, but only by the thread that runs
-//! it. Such an engine says with [`set_innermost`] which [`Running`] interpreter its thread is in, and passes what
-//! [`for_this_thread`] returns to [`Runtime::on_interrupt`](crate::engine::Runtime::on_interrupt). When a call's time is over, the
-//! watchdog sends SIGURG to the thread, whose handler wakes that interpreter; when the call's memory is used up, the
+//! it. Such an engine sets the [`Running`] interpreter of its thread by [`set_innermost`], and passes the interrupt of
+//! [`for_this_thread`] to [`Runtime::on_interrupt`](crate::engine::Runtime::on_interrupt). When a call's time is over, the
+//! watchdog sends SIGURG to the thread, whose handler wakes that interpreter. When the call's memory is used up, the
 //! [`CountingAllocator`](crate::CountingAllocator) does so on the spot. Until then this costs a callback two stores.
 
 use std::ptr;
@@ -16,11 +16,13 @@ pub use signal::for_this_thread;
 #[cfg(unix)]
 pub(crate) use signal::forked;
 
-/// What the watchdog calls, on its own thread, when a call's time is over.
+/// The function that the watchdog calls, on its own thread, when a call's time is over.
 pub type Interrupt = Box<dyn Fn() + Send + Sync>;
 
-/// Whether what [`for_this_thread`] returns gets to the thread. Where there are no signals it does nothing: an engine that
-/// relies on it says so when it loads a script, or looks at the [clock](crate::engine::Runtime::poll) often enough.
+/// Whether an interrupt from [`for_this_thread`] reaches the thread.
+///
+/// Without signals it does nothing. An engine that relies on it then says so when it loads a script, or checks the
+/// [clock](crate::engine::Runtime::poll) often enough.
 pub const INTERRUPTS_THREADS: bool = cfg!(unix);
 
 thread_local! {
@@ -61,7 +63,7 @@ impl Running {
     }
 }
 
-/// Makes an interpreter the innermost of this thread, or none; returns which one was.
+/// Makes an interpreter the innermost of this thread, or none; returns the former one.
 ///
 /// # Safety
 /// It stays where it is until the former one is put back.
@@ -94,7 +96,7 @@ mod elsewhere {
 
     use super::Interrupt;
 
-    /// Makes what interrupts the scripts of the calling thread: nothing, on this system.
+    /// Makes an interrupt for the scripts of the calling thread, which does nothing on this system.
     ///
     /// # Errors
     /// None here.
@@ -127,7 +129,7 @@ mod signal {
         }
     }
 
-    /// Makes what interrupts the scripts of the calling thread, from any other one.
+    /// Makes an interrupt for the scripts of the calling thread; any other thread may call it.
     ///
     /// On a thread that is about to end, while its thread-locals are dropped, it still does on Linux; on other systems it
     /// then does nothing.
@@ -147,7 +149,7 @@ mod signal {
         let _ = OWN.try_with(|own| own.0.renew());
     }
 
-    /// What handled the signal before; set before the handler that reads it is installed.
+    /// The former handler of the signal; set before the handler that reads it is installed.
     static FORMER: OnceLock<libc::sigaction> = OnceLock::new();
 
     /// Installs the handler, once in the process, and lets the calling thread receive the signal.
@@ -183,7 +185,7 @@ mod signal {
         if status == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(status)) }
     }
 
-    /// Runs between any two instructions of the thread, so it uses nothing but atomics and what was there before.
+    /// Runs between any two instructions of the thread, so it uses nothing but atomics and the former handler.
     extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         // SAFETY: the system passes the signal's record, and asks for nothing.
         if unsafe { super::target::is_ours(info) } {

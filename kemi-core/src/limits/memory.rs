@@ -1,4 +1,4 @@
-//! How much memory a thread holds: an allocator that counts, and the limit of the call that runs.
+//! The memory of a thread: an allocator that counts it, and the limit of the running call.
 //!
 //! For interpreters that live on Rust's own allocator and cannot count by themselves.
 
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use super::interrupt;
 use super::watch::Watch;
 
-/// By how much more the thread may grow until a call that has used up its memory is stopped again, in bytes.
+/// The bytes by which the thread may grow until a call that has used up its memory is interrupted again.
 const AGAIN: i64 = 1 << 20;
 
-/// An allocator that counts for each thread what it holds, so that [`Limits::max_memory`](crate::Limits::max_memory) can
-/// hold for engines that cannot count by themselves.
+/// An allocator that counts the bytes each thread holds.
+///
+/// It makes [`Limits::max_memory`](crate::Limits::max_memory) hold for engines that cannot count by themselves.
 ///
 /// The host installs it, around the allocator that it would use otherwise; it costs about a nanosecond an allocation.
 ///
@@ -34,7 +35,7 @@ const AGAIN: i64 = 1 << 20;
 pub struct CountingAllocator<A = System>(A);
 
 impl CountingAllocator {
-    /// Counts what is allocated by the system's allocator.
+    /// Wraps the system's allocator.
     #[must_use]
     pub const fn system() -> CountingAllocator {
         CountingAllocator(System)
@@ -42,13 +43,13 @@ impl CountingAllocator {
 }
 
 impl<A> CountingAllocator<A> {
-    /// Counts what another allocator allocates.
+    /// Wraps another allocator.
     pub const fn new(inner: A) -> CountingAllocator<A> {
         CountingAllocator(inner)
     }
 }
 
-// SAFETY: all is passed on to an allocator unchanged, and what is done besides neither allocates nor unwinds.
+// SAFETY: all calls go to an allocator unchanged, and the counting neither allocates nor unwinds.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller's.
@@ -78,16 +79,16 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     }
 }
 
-/// What one thread holds and may hold. Without a destructor it can be used as long as the thread allocates.
+/// The bytes that one thread holds and may hold. It has no destructor, so it works as long as the thread allocates.
 struct Thread {
-    /// What the thread has allocated and not freed; less than nothing if it frees what others have allocated.
+    /// The bytes allocated and not freed; negative if the thread frees blocks of other threads.
     held: Cell<i64>,
-    /// What it may hold before the call that runs is stopped.
+    /// The bytes that it may hold before the running call ends.
     ceiling: Cell<i64>,
-    /// That call's, as an owned `Arc`; null while the memory of none is limited.
+    /// That call's watch, as an owned `Arc`; null while no call's memory is limited.
     watch: Cell<*const Watch>,
-    /// What calls have freed beyond what their own interpreters held: where interpreters share a collector of garbage,
-    /// one collects what another has left behind.
+    /// The bytes that calls have freed beyond those of their own interpreters: interpreters that share a garbage collector
+    /// free each other's garbage.
     freed: Cell<i64>,
 }
 
@@ -120,7 +121,7 @@ fn count(block: *const u8, more: usize, less: usize) {
 #[cold]
 fn exceeded(thread: &Thread, held: i64) {
     thread.ceiling.set(held.saturating_add(AGAIN));
-    // SAFETY: what the thread refers to it owns, and gives up only after it has taken it out of the cell.
+    // SAFETY: the thread owns the watch in its cell, and takes it out of the cell before it gives it up.
     if let Some(watch) = unsafe { thread.watch.get().as_ref() } {
         watch.exceed_memory();
         interrupt::wake();
@@ -144,11 +145,10 @@ pub(crate) fn is_counted() -> bool {
     counted
 }
 
-/// The limit of a call; when it goes, what was limited before is limited again.
+/// The limit of a call; its drop restores the former limit.
 ///
-/// The thread owns the watch that it refers to, and this value the one that was there before. So one that is forgotten
-/// costs a limit too many, and one that goes before a later one does costs its own limit; neither leaves anything behind
-/// that refers to nothing.
+/// The thread owns the current watch, and this value the former one. So a forgotten value leaves its limit on, and a drop in
+/// the wrong order loses a limit, but neither leaves a dangling pointer.
 #[must_use]
 struct Limited {
     ceiling: i64,
@@ -168,9 +168,9 @@ fn limit(watch: Arc<Watch>, bytes: u64) -> Limited {
     })
 }
 
-/// Takes over what a thread's cell has given up.
+/// Takes over the watch from a thread's cell.
 fn owned(watch: *const Watch) -> Option<Arc<Watch>> {
-    // SAFETY: what is in a thread's cell came out of `Arc::into_raw`, and the caller has just put something else there.
+    // SAFETY: the pointer in a thread's cell came out of `Arc::into_raw`, and the caller has just replaced it there.
     (!watch.is_null()).then(|| unsafe { Arc::from_raw(watch) })
 }
 
@@ -185,30 +185,30 @@ impl Drop for Limited {
     }
 }
 
-/// What one interpreter holds of its thread's memory, and the limit of the call that runs in it.
+/// One interpreter's share of its thread's memory, and the limit of the call that runs in it.
 ///
-/// The allocator does not tell whose a block is. What counts as the interpreter's is by how much the thread has grown
-/// while the script ran, and not while the [host](Self::side) did.
+/// The allocator does not know the owner of a block. The interpreter's share is the thread's growth while the script ran,
+/// without its growth on the [host's side](Self::side).
 pub(crate) struct Account {
     counts: Cell<bool>,
-    /// What the thread held before there was an interpreter.
+    /// The thread's bytes before there was an interpreter.
     before: i64,
-    /// By how much the thread had grown for the interpreter before that was counted.
+    /// The thread's growth for the interpreter before counting began.
     uncounted: Cell<i64>,
-    /// What the interpreter held when the thread has last changed sides.
+    /// The interpreter's bytes at the last change of sides.
     heap: Cell<i64>,
-    /// What it held when it was loaded.
+    /// The interpreter's bytes when it was loaded.
     loaded: Cell<Option<i64>>,
-    /// What the thread held when it has last changed sides.
+    /// The thread's bytes at the last change of sides.
     mark: Cell<i64>,
-    /// Whether it grows on the script's side now.
+    /// Whether the script's side runs now.
     scripts: Cell<bool>,
     limited: Cell<bool>,
     limit: Cell<Option<Limited>>,
 }
 
 impl Account {
-    /// Creates the account of an interpreter that is about to be made.
+    /// Creates the account of an interpreter before it is made.
     pub(crate) fn new() -> Account {
         Account {
             counts: Cell::new(false),
@@ -235,7 +235,7 @@ impl Account {
         self.counts.get()
     }
 
-    /// Begins a call, in which the thread may grow by what the interpreter does not hold of `most` yet.
+    /// Begins a call, in which the thread may grow by `most` less the interpreter's bytes.
     pub(crate) fn begin(&self, watch: &Arc<Watch>, most: u64) {
         // The former limit comes back before the next one replaces it.
         drop(self.limit.take());
@@ -246,7 +246,7 @@ impl Account {
         self.switch(true);
     }
 
-    /// Ends it, if there is one.
+    /// Ends the call, if there is one.
     #[inline]
     pub(crate) fn end(&self) {
         if self.limited.get() {
@@ -260,16 +260,17 @@ impl Account {
         self.switch(false);
         drop(self.limit.take());
         let Some(least) = self.loaded.get() else { return self.loaded.set(Some(self.heap.get())) };
-        // A script seldom gives up what it was loaded with: it has freed something of another interpreter's.
+        // A script seldom frees what it was loaded with, so these were blocks of another interpreter.
         if self.heap.get() < least {
             THREAD.with(|thread| thread.freed.set(thread.freed.get().saturating_add(least - self.heap.get())));
             self.heap.set(least);
         }
     }
 
-    /// Takes off what cannot be the interpreter's any more, if it has little room left: what other interpreters have freed,
-    /// and what is more than the thread has grown by. So what an engine takes for the script's by mistake, and the host
-    /// frees, ends no script for good.
+    /// Corrects the interpreter's share if little room is left: takes off bytes that other interpreters have freed, and those
+    /// beyond the thread's whole growth.
+    ///
+    /// So blocks that an engine counts as the script's by mistake, and that the host frees, end no script for good.
     fn settle(&self, most: u64) {
         let (heap, least) = (self.heap.get(), self.loaded.get().unwrap_or(0));
         if u64::try_from(heap).unwrap_or(0) > most / 2 {
@@ -282,13 +283,13 @@ impl Account {
         }
     }
 
-    /// Returns how many bytes the thread may hold more, if a call is limited.
+    /// Returns the bytes by which the thread may grow, if a call is limited.
     pub(crate) fn room(&self) -> Option<u64> {
         let room = |thread: &Thread| u64::try_from(thread.ceiling.get().saturating_sub(thread.held.get())).unwrap_or(0);
         self.limited.get().then(|| THREAD.with(room))
     }
 
-    /// Says whose side runs until the result goes: what the thread grows by on the script's is the interpreter's.
+    /// Sets the side that runs until the result is dropped; growth on the script's side is the interpreter's.
     #[inline]
     pub(crate) fn side(&self, scripts: bool) -> Side<'_> {
         Side(self.counts.get().then(|| (self, self.switch(scripts))))
@@ -308,13 +309,13 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.end();
-        // The interpreter is gone. What it held it has freed itself, which helps no other one.
+        // The interpreter is gone. It has freed its own blocks, which leaves no more room to another one.
         let own = self.heap.get().saturating_add(self.uncounted.get()).max(0);
         THREAD.with(|thread| thread.freed.set(thread.freed.get().saturating_sub(own).max(0)));
     }
 }
 
-/// Which side runs; see [`Account::side`].
+/// A guard for the side that runs; see [`Account::side`].
 #[must_use]
 pub(crate) struct Side<'a>(Option<(&'a Account, bool)>);
 
@@ -327,7 +328,7 @@ impl Drop for Side<'_> {
     }
 }
 
-/// Runs something without a limit; what it leaves behind counts afterwards.
+/// Runs a closure without a limit; blocks that it leaves behind count afterwards.
 pub(crate) fn without_limit<R>(run: impl FnOnce() -> R) -> R {
     struct Back(i64);
     impl Drop for Back {

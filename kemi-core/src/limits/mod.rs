@@ -1,4 +1,4 @@
-//! How much a call may use: the limits, the watchdog that ends what exceeds them, and the allocator that counts.
+//! The limits of a call, the watchdog that ends calls beyond them, and the allocator that counts memory.
 
 pub mod interrupt;
 mod memory;

@@ -1,13 +1,13 @@
-//! How much a script may use.
+//! The limits of a script.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 
-/// What one top-level call of a callback may use, nested callbacks included.
+/// The limits of one top-level call of a callback, nested callbacks included.
 ///
-/// The names are the same for every engine; what an engine cannot limit, or only approximately, its crate says in
-/// its documentation. 0 means no limit.
+/// The names are the same for every engine. The documentation of an engine's crate lists the limits that it keeps only
+/// approximately, or not at all. 0 means no limit.
 ///
 /// ```
 /// let limits: kemi_core::Limits = serde_json::from_str(r#"{"max_time_ms": 250}"#)?;
@@ -21,11 +21,11 @@ pub struct Limits {
     /// Instructions of the interpreter, in its own unit, plus the declared cost of native calls. Off by default, since
     /// some interpreters only count at a price.
     pub max_instructions: u64,
-    /// Milliseconds of wall clock, some more by the steps that it is looked at in; 1000 by default.
+    /// Milliseconds of wall clock; the steps of the watchdog's checks add some. 1000 by default.
     pub max_time_ms: u64,
     /// Bytes that one interpreter may hold; 256 MiB by default.
     pub max_memory: u64,
-    /// How deep script functions may call each other; 200 by default. Interpreters whose calls do not use the thread's
+    /// The depth of calls of script functions; 200 by default. Interpreters whose calls do not use the thread's
     /// stack may allow more.
     pub max_depth: u32,
     /// Milliseconds that a script's top level may take when it is loaded; 10,000 by default.
@@ -50,7 +50,7 @@ impl Default for Limits {
     }
 }
 
-/// Which limit a call has exceeded.
+/// A limit that a call has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {

@@ -19,7 +19,7 @@ use plain::{Area, Mapping, SignalStack, handler_is_installed};
 #[cfg(unix)]
 use unix::{Area, Mapping, SignalStack, handler_is_installed};
 
-/// The least size that is worth it.
+/// The least size of a stack.
 const LEAST: usize = 8 << 20;
 
 /// The bytes of no access below a stack, and those of an overflow zone. A function with a larger frame touches each page.
@@ -54,7 +54,7 @@ pub struct GuardedStack {
     size: usize,
     zone: Option<Zone>,
     own: OnceCell<Option<OwnStack>>,
-    /// Those of the thread's own stack, or of the one that the innermost closure was given instead.
+    /// The bounds of the thread's own stack, or of the one that the innermost closure got instead.
     bounds: Cell<Bounds>,
     /// Whether the bounds are those of the thread's own stack, and nobody is on it.
     is_free: Cell<bool>,
@@ -128,7 +128,7 @@ impl GuardedStack {
         });
     }
 
-    /// Runs a closure on the stack; where it is if it is there already, or if there is no such stack.
+    /// Runs a closure on the stack, or on the present one if that is the stack already or there is no such stack.
     ///
     /// While the stack is in use and the caller is on another one, the closure gets a new stack of the same kind.
     #[inline]
@@ -136,7 +136,7 @@ impl GuardedStack {
         GuardedStack::catch_on_stack(key, run).unwrap_or_else(|payload| resume_unwind(payload))
     }
 
-    /// Does the same, and gives the payload of a panic of the closure.
+    /// Runs a closure like [`on_stack`](Self::on_stack), and returns the payload of its panic.
     ///
     /// # Errors
     /// The payload of the panic.

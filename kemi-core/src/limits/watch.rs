@@ -1,4 +1,4 @@
-//! What one runtime shares with the watchdog.
+//! The state that one runtime shares with the watchdog.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -13,50 +13,50 @@ use super::watchdog::{Watchdog, lock, watchdog};
 use crate::callback::CallbackId;
 use crate::telemetry::discard;
 
-/// How long the watchdog waits at most until it interrupts the same call again.
+/// The longest wait of the watchdog until it interrupts the same call again.
 const LONGEST_PAUSE_MS: u64 = 1_000;
 
-/// How late a call is when it is reported first: the clock ends all others long before.
+/// The lateness at which a call is reported first; the clock ends nearly all calls long before.
 const REPORT_AFTER_MS: u64 = 1_000;
 
-/// How often it is reported again while it goes on.
+/// The interval of further reports while the call goes on.
 const REPORT_EVERY_MS: u64 = 5_000;
 
 /// The bit that the watchdog sets in [`Watch::native`] when it sees the call.
 const SEEN: u32 = 1 << 31;
 
-/// The watchdog's clock in milliseconds as somebody last read it: some milliseconds late while calls are running.
+/// The watchdog's clock in milliseconds as it was last read: some milliseconds late while calls are running.
 pub(super) static COARSE: AtomicU64 = AtomicU64::new(0);
 
-/// Reads the clock that steps some milliseconds at a time; costs no more than a load.
+/// Reads the clock that steps some milliseconds at a time, at the cost of a load.
 #[inline]
 pub(crate) fn coarse_ms() -> u64 {
     COARSE.load(Ordering::Relaxed)
 }
 
-/// What the watchdog has found at a runtime.
+/// The watchdog's finding about a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
     /// No call runs.
     Idle,
-    /// One runs and may.
+    /// A call runs, within its limits.
     InTime,
-    /// One runs and may not.
+    /// A call runs beyond its limits.
     Late,
-    /// That goes on for so long that it is to be reported.
+    /// A call runs so long beyond its limits that the watchdog reports it.
     Stuck {
-        /// By how many milliseconds.
+        /// The milliseconds beyond its limit.
         late: u64,
     },
 }
 
-/// What one runtime shares with the watchdog.
+/// The state that one runtime shares with the watchdog.
 ///
-/// Its thread writes without read-modify-write operations where it can, since they cost as much as a whole call: what the
-/// watchdog writes at the same moment may be lost, and is written again at its next look.
+/// The runtime's thread writes without read-modify-write operations where it can, since they cost as much as a whole call. A
+/// write of the watchdog at the same moment may be lost; the watchdog repeats it at its next check.
 pub(crate) struct Watch {
-    /// A bit for each route whose exports may be called just now, as [`Export`](crate::registry::Export) has them. It is 0 if a
-    /// native call must look closer: when the call is over its time, for one.
+    /// A bit for each route whose exports may be called just now, as in an [`Export`](crate::registry::Export). 0 sends each
+    /// native call to the slow path, such as when the call is over its time.
     route_mask: AtomicU64,
     /// The index of the export that runs, plus 1, perhaps with [`SEEN`].
     native: AtomicU32,
@@ -66,7 +66,7 @@ pub(crate) struct Watch {
     pub(super) call: AtomicU64,
     /// The number of the last one.
     last: AtomicU64,
-    /// How long it may take in milliseconds; 0 for any time.
+    /// The milliseconds that it may take; 0 for no limit.
     limit_ms: AtomicU64,
     /// The number of the call that has taken too long or too much memory.
     over: AtomicU64,
@@ -74,28 +74,27 @@ pub(crate) struct Watch {
     memory: AtomicU64,
     /// The number of the call that the watchdog has seen last.
     seen: AtomicU64,
-    /// When it saw that first.
+    /// The time when it saw that call first.
     since: AtomicU64,
-    /// When it saw the native call first that has the mark.
+    /// The time when it saw the marked native call first.
     native_since: AtomicU64,
     reported: AtomicU64,
-    /// Whether the clock stands, since the thread waits for what the script cannot help.
+    /// Whether the clock stands, while the thread waits for something that is not the script's fault.
     stopped: AtomicBool,
-    /// When the watchdog has looked last.
+    /// The time of the watchdog's last check.
     looked: AtomicU64,
-    /// When to interrupt again: an interrupt takes the thread's own time, so it must not come faster than the thread
-    /// gets on.
+    /// The time of the next interrupt. Interrupts take the thread's own time, so they must leave it enough to get on.
     again: AtomicU64,
     interrupt: Mutex<Option<Interrupt>>,
     pub(super) watchdog: &'static Watchdog,
-    /// Whose it is: only that one is there in a process that it has forked.
+    /// The runtime's thread: the only one in a process that it has forked.
     #[cfg(unix)]
     pub(super) thread: ThreadId,
     name: String,
     names: Arc<dyn CallNames>,
 }
 
-/// What exports and callbacks are called in scripts, for messages.
+/// The names of exports and callbacks in scripts, for messages.
 pub(crate) trait CallNames: Send + Sync {
     /// Returns the name of the callback with an index.
     fn callback_at(&self, index: usize) -> Option<Arc<str>>;
@@ -104,7 +103,7 @@ pub(crate) trait CallNames: Send + Sync {
     fn export_at(&self, index: usize) -> Option<String>;
 }
 
-/// Where a thread was before a callback began: the callback around it and the native function that calls it.
+/// The state of a thread before a callback: the outer callback and the native function that calls the new one.
 #[derive(Clone, Copy)]
 pub(crate) struct SavedWatch {
     callback: u32,
@@ -113,7 +112,7 @@ pub(crate) struct SavedWatch {
 }
 
 impl Watch {
-    /// Creates the watch of the calling thread's runtime; [`watch`] makes the watchdog look at it.
+    /// Creates the watch of the calling thread's runtime; [`start_watching`](super::start_watching) gives it to the watchdog.
     pub(crate) fn new(engine: &str, names: Arc<dyn CallNames>) -> Arc<Watch> {
         let thread = thread::current();
         Arc::new(Watch {
@@ -141,13 +140,13 @@ impl Watch {
         })
     }
 
-    /// Returns the routes whose exports may be called without a closer look.
+    /// Returns the routes whose exports may be called on the fast path.
     #[inline]
     pub(crate) fn route_mask(&self) -> u64 {
         self.route_mask.load(Ordering::Relaxed)
     }
 
-    /// Opens the gate for some routes, unless the call is over.
+    /// Sets the route mask, unless the call is over.
     #[inline]
     pub(crate) fn open(&self, routes: u64) {
         self.route_mask.store(if self.expired() { 0 } else { routes }, Ordering::Relaxed);
@@ -159,7 +158,7 @@ impl Watch {
         self.native.store(export + 1, Ordering::Relaxed);
     }
 
-    /// Notes that it has ended; returns whether the watchdog has seen it, so that it may have taken long.
+    /// Notes that the native function has ended; returns whether the watchdog has seen it, so that it may have been slow.
     #[inline]
     pub(crate) fn leave_native(&self) -> bool {
         let native = self.native.load(Ordering::Relaxed);
@@ -172,7 +171,7 @@ impl Watch {
         self.native.load(Ordering::Relaxed) != 0
     }
 
-    /// Returns for how many milliseconds the watchdog has seen the native call that has just ended.
+    /// Returns the milliseconds for which the watchdog has seen the native call that has just ended.
     pub(crate) fn native_took_ms(&self) -> u64 {
         coarse_ms().saturating_sub(self.native_since.load(Ordering::Acquire))
     }
@@ -190,7 +189,7 @@ impl Watch {
         before
     }
 
-    /// Notes that the host looks into the interpreter, perhaps from within a native function; the result is for
+    /// Notes that the host uses the interpreter without a callback, perhaps from within a native function; the result is for
     /// [`leave`](Self::leave).
     pub(crate) fn set_aside(&self) -> SavedWatch {
         let before = SavedWatch {
@@ -210,10 +209,10 @@ impl Watch {
         self.native.store(before.native, Ordering::Relaxed);
     }
 
-    /// Says what runs at the moment, for people; `None` between two calls.
+    /// Describes what runs at the moment, for messages; `None` between two calls.
     ///
-    /// Read from another thread without a lock, so the callback and the native function may be of different moments; in
-    /// a call that is stuck they are not.
+    /// Other threads read it without a lock, so the callback and the native function may be of different moments. In a stuck
+    /// call they are of the same.
     pub(crate) fn doing(&self) -> Option<String> {
         let callback = match self.callback.load(Ordering::Relaxed).checked_sub(1) {
             Some(index) => self.names.callback_at(index as usize),
@@ -231,11 +230,11 @@ impl Watch {
 
     pub(crate) fn set_interrupt(&self, interrupt: Option<Interrupt>) {
         let former = std::mem::replace(&mut *lock(&self.interrupt), interrupt);
-        // What an engine has put there runs under no lock.
+        // The engine's code runs under no lock.
         drop(former);
     }
 
-    /// Starts the clock of a call; 0 for one that may take forever.
+    /// Starts the clock of a call; 0 for no limit.
     #[inline]
     pub(crate) fn begin(&self, limit_ms: u64) {
         let call = self.last.load(Ordering::Relaxed) + 1;
@@ -253,7 +252,7 @@ impl Watch {
         self.call.store(0, Ordering::Release);
     }
 
-    /// Lets the clock stand, or go again, while something runs on the call's thread, in steps of the watchdog's looks.
+    /// Stops the clock, or lets it go again, while a closure runs on the call's thread, in steps of the watchdog's checks.
     pub(crate) fn while_stopped<R>(&self, stopped: bool, run: impl FnOnce() -> R) -> R {
         struct ResetOnDrop<'a>(&'a AtomicBool, bool);
         impl Drop for ResetOnDrop<'_> {
@@ -266,14 +265,14 @@ impl Watch {
         run()
     }
 
-    /// Starts the watchdog again if there is none any more, as in a process that was forked in the middle of a call.
+    /// Starts the watchdog again if it is gone, as in a process that was forked in the middle of a call.
     pub(crate) fn revive(&self) {
         if self.watchdog.asleep.load(Ordering::SeqCst) {
             self.watchdog.wake();
         }
     }
 
-    /// Returns for how many milliseconds the watchdog has seen the last call, if it has: some less than it took.
+    /// Returns the milliseconds for which the watchdog has seen the last call, if at all: somewhat less than it took.
     #[inline]
     pub(crate) fn last_took_ms(&self) -> Option<u64> {
         let seen = self.seen.load(Ordering::Acquire) == self.last.load(Ordering::Relaxed);
@@ -285,7 +284,7 @@ impl Watch {
         self.over.load(Ordering::Relaxed) == self.call.load(Ordering::Relaxed)
     }
 
-    /// Notes, on the thread of the call, that it has used up its memory: it is over as if its time were.
+    /// Notes, on the call's own thread, that the call has used up its memory: it is over, as with its time.
     pub(crate) fn exceed_memory(&self) {
         let call = self.call.load(Ordering::Relaxed);
         if call != 0 {
@@ -310,7 +309,7 @@ impl Watch {
         if memory { Limit::Memory } else { Limit::Time }
     }
 
-    /// Looks at the call that runs.
+    /// Checks the call that runs.
     pub(super) fn check(&self, now: u64) -> Check {
         let call = self.call.load(Ordering::Acquire);
         if call == 0 {
@@ -330,7 +329,7 @@ impl Watch {
             0 => u64::MAX,
             limit => self.since.load(Ordering::Relaxed).saturating_add(limit),
         };
-        // A call that has used up its memory is interrupted as well: what stops it may have come at a bad moment.
+        // A call that has used up its memory is interrupted as well: its first interrupt may have come at a bad moment.
         if now < deadline && self.over.load(Ordering::Relaxed) != call {
             return Check::InTime;
         }
@@ -358,12 +357,12 @@ impl Watch {
         let native = self.native.load(Ordering::Relaxed);
         if native != 0 && native & SEEN == 0 {
             self.native_since.store(now, Ordering::Relaxed);
-            // If it fails, another one runs by now, which is marked at the next look.
+            // If it fails, another one runs now, which the next check marks.
             let _ = self.native.compare_exchange(native, native | SEEN, Ordering::Release, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether it is time to say that the call is stuck: first after a while and then now and again.
+    /// Returns whether to report the call as stuck: after a while, then again at intervals.
     fn is_to_be_reported(&self, late: u64) -> bool {
         let due = match self.reported.load(Ordering::Relaxed) {
             0 => REPORT_AFTER_MS,
@@ -375,7 +374,7 @@ impl Watch {
         late >= due
     }
 
-    /// Says that the call is stuck; `None` if it has just ended.
+    /// Describes the stuck call; `None` if it has just ended.
     pub(super) fn report(&self, late: u64) -> Option<String> {
         let (name, doing) = (&self.name, self.doing()?);
         Some(format!("stuck: {name} is {late} ms over its time in {doing}; nothing can end it before that returns"))
@@ -388,7 +387,7 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// Which limit was exceeded; an interrupt may ask for it at any moment.
+/// The exceeded limit; an interrupt may read it at any moment.
 #[derive(Default)]
 pub(crate) struct LimitCell(AtomicU8);
 

@@ -1,4 +1,4 @@
-//! The watchdog: one thread that looks at all running calls.
+//! The watchdog: one thread that checks all running calls.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::watch::{COARSE, Check, Watch};
 use crate::telemetry::log_guarded;
 
-/// How often the watchdog looks while calls are running.
+/// The interval of the watchdog's checks while calls are running.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many intervals without any call it goes on looking before it sleeps until the next one.
+/// The number of intervals without any call after which it sleeps until the next call.
 const IDLE_TICKS: u32 = 200;
 
-/// How many lines wait at most for whoever reads the log.
+/// The most lines that wait for a reader of the log.
 const MAX_LINES: usize = 64;
 
 /// One thread for all runtimes of the process.
@@ -26,14 +26,14 @@ pub(super) struct Watchdog {
     /// The thread; none before the first call, and in a process that was forked.
     thread: Mutex<Option<Thread>>,
     watches: Mutex<Vec<Weak<Watch>>>,
-    /// Held while the thread looks; who forks waits for the end of that.
+    /// Held during a check; a fork waits for its end.
     round: Mutex<()>,
-    /// Whether it was said that there is no thread.
+    /// Whether the log has said that there is no thread.
     told: AtomicBool,
 }
 
 impl Watchdog {
-    /// Wakes it up for a call that begins, and sets the clock that has stood still.
+    /// Wakes the thread up for a call that begins, and sets the clock, which has stood still.
     #[cold]
     pub(super) fn wake(&'static self) {
         COARSE.fetch_max(milliseconds(self.start.elapsed()), Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl Watchdog {
         match thread::Builder::new().name("kemi watchdog".to_owned()).spawn(|| self.run()) {
             Ok(handle) => *thread = Some(handle.thread().clone()),
             Err(error) => {
-                // Without it only the other limits hold; better than not running at all. The next call tries again.
+                // Without it only the other limits hold, which is better than no calls at all. The next call tries again.
                 self.asleep.store(true, Ordering::SeqCst);
                 drop(thread);
                 if !self.told.swap(true, Ordering::Relaxed) {
@@ -69,7 +69,7 @@ impl Watchdog {
                 continue;
             }
             self.asleep.store(true, Ordering::SeqCst);
-            // A call that began in between has not seen the flag; one more look finds it within an interval.
+            // A call that began in between has not seen the flag; one more check finds it within an interval.
             thread::park_timeout(INTERVAL);
             let calls = |watch: &Weak<Watch>| watch.upgrade().is_some_and(|w| w.call.load(Ordering::Acquire) != 0);
             let running = lock(&self.watches).iter().any(calls);
@@ -81,10 +81,10 @@ impl Watchdog {
         }
     }
 
-    /// Looks at all runtimes; returns whether a call runs in one of them.
+    /// Checks all runtimes; returns whether a call runs in one of them.
     ///
-    /// Only copies the list under its lock, so that no interrupt and no log line keeps a script from being loaded. It
-    /// ends soon whatever the log does.
+    /// It only copies the list under its lock, so no interrupt and no log line delays a load. It ends soon whatever the log
+    /// does.
     fn check_all(&self, watches: &mut Vec<Arc<Watch>>, log: &mut Lines) -> bool {
         let round = lock(&self.round);
         let now = milliseconds(self.start.elapsed());
@@ -111,7 +111,7 @@ impl Watchdog {
     }
 }
 
-/// What the watchdog has to say, written by a thread of its own: whoever reads the log may keep that waiting.
+/// The watchdog's log lines, written by a thread of its own, since a reader of the log may keep the writer waiting.
 #[derive(Default)]
 struct Lines {
     log: Option<SyncSender<Line>>,
@@ -120,12 +120,12 @@ struct Lines {
 
 struct Line {
     text: String,
-    /// How many lines before this one found no room.
+    /// The number of lines before this one that found no room.
     left_out: u64,
 }
 
 impl Lines {
-    /// Writes a line soon, or never if too many wait already.
+    /// Hands a line to the writer, or drops it if too many wait already.
     fn write(&mut self, text: String) {
         if self.log.is_none() {
             let (log, lines) = sync_channel(MAX_LINES);
@@ -144,7 +144,7 @@ fn write_all(lines: &Receiver<Line>) {
     }
 }
 
-/// Makes the watchdog look after a runtime.
+/// Gives a runtime to the watchdog.
 pub(crate) fn start_watching(watch: &Arc<Watch>) {
     lock(&watch.watchdog.watches).push(Arc::downgrade(watch));
 }
@@ -166,9 +166,9 @@ pub(super) fn watchdog() -> &'static Watchdog {
     })
 }
 
-/// What a fork of the process needs: the child has a thread less than it believes, and locks that nobody will give back.
+/// Handlers for a fork: the child lacks the watchdog's thread, and locks that it held would stay taken.
 ///
-/// So who forks waits until the watchdog has looked, and takes its locks; the child starts a new one with its next call.
+/// So a fork waits until the watchdog has checked, and takes its locks. The child starts a new watchdog with its next call.
 #[cfg(unix)]
 mod fork {
     use std::cell::RefCell;
@@ -194,7 +194,7 @@ mod fork {
         // and change what only they and the watchdog use.
         let status = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         if status != 0 {
-            // Want of memory. A process that does not fork needs nothing of it.
+            // There is no memory. A process that does not fork needs no handlers.
             super::log_guarded(|| tracing::warn!(target: "kemi", "after a fork there will be no time limits"));
         }
     }
@@ -221,11 +221,11 @@ mod fork {
         super::super::interrupt::forked();
         let Some(mut held) = take() else { return };
         let Some(watchdog) = WATCHDOG.get() else { return };
-        // Runtimes of threads that are gone stand in their calls for ever.
+        // Runtimes of threads that are gone stay in their calls for ever.
         let this = thread::current().id();
         held.watches.retain(|watch| watch.upgrade().is_some_and(|watch| watch.thread == this));
         for watch in held.watches.iter().filter_map(Weak::upgrade) {
-            // The call that has forked goes on here as well; its next native call looks closer.
+            // The call that has forked goes on here as well; its next native call takes the slow path.
             watch.close();
         }
         *held.thread = None;

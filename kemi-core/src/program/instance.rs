@@ -17,11 +17,11 @@ use crate::value::Arg;
 
 /// A loaded script of any language, whose native functions work on a context of type `C`.
 ///
-/// Belongs to the thread that loaded it; give each worker its own. To drop it is a call as well: finalizers of the script
-/// may run, for as long as a call may take.
+/// It belongs to the thread that loaded it; give each worker its own. Its drop is a call as well: the script's finalizers may
+/// run, for as long as a call may take.
 pub struct Instance<C: 'static> {
     interpreter: Box<dyn Interpreter>,
-    /// Dropped behind the interpreter, whose end it ends.
+    /// Dropped after the interpreter: it ends the call in which the finalizers ran.
     _closed: Closed,
     runtime: Rc<Runtime>,
     context: PhantomData<fn(&mut C)>,
@@ -31,8 +31,8 @@ impl<C: 'static> Instance<C> {
     /// Loads a script into a fresh interpreter and checks that it defines what the host requires.
     ///
     /// # Errors
-    /// What [`Engine::load`] reports, [`ErrorCode::RootReplaced`] if the top level replaced something of the root object,
-    /// or [`ErrorCode::MissingCallback`] naming every required function that is missing.
+    /// The errors of [`Engine::load`]; [`ErrorCode::RootReplaced`] if the top level replaced something of the root object;
+    /// [`ErrorCode::MissingCallback`] with every required function that is missing.
     pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
         let stamp = |mut error: ScriptError| {
             error.engine = engine.name();
@@ -62,7 +62,7 @@ impl<C: 'static> Instance<C> {
             let declared = self.runtime.registry().callbacks().iter();
             let counts = declared.filter(|decl| decl.presence == CallbackKind::Named).map(|decl| decl.params.len());
             let mut refused = counts.map(|count| self.interpreter.accepts(&named.name, count).err());
-            // Which of the host's occasions it is for is not known here, so one that fits is enough.
+            // The route that it is for is not known here, so one that fits is enough.
             refused.next()?.filter(|_| refused.all(|error| error.is_some()))
         })?;
         if error.place.is_none() {
@@ -82,7 +82,7 @@ impl<C: 'static> Instance<C> {
     /// Calls a callback of the script.
     ///
     /// # Errors
-    /// What the script raised; [`ErrorCode::MissingCallback`] if it does not define the callback;
+    /// The error that the script raised; [`ErrorCode::MissingCallback`] if it does not define the callback;
     /// [`ErrorCode::ForeignId`] if the callback belongs to another registry.
     pub fn call(&self, callback: CallbackId, context: &mut C, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
         self.runtime.run(&*self.interpreter, callback, ptr::from_mut(context).cast(), args)
@@ -92,7 +92,7 @@ impl<C: 'static> Instance<C> {
     #[must_use]
     pub fn defined(&self) -> Vec<String> {
         let declared = self.runtime.registry().declared_callbacks();
-        // One by one, so that what is collected here does not count as the interpreter's memory.
+        // One by one, so that the list does not count as the interpreter's memory.
         let defined = declared.filter(|(_, name)| self.runtime.look_up(|| self.interpreter.resolve(name)));
         defined.map(|(_, name)| name.to_owned()).collect()
     }
@@ -108,7 +108,7 @@ impl<C: 'static> Instance<C> {
         self.runtime.watch()
     }
 
-    /// Runs something that belongs to loading the script, within its limits.
+    /// Runs a step of loading the script, within the limits of loading.
     pub(crate) fn while_loading<R>(&self, run: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
         self.runtime.load(run)
     }
@@ -135,8 +135,7 @@ fn read<'a, C: 'static>(registry: &Registry<C>, sources: &'a [Source]) -> Result
     sources.iter().map(|source| source.snapshot_within(time)).collect::<Result<_, _>>().map(Cow::Owned)
 }
 
-/// Checks what a loaded script has made of the root object, that it defines what the host requires, and that what it
-/// defines can be called as the host will.
+/// Checks a loaded script: its root object is whole, it defines the required callbacks, and they take the host's arguments.
 fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> Result<(), ScriptError> {
     let names = interpreter.restore_root(true);
     if !names.is_empty() {
@@ -158,7 +157,7 @@ fn check<C: 'static>(interpreter: &dyn Interpreter, registry: &Registry<C>) -> R
     defined.try_for_each(|decl| interpreter.accepts(&decl.name, decl.params.len()))
 }
 
-/// Names the files in an error that has no place in one of them.
+/// Adds the files' names to an error without a place.
 fn name_files(mut error: ScriptError, sources: &[Source]) -> ScriptError {
     if !sources.is_empty() && error.place.is_none() {
         let names: Vec<String> = sources.iter().map(Source::name).collect();

@@ -1,4 +1,4 @@
-//! What a script names of the registry, checked without running it.
+//! Checks of a script's references to the registry, without running the script.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use crate::export::CallbackName;
 use crate::registry::{Export, RegistryData};
 use crate::value::Type;
 
-/// What is wrong with the names in a script.
+/// The findings about a script's references.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct References {
-    /// What cannot be right: calls of functions that an enabled module does not have.
+    /// The certain mistakes: calls of functions that an enabled module does not have.
     pub(crate) errors: Vec<ScriptError>,
-    /// What will fail if it is ever reached.
+    /// The references that fail if the script reaches them.
     pub(crate) warnings: Vec<ScriptError>,
     /// The callbacks that the script spells out in its calls.
     pub(crate) callbacks: Vec<CallbackReference>,
@@ -28,7 +28,7 @@ pub(crate) struct CallbackReference {
     pub(crate) line: u32,
 }
 
-/// Checks what a script names against the registry, and collects the callbacks named in its calls.
+/// Checks a script's references against the registry, and collects the callbacks named in its calls.
 ///
 /// A module or function that the script also names without calling it, as in `if app.nathelper`, may be missing.
 pub(crate) fn check_references(registry: &RegistryData, file: &str, references: &[Reference]) -> References {
@@ -39,7 +39,7 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
         let [first, rest @ ..] = &*reference.path else { continue };
         let second = rest.first().map(String::as_str);
         let export = match (registry.find("", first), second) {
-            // What follows a member of a function's result is not the function's call.
+            // A call behind a member of a function's result is not the function's own.
             (Some(_), Some(_)) => continue,
             (Some(export), None) => Some(export),
             (None, Some(second)) => registry.find(first, second),
@@ -68,10 +68,10 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
 }
 
 impl References {
-    /// Returns the error of the first line that has one, with the number of the others in its message.
+    /// Returns the first error, with the number of the others in its message.
     ///
     /// # Errors
-    /// If there is one.
+    /// The first one, if there is any.
     pub(crate) fn into_result(mut self) -> Result<(), ScriptError> {
         self.errors.sort_by_key(|error| error.place.as_ref().map(|place| place.line));
         let more = self.errors.len().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! The settings that a server which links the crates takes into its own configuration.
+//! Settings for the configuration of a host.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::telemetry::TelemetryConfig;
 use crate::value::ArgumentPolicy;
 
-/// Which script runs, and in which language.
+/// The script of a host, its language, and what its calls may use.
 ///
 /// ```
 /// let settings: kemi_core::Settings = serde_json::from_str(r#"{"cfgengine": "lua", "script": ["route.lua"]}"#)?;
@@ -26,13 +26,13 @@ pub struct Settings {
     pub cfgengine: String,
     /// The script's files, loaded in order into one interpreter.
     pub script: Vec<PathBuf>,
-    /// What happens on a bad argument; give it to [`RegistryBuilder::policy`](crate::registry::RegistryBuilder::policy).
+    /// The policy for bad arguments, for [`RegistryBuilder::policy`](crate::registry::RegistryBuilder::policy).
     #[serde(default)]
     pub policy: ArgumentPolicy,
-    /// How much a callback may use; give it to [`RegistryBuilder::limits`](crate::registry::RegistryBuilder::limits).
+    /// The limits of a callback, for [`RegistryBuilder::limits`](crate::registry::RegistryBuilder::limits).
     #[serde(default)]
     pub limits: Limits,
-    /// What is measured of its calls; give it to [`RegistryBuilder::telemetry`](crate::registry::RegistryBuilder::telemetry).
+    /// The measurements of calls, for [`RegistryBuilder::telemetry`](crate::registry::RegistryBuilder::telemetry).
     #[serde(default)]
     pub telemetry: TelemetryConfig,
 }
@@ -41,7 +41,7 @@ impl Settings {
     /// Loads the script on the calling thread.
     ///
     /// # Errors
-    /// An engine that is not linked, or what [`Instance::load`] reports.
+    /// An engine that is not linked, or the errors of [`Instance::load`].
     pub fn load<C: 'static>(&self, registry: &Registry<C>) -> Result<Instance<C>, LoadError> {
         let engine = find_engine(&self.cfgengine)?;
         let sources: Vec<Source> = self.script.iter().cloned().map(Source::File).collect();
@@ -49,14 +49,14 @@ impl Settings {
     }
 }
 
-/// Why the script of a configuration cannot be loaded.
+/// The reason why the script of a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The engine is not linked into the program.
     #[error(transparent)]
     Engine(#[from] crate::engine::UnknownEngine),
-    /// The script is at fault.
+    /// The script cannot be loaded.
     #[error(transparent)]
     Script(#[from] ScriptError),
 }

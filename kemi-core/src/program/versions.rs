@@ -1,4 +1,4 @@
-//! The script that all workers of a host run, and how it is replaced while they work.
+//! The script that all workers of a host run, and its replacement while they work.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,13 +19,12 @@ use crate::telemetry::log_guarded;
 
 /// The script of a host, in versions.
 ///
-/// Interpreters stay on their threads, so a script is loaded once per worker. A program gives all workers the same
-/// text: [`reload`](Self::reload) reads the files again, loads them into an interpreter aside, checks them, and only if
-/// all is well publishes the new version, which each worker takes up between two calls. If anything is wrong
-/// nothing changes.
+/// Interpreters stay on their threads, so a script is loaded once per worker. A program gives all workers the same text:
+/// [`reload`](Self::reload) reads the files again, loads them into an interpreter aside and checks them. If all is well it
+/// publishes the new version, which each worker takes up between two calls. Otherwise nothing changes.
 ///
-/// Script globals do not survive a reload; what must is kept on the host's side. Modules that a script imports are
-/// read by each worker when it loads.
+/// Script globals do not survive a reload; keep lasting state on the host's side. Each worker reads the modules that a script
+/// imports when it loads the script.
 pub struct Program<C: 'static> {
     engine: Arc<dyn Engine>,
     registry: Registry<C>,
@@ -36,7 +35,7 @@ pub struct Program<C: 'static> {
     changed: Condvar,
 }
 
-/// What wakes a worker, so that an idle one takes a new version up.
+/// A function that wakes a worker, so that an idle one takes up a new version.
 ///
 /// It is called on a thread of its own, and not again before it has returned: it may wait for room in a queue.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -54,13 +53,13 @@ struct WorkerEntry {
     status: WorkerStatus,
     wake: Option<Arc<Waker>>,
     watch: Arc<Watch>,
-    /// Where it calls the script.
+    /// The thread that calls the script.
     thread: ThreadId,
 }
 
 struct Waker {
     wake: Wake,
-    /// Whether a call of it is under way.
+    /// Whether a call of the wake function is under way.
     waking: AtomicBool,
 }
 
@@ -68,8 +67,8 @@ impl<C: 'static> Program<C> {
     /// Reads and checks a script.
     ///
     /// # Errors
-    /// A file that cannot be read, or what [`Instance::load`] reports, or a function that the script names and an
-    /// enabled module does not have, or a callback that it names and does not define.
+    /// A file that cannot be read; the errors of [`Instance::load`]; a function that the script names and an enabled module
+    /// does not have; a callback that it names and does not define.
     pub fn open(
         engine: Arc<dyn Engine>,
         registry: &Registry<C>,
@@ -95,7 +94,7 @@ impl<C: 'static> Program<C> {
     /// Loads the script for a worker, on the worker's own thread.
     ///
     /// # Errors
-    /// What [`Instance::load`] reports.
+    /// The errors of [`Instance::load`].
     pub fn worker(self: &Arc<Self>, name: &str, wake: Option<Wake>) -> Result<Worker<C>, ScriptError> {
         let (version, sources) = self.published();
         let instance = self.load(&sources)?;
@@ -110,14 +109,14 @@ impl<C: 'static> Program<C> {
         Ok(Worker::new(self.clone(), id, instance, version))
     }
 
-    /// Replaces the script by what its files hold now, and waits until all workers run it.
+    /// Reloads the script from its files, and waits until all workers run the new version.
     ///
-    /// A worker takes the new version up between two calls; one that is busy for longer than `patience` does so later,
-    /// and is reported with the version it runs. So is one that belongs to the calling thread.
+    /// A worker takes up the new version between two calls. One that is busy for longer than `patience` does so later, and is
+    /// reported with the version it runs; so is one of the calling thread.
     ///
     /// # Errors
-    /// Everything [`open`](Self::open) reports; the old version then runs on everywhere. [`ErrorCode::ReloadUnderWay`] if
-    /// another reload does not end within `patience`.
+    /// The errors of [`open`](Self::open); the old version then runs on everywhere. [`ErrorCode::ReloadUnderWay`] if another
+    /// reload does not end within `patience`.
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, ScriptError> {
         let start = Instant::now();
         let _one_at_a_time = self.begin_reload(patience)?;
@@ -152,7 +151,7 @@ impl<C: 'static> Program<C> {
         Ok(Reloading(self))
     }
 
-    /// Waits until all workers but those of the calling thread run a version, or have said why they do not.
+    /// Waits until all workers but those of the calling thread run a version, or have reported why they cannot.
     fn await_workers(&self, version: u64, patience: Duration) {
         let here = thread::current().id();
         let behind = |worker: &WorkerEntry| {
@@ -162,14 +161,14 @@ impl<C: 'static> Program<C> {
         drop(self.changed.wait_timeout_while(self.state(), patience, waiting).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Asks what the workers do, outside of the lock.
+    /// Reads the workers' activity, outside of the lock.
     fn statuses(&self) -> Vec<WorkerStatus> {
         let entries = |worker: &WorkerEntry| (worker.status.clone(), worker.watch.clone());
         let all: Vec<_> = self.state().workers.values().map(entries).collect();
         all.into_iter().map(|(status, watch)| WorkerStatus { doing: watch.doing(), ..status }).collect()
     }
 
-    /// Returns what runs at the moment.
+    /// Returns the status of the program and its workers.
     #[must_use]
     pub fn status(&self) -> ProgramStatus {
         let state = self.state();
@@ -212,7 +211,7 @@ impl<C: 'static> Program<C> {
         Instance::load(&*self.engine, &self.registry, sources)
     }
 
-    /// Notes that a worker runs a version on the calling thread, or why it cannot.
+    /// Notes that a worker runs a version on the calling thread, or its error.
     pub(super) fn taken_up(&self, worker: u64, taken: Result<(u64, Arc<Watch>), String>) {
         let mut state = self.state();
         if let Some(entry) = state.workers.get_mut(&worker) {
@@ -261,7 +260,7 @@ fn wake(waker: &Arc<Waker>) {
         }
     }
     if waker.waking.swap(true, Ordering::AcqRel) {
-        // It is being woken already, and will look for the newest version.
+        // It is being woken already, and takes up the newest version.
         return;
     }
     let woken = Woken(waker.clone());

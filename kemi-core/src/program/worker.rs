@@ -22,10 +22,10 @@ impl<C: 'static> Worker<C> {
         Worker { program, id, instance, seen: version }
     }
 
-    /// Takes a new version up, if there is one; call it between two calls of the script.
+    /// Takes up a new version, if there is one; returns whether the script was replaced.
     ///
-    /// Returns whether the script was replaced. If the new version cannot be loaded here although it was checked, the
-    /// old one goes on, and the reason is logged and part of the status.
+    /// Call it between two calls of the script. If the new version cannot be loaded here although it was checked, the old one
+    /// stays, and the reason is logged and part of the status.
     pub fn refresh(&mut self) -> bool {
         if self.program.version() == self.seen {
             return false;

@@ -55,7 +55,7 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
-    /// Sets in what the scripts differ from KEMI's own way; in nothing by default.
+    /// Sets the conventions of scripts that were written for another program; none by default.
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
@@ -71,8 +71,8 @@ impl<C: 'static> RegistryBuilder<C> {
 
     /// Makes every module of this context visible.
     ///
-    /// A module whose functions all take no context belongs to no host in particular and is included; name the
-    /// modules one by one where two hosts in one program must not share them.
+    /// A module whose functions all take no context belongs to no host in particular and is included. Name the modules one
+    /// by one if two hosts in one program must not share them.
     #[must_use]
     pub fn all_modules(mut self) -> Self {
         self.all = true;
@@ -86,28 +86,28 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
-    /// Sets what happens on a bad argument; [`ArgumentPolicy::Strict`] by default.
+    /// Sets the policy for bad arguments; [`ArgumentPolicy::Strict`] by default.
     #[must_use]
     pub fn policy(mut self, policy: ArgumentPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Sets how much a callback may use; [`Limits::default`] by default.
+    /// Sets the limits of a callback; [`Limits::default`] by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets what is measured of calls, and which are logged as slow; [`TelemetryConfig::default`] by default.
+    /// Sets the measurements of calls and the thresholds of slow ones; [`TelemetryConfig::default`] by default.
     #[must_use]
     pub fn telemetry(mut self, telemetry: TelemetryConfig) -> Self {
         self.telemetry = telemetry;
         self
     }
 
-    /// Says how an operator enables a module, for error messages; `{module}` stands for its name.
+    /// Sets the advice how to enable a module, for error messages; `{module}` stands for its name.
     #[must_use]
     pub fn enable_hint(mut self, hint: &str) -> Self {
         hint.clone_into(&mut self.enable_hint);
@@ -223,7 +223,7 @@ fn route_mask(def: &ExportDef, callbacks: &Callbacks, mistakes: &mut Vec<String>
     mask
 }
 
-/// What is wrong with the exports linked into a program; each mistake is one line.
+/// The mistakes in the exports linked into a program, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryError {
     mistakes: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a registry refuses: declarations that do not fit together, and names that a script cannot use.
+//! Checks of a registry: declarations that contradict each other, and names that a script cannot use.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,16 +10,16 @@ use crate::abi::Kind;
 use crate::callback::{CallbackKind, Callbacks};
 use crate::export::{ExportDef, NoContext};
 
-/// Where the root object, a module, an export or a callback gets its name from.
+/// The name of the root object, a module, an export or a callback.
 struct Name<'a> {
     /// The name.
     text: &'a str,
-    /// Names what has it, for a message: `module 'm' (src/m.rs:7)`.
+    /// The bearer of the name, for a message: `module 'm' (src/m.rs:7)`.
     owner: String,
     role: NameRole,
 }
 
-/// Notes what is wrong with a single export: nothing that calls it may trust a description that its entries belie.
+/// Notes contradictions between an export's description and its entries; callers trust the description.
 pub(super) fn export(def: &ExportDef, mistakes: &mut Vec<String>) {
     let mut wrong = |what: fmt::Arguments<'_>| mistakes.push(format!("{} {what}", owner(def)));
     let none = TypeId::of::<NoContext>();
@@ -151,7 +151,7 @@ pub(super) fn names<'a>(
     }
 }
 
-/// Whether every language can write a name, keywords aside.
+/// Returns whether every language can write a name, keywords aside.
 fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first == b'_' || first.is_ascii_alphabetic())

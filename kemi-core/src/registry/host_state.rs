@@ -1,4 +1,4 @@
-//! What changes while a registry is used: counters, and names that scripts give at run time.
+//! The changing state of a registry: counters, and names that scripts give at run time.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::callback::{CallbackId, CallbackNames, Callbacks};
 use crate::error::Location;
 use crate::telemetry::{Aggregator, Throttle};
 
-/// What was slow: a callback, or the export that it called at a place.
+/// A slow call: a callback, or the export that it called at a place.
 pub(crate) type SlowCall = (Option<CallbackId>, Option<(u32, Option<Location>)>);
 
 /// The changing part of one host, shared by all its interpreters.
@@ -31,12 +31,12 @@ impl HostState {
         &self.names
     }
 
-    /// Returns the place where the counters of all interpreters meet.
+    /// Returns the counters of all interpreters.
     pub(crate) fn aggregator(&self) -> &Arc<Aggregator> {
         &self.aggregator
     }
 
-    /// Returns what keeps the log from being flooded by slow calls.
+    /// Returns the throttle for log lines about slow calls.
     pub(crate) fn slow_calls(&self) -> &Throttle<SlowCall> {
         &self.slow_calls
     }

@@ -1,6 +1,6 @@
-//! What languages forbid as names: asked when a registry is built.
+//! Reserved names of languages, which the build of a registry checks.
 
-/// What a host gives a name to, as [`Engine::reserved`](crate::Engine::reserved) is asked about it.
+/// The role of a name that a host gives, for [`Engine::reserved`](crate::Engine::reserved).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NameRole {
@@ -12,7 +12,7 @@ pub enum NameRole {
     Member,
 }
 
-/// Returns what a name means in a language; `None` for a name that the host may give.
+/// Returns the meaning of a name in a language; `None` for a name that the host may give.
 pub(crate) type Reserved<'a> = dyn Fn(&str, NameRole) -> Option<&'static str> + 'a;
 
 /// The names that a language keeps for itself.
@@ -21,7 +21,7 @@ pub(crate) type Reserved<'a> = dyn Fn(&str, NameRole) -> Option<&'static str> + 
 pub struct LanguageNames {
     /// Returns the engine's name.
     pub engine: fn() -> &'static str,
-    /// Returns what a name means in the language; `None` for a name that the host may give.
+    /// Returns the meaning of a name in the language; `None` for a name that the host may give.
     pub reserved: fn(&str, NameRole) -> Option<&'static str>,
 }
 

@@ -10,7 +10,7 @@ use crate::telemetry::MetricsCollector;
 use crate::telemetry::{CallbackMetrics, ExportMetrics, Metrics};
 
 impl RegistryData {
-    /// Returns what has been counted so far; nothing if [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
+    /// Returns the counts so far; empty if [`TelemetryConfig::metrics`](crate::TelemetryConfig::metrics) is off.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let totals = self.state().aggregator().totals();
@@ -45,8 +45,9 @@ impl RegistryData {
         metrics
     }
 
-    /// Returns what gives [`metrics`](Self::metrics) to a registry of the crate `prometheus-client`; needs the feature
-    /// `prometheus`.
+    /// Returns a collector of the [`metrics`](Self::metrics) for a registry of the crate `prometheus-client`.
+    ///
+    /// Needs the feature `prometheus`.
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn metrics_collector(self: &Arc<Self>) -> MetricsCollector {

@@ -1,4 +1,4 @@
-//! The typed, integer-indexed table of everything a script may call, and the state that changes beside it.
+//! The table of everything a script may call, typed and indexed by integers, and its changing state.
 
 mod builder;
 mod checks;

@@ -1,4 +1,4 @@
-//! The typed, integer-indexed table of everything a script may call.
+//! The table of everything a script may call, typed and indexed by integers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,7 +31,7 @@ pub struct Registry<C: 'static> {
 }
 
 impl<C: 'static> Registry<C> {
-    /// Starts to build a registry.
+    /// Starts building a registry.
     #[must_use]
     pub fn builder() -> RegistryBuilder<C> {
         RegistryBuilder::new()
@@ -67,9 +67,9 @@ impl<C: 'static> fmt::Debug for Registry<C> {
     }
 }
 
-/// A [`Registry`] without its context type: what engines work with.
+/// A [`Registry`] without its context type, for engines.
 ///
-/// It does not change; what does, counters and names given at run time, stands beside it.
+/// It does not change; counters and names given at run time are kept beside it.
 #[derive(Debug)]
 pub struct RegistryData {
     pub(super) root: String,
@@ -135,7 +135,7 @@ impl RegistryData {
         &self.root
     }
 
-    /// Returns in what the scripts differ from KEMI's own way.
+    /// Returns the conventions of scripts that were written for another program.
     #[must_use]
     pub fn dialect(&self) -> &Dialect {
         &self.dialect
@@ -147,25 +147,25 @@ impl RegistryData {
         self.context
     }
 
-    /// Returns what happens on a bad argument.
+    /// Returns the policy for bad arguments.
     #[must_use]
     pub fn policy(&self) -> ArgumentPolicy {
         self.policy
     }
 
-    /// Returns how much a callback may use.
+    /// Returns the limits of a callback.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Returns what is measured of calls.
+    /// Returns the measurements of calls.
     #[must_use]
     pub fn telemetry(&self) -> &TelemetryConfig {
         &self.telemetry
     }
 
-    /// Returns what changes while the registry is used.
+    /// Returns the changing state beside the registry.
     pub(crate) fn state(&self) -> &HostState {
         &self.state
     }
@@ -228,7 +228,7 @@ impl RegistryData {
         self.callbacks.ids.iter().enumerate().map(|(i, (_, n))| (CallbackId::new(i, self.stamp()), &**n))
     }
 
-    /// Returns what tells the ids of this registry from those of others.
+    /// Returns the stamp that tells the ids of this registry from those of others.
     pub(crate) fn stamp(&self) -> Stamp {
         self.callbacks.stamp()
     }
@@ -280,8 +280,8 @@ impl RegistryData {
         self.exports.iter().find(|e| e.def.name == function).map(|e| self.script_name(e.def))
     }
 
-    /// Checks the names of everything in the registry against the language of an engine that may not be among the linked
-    /// ones, which [`RegistryBuilder::build`] has asked.
+    /// Checks all names of the registry against the language of an engine, for one that is not linked;
+    /// [`RegistryBuilder::build`] has asked the linked ones.
     pub(crate) fn check_names(&self, engine: &str, reserved: &Reserved<'_>) -> Result<(), ScriptError> {
         if linked_languages().iter().any(|linked| (linked.engine)() == engine) {
             return Ok(());

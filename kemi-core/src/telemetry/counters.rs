@@ -1,4 +1,4 @@
-//! The counters that one interpreter's calls go to, and the place where those of all interpreters meet.
+//! The counters of each interpreter, and their sum over all interpreters.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::histogram::{Durations, Histogram, add_alone};
 use crate::callback::CallbackId;
 
-/// How a callback ended, as an index.
+/// The way a callback ended, as an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Value,
@@ -18,7 +18,7 @@ pub(crate) enum Ending {
     Error,
 }
 
-/// What one callback came to in one interpreter, whose thread alone writes it.
+/// The counters of one callback in one interpreter, which only its thread writes.
 #[derive(Debug, Default)]
 pub(crate) struct CallbackCounters {
     endings: [AtomicU64; 4],
@@ -32,10 +32,10 @@ pub(crate) struct Counters {
     callbacks: Mutex<BTreeMap<CallbackId, Arc<CallbackCounters>>>,
 }
 
-/// A counters with what its own thread keeps at hand.
+/// The counters of one interpreter, with caches for its own thread.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    /// The counters's; at hand for each native call.
+    /// The same as in `counters`, cached for each native call.
     calls: Arc<[AtomicU64]>,
     counters: Arc<Counters>,
     aggregator: Arc<Aggregator>,
@@ -45,7 +45,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Counts a call of an export; returns whether it is one to be timed.
+    /// Counts a call of an export; returns whether to time it.
     #[inline]
     pub(crate) fn count(&self, export: u32) -> bool {
         let Some(calls) = self.calls.get(export as usize) else { return false };
@@ -62,12 +62,12 @@ impl Recorder {
         }
     }
 
-    /// Returns how many calls of exports were counted.
+    /// Returns the number of counted calls of exports.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.iter().map(|calls| calls.load(Ordering::Relaxed)).sum()
     }
 
-    /// Counts how a callback ended.
+    /// Counts the end of a callback.
     pub(crate) fn callback_ended(&self, callback: CallbackId, ending: Ending) {
         self.with_callback(callback, |counters| {
             if let Some(count) = counters.endings.get(ending as usize) {
@@ -76,7 +76,7 @@ impl Recorder {
         });
     }
 
-    /// Notes how long one took that was timed.
+    /// Notes the duration of a timed callback.
     pub(crate) fn callback_took(&self, callback: CallbackId, duration: Duration) {
         self.with_callback(callback, |counters| counters.durations.record_alone(duration));
     }
@@ -110,7 +110,7 @@ impl Drop for Recorder {
     }
 }
 
-/// Where the counters of all interpreters of a registry meet.
+/// The counters of all interpreters of a registry.
 #[derive(Debug)]
 pub(crate) struct Aggregator {
     /// By export; shared, since only some of the calls are timed.
@@ -121,7 +121,7 @@ pub(crate) struct Aggregator {
 #[derive(Debug, Default)]
 struct State {
     live: Vec<Arc<Counters>>,
-    /// What interpreters that are gone had counted.
+    /// The counts of interpreters that are gone.
     retired: Totals,
     export_errors: BTreeMap<(u32, &'static str), u64>,
     callback_errors: BTreeMap<(CallbackId, &'static str), u64>,
@@ -139,7 +139,7 @@ pub(crate) struct Totals {
     pub(crate) reloads: [u64; 2],
 }
 
-/// What one callback came to.
+/// The counts of one callback.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallbackTotals {
     pub(crate) endings: [u64; 4],
@@ -152,7 +152,7 @@ impl Aggregator {
         Arc::new(Aggregator { durations, state: Mutex::default() })
     }
 
-    /// Creates the recorder of an interpreter; one in `sample` native calls is to be timed.
+    /// Creates the recorder of an interpreter, which times one in `sample` native calls.
     pub(crate) fn recorder(self: &Arc<Aggregator>, sample: u32) -> Recorder {
         let calls: Arc<[AtomicU64]> = (0..self.durations.len()).map(|_| AtomicU64::new(0)).collect();
         let counters = Arc::new(Counters { calls: calls.clone(), callbacks: Mutex::default() });
@@ -175,7 +175,7 @@ impl Aggregator {
         }
     }
 
-    /// Sums up what all interpreters have counted, those that are gone included.
+    /// Sums up the counters of all interpreters, including those that are gone.
     pub(crate) fn totals(&self) -> Totals {
         let state = self.state();
         let mut totals = state.retired.clone();
@@ -188,7 +188,7 @@ impl Aggregator {
         totals
     }
 
-    /// Returns how long the timed calls of an export took; `None` if none was timed yet.
+    /// Returns the durations of the timed calls of an export; `None` if none was timed yet.
     pub(crate) fn durations(&self, export: u32) -> Option<Durations> {
         self.durations.get(export as usize)?.get().map(|histogram| histogram.read())
     }

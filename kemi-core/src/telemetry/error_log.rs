@@ -24,7 +24,7 @@ impl ErrorLog {
 
     /// Writes an error with its traceback, unless the same place wrote one less than a second ago.
     ///
-    /// `about` names what was being worked on, such as a message's Call-ID.
+    /// `about` names the work in progress, such as a message's Call-ID.
     pub fn report(&self, error: &ScriptError, about: impl fmt::Display) {
         let subject = (error.code, error.place.clone(), error.callback.clone());
         if let Some(left_out) = self.throttle.admit(subject, Instant::now()) {

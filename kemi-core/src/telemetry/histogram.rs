@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The upper bounds of the buckets in nanoseconds; what takes longer is in one bucket more.
+/// The upper bounds of the buckets in nanoseconds; one more bucket has the longer durations.
 const BOUNDS: [u64; 25] = [
     100,
     250,
@@ -76,17 +76,17 @@ pub(crate) fn add_alone(number: &AtomicU64, more: u64) {
     number.store(number.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-/// How long calls took.
+/// The durations of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Durations {
     /// The sum of all.
     pub nanoseconds: u64,
-    /// How many there were per bucket; see [`bounds`](Self::bounds).
+    /// The number of calls per bucket, in the order of [`BOUNDS`].
     counts: Vec<u64>,
 }
 
 impl Durations {
-    /// Returns how many calls were timed.
+    /// Returns the number of timed calls.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()

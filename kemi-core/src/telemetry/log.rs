@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::span::EnteredSpan;
 
-/// Runs something that writes log lines, and keeps a panic of the log's subscriber from its caller.
+/// Runs a closure that writes log lines, and keeps a panic of the log's subscriber from the caller.
 ///
-/// A log line stands between an interpreter in C and its host, where a panic must not pass, and in threads that all
-/// calls depend on. So what a subscriber's panic costs is its line.
+/// Log lines are written between an interpreter in C and its host, where a panic must not pass, and on threads that all
+/// calls depend on. So a panic of the subscriber costs its line only.
 ///
 /// ```
 /// kemi_core::telemetry::log_guarded(|| tracing::warn!("the disk is full"));
@@ -23,11 +23,11 @@ pub fn log_guarded(run: impl FnOnce()) {
     }
 }
 
-/// Drops what a panic has left, which may panic again.
+/// Drops the payload of a panic, which may panic again.
 #[cold]
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // One that panics even now is left where it is.
+        // A payload that panics even now is leaked.
         mem::forget(again);
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of calls, as a host reads it.
+//! The counts of calls, as a host reads them.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::histogram::Durations;
 
-/// What the scripts of a host have called and been called for, since the registry was built.
+/// The calls of a host's scripts, in both directions, since the registry was built.
 ///
 /// Reloads do not reset it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,35 +21,35 @@ pub struct Metrics {
     pub reloads: u64,
 }
 
-/// What the calls of one export came to.
+/// The counts of one export's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ExportMetrics {
     /// All calls.
     pub calls: u64,
     /// Those that failed, by error code.
     pub errors: BTreeMap<&'static str, u64>,
-    /// How long those took that were timed; see [`TelemetryConfig::sample`](crate::TelemetryConfig::sample).
+    /// The durations of the timed calls; see [`TelemetryConfig::sample`](crate::TelemetryConfig::sample).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durations: Option<Durations>,
 }
 
-/// What the calls of one callback came to.
+/// The counts of one callback's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CallbackMetrics {
     /// The function's name in the script.
     pub name: String,
     /// The route it was called for.
     pub route: String,
-    /// How many calls returned.
+    /// The calls that returned.
     pub value: u64,
-    /// How many ended by an exit.
+    /// The calls that ended by an exit.
     pub exit: u64,
-    /// How many ended by a drop.
+    /// The calls that ended by a drop.
     pub drop: u64,
-    /// How many ended with an error.
+    /// The calls that ended with an error.
     pub error: u64,
     /// Those errors by code.
     pub errors: BTreeMap<&'static str, u64>,
-    /// How long the calls took.
+    /// The durations of the timed calls.
     pub durations: Durations,
 }

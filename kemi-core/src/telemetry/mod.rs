@@ -1,4 +1,4 @@
-//! What is counted, timed and logged.
+//! Counting, timing and logging of calls.
 
 mod counters;
 mod error_log;

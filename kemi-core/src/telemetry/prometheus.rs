@@ -1,4 +1,4 @@
-//! The metrics in Prometheus' terms.
+//! The metrics for the crate `prometheus-client`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 use super::histogram::Durations;
 use super::metrics::Metrics;
 
-/// Gives the metrics of a registry to the crate `prometheus-client`.
+/// Exports the metrics of a registry to the crate `prometheus-client`.
 ///
 /// ```
 /// # use kemi_core::Registry;

@@ -1,8 +1,8 @@
-//! What is measured of calls, and from when on they count as slow.
+//! The measurements of calls, and the thresholds of slow ones.
 
 use serde::{Deserialize, Serialize};
 
-/// What a host gets to know about the calls of its scripts; give it to
+/// The measurements of a host's script calls, for
 /// [`RegistryBuilder::telemetry`](crate::registry::RegistryBuilder::telemetry).
 ///
 /// Everything is on by default and costs a native call some nanoseconds.
@@ -16,19 +16,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::registry::RegistryData::metrics). All are counted.
-    /// Of an interpreter's callbacks the first in each 5 ms is timed, and all that a native function calls; of the calls of
-    /// a native function one in [`sample`](Self::sample).
+    /// Whether calls are counted and timed, for [`RegistryData::metrics`](crate::registry::RegistryData::metrics).
+    ///
+    /// All calls are counted. The first callback of an interpreter in each 5 ms is timed, every nested callback, and one in
+    /// [`sample`](Self::sample) calls of a native function.
     pub metrics: bool,
-    /// Of how many calls of one native function one is timed, rounded up to a power of two; 64 by default, 1 times each.
+    /// The calls of one native function per timed one, rounded up to a power of two; 64 by default, 1 times each.
     pub sample: u32,
     /// Milliseconds from which on a native call is logged, with the script's file and line; 100 by default, 0 for never.
     ///
-    /// It is looked at with a clock that steps some milliseconds at a time.
+    /// The clock for this steps some milliseconds at a time.
     pub slow_native_ms: u64,
     /// Milliseconds from which on a callback is logged, nested callbacks included; 200 by default, 0 for never.
     ///
-    /// From 25 on it is looked at with the same clock; below, every callback is timed.
+    /// From 25 on the same clock is used; below, every callback is timed.
     pub slow_callback_ms: u64,
 }
 

@@ -1,17 +1,17 @@
-//! Lets through what is said for the first time in a second.
+//! A throttle that admits each subject once a second.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a subject stays quiet after it was let through.
+/// The time for which an admitted subject is left out.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How many subjects are told apart; beyond that the quiet ones are forgotten.
+/// The most subjects that are told apart; beyond that the quiet ones are forgotten.
 const MAX_SUBJECTS: usize = 1024;
 
-/// Lets each subject through once a second, and counts the rest.
+/// Admits each subject once a second, and counts the rest.
 #[derive(Debug)]
 pub(crate) struct Throttle<K> {
     seen: Mutex<HashMap<K, Seen>>,
@@ -30,7 +30,7 @@ impl<K> Default for Throttle<K> {
 }
 
 impl<K: Eq + Hash> Throttle<K> {
-    /// Returns how many were left out before this one, or `None` if this one is left out.
+    /// Returns the number left out before this one, or `None` if this one is left out.
     pub(crate) fn admit(&self, subject: K, now: Instant) -> Option<u64> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = seen.get_mut(&subject) {

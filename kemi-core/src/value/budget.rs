@@ -2,22 +2,22 @@
 
 use crate::error::{ErrorCode, ScriptError};
 
-/// How deep arrays and maps may nest when they cross between script and host.
+/// The most levels of arrays and maps that cross between script and host.
 ///
 /// A script can build a table that contains itself; the conversion ends with an error at this depth instead of
 /// running out of stack.
 pub const MAX_VALUE_DEPTH: usize = 64;
 
-/// How many elements of arrays and maps may cross at once.
+/// The most elements of arrays and maps that cross at once.
 pub const MAX_VALUE_ELEMENTS: usize = 1_000_000;
 
-/// How many bytes of text may cross at once within arrays and maps.
+/// The most bytes of text that cross at once within arrays and maps.
 pub const MAX_VALUE_BYTES: usize = 64 << 20;
 
-/// What may still cross from a script to the host: all arguments of one call share a budget, each result has its own.
+/// The budget of one conversion from a script to the host: all arguments of a call share one, each result has its own.
 ///
-/// A structure that is reached on several ways is copied each time, so it counts each time: a few shared lists could
-/// otherwise stand for more memory than there is.
+/// A shared structure is copied, and counts, each time it is reached: a few shared lists could otherwise stand for more
+/// memory than there is.
 ///
 /// ```
 /// use kemi_core::value::ConversionBudget;
@@ -43,7 +43,7 @@ impl ConversionBudget {
         ConversionBudget { depth: MAX_VALUE_DEPTH, elements: MAX_VALUE_ELEMENTS, bytes: MAX_VALUE_BYTES }
     }
 
-    /// Goes into an array or map.
+    /// Enters an array or map.
     ///
     /// # Errors
     /// [`ErrorCode::ValueNotConvertible`] beyond [`MAX_VALUE_DEPTH`].
@@ -54,7 +54,7 @@ impl ConversionBudget {
         Ok(())
     }
 
-    /// Comes out of it again.
+    /// Leaves an array or map.
     pub fn leave(&mut self) {
         self.depth += 1;
     }

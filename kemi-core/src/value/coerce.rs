@@ -1,4 +1,4 @@
-//! What happens when a script passes a bad argument.
+//! The policy for bad arguments, and coercions.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,15 +6,15 @@ use super::arg::Arg;
 use super::owned::Value;
 use super::types::Type;
 
-/// What happens when a script passes a bad argument, too few or too many.
+/// The policy for bad arguments, and for too few or too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArgumentPolicy {
     /// The call raises an error in the script.
     #[default]
     Strict,
-    /// For scripts written for a host that took what it got: arguments are coerced as the language's own rules do
-    /// ([`CompatCoercions`]), surplus ones are ignored, and what still does not fit is logged and the call returns `false`.
+    /// Arguments are coerced by the language's own rules ([`CompatCoercions`]), and surplus ones are ignored. An argument
+    /// that still does not fit is logged, and the call returns `false`. For scripts written for a lenient host.
     Compat,
 }
 
@@ -30,7 +30,7 @@ impl std::str::FromStr for ArgumentPolicy {
     }
 }
 
-/// What [`ArgumentPolicy::Compat`] coerces in a language.
+/// The coercions of [`ArgumentPolicy::Compat`] in a language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompatCoercions {
     /// Decimal text stands for an integer.

@@ -1,4 +1,4 @@
-//! Values that cross between the host and a script, their types, and what a lenient policy makes of them.
+//! Values that cross between the host and a script, their types, and the policy for bad arguments.
 
 mod arg;
 mod budget;

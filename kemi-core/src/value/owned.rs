@@ -8,8 +8,8 @@ pub type Map = BTreeMap<ByteString, Value>;
 
 /// A value of any script language, owned.
 ///
-/// Strings are byte strings: what a script calls a string may hold any bytes. How each language shows them is in
-/// the table of its engine crate.
+/// Strings are byte strings: a script's string may hold any bytes. The documentation of each engine's crate has the
+/// table of its language's conversions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// `nil`, `None`, `null`, `undefined`, `()`.
@@ -101,7 +101,7 @@ value_from! {
     Map => |v| Value::Map(v);
 }
 
-/// An owned byte string: text as the wire has it, valid UTF-8 or not.
+/// An owned byte string: text that may not be valid UTF-8.
 ///
 /// As a parameter or result of an export it stands for a script string; `Vec<u8>` would be a list of integers.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -27,7 +27,7 @@ pub enum Type {
     Str,
     /// A string of any bytes.
     Bytes,
-    /// The name of a function of the script; the empty string and `"0"` stand for none.
+    /// The name of a function of the script; the empty string stands for none.
     Callback,
     /// Any value.
     Any,

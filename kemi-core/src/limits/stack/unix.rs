@@ -208,12 +208,12 @@ impl Drop for SignalStack {
     }
 }
 
-/// What the system sends for an access that is not allowed.
+/// The signals for an access that is not allowed.
 const SIGNALS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
-/// What handled the signals before; set before the handler that reads it is installed.
+/// The former handlers of the signals; set before the handler that reads them is installed.
 static FORMER: OnceLock<[libc::sigaction; SIGNALS.len()]> = OnceLock::new();
 
 /// Installs the handler, once in the process; returns whether there is one.
