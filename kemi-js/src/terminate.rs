@@ -16,7 +16,7 @@ pub(crate) fn terminated() -> JsError {
     JsError::from(EngineError::RuntimeLimit(RuntimeLimitError::LoopIteration))
 }
 
-/// Turns a fault of a native function into the error that the script gets.
+/// Turns a native error into the error that the script gets.
 pub(crate) fn raise(diagnostics: &Diagnostics, fault: NativeError, context: &mut Context) -> JsError {
     match fault {
         NativeError::Exit | NativeError::Drop => terminated(),

@@ -234,7 +234,7 @@ fn by_shape(shape: Shape) -> Option<ffi::lua_CFunction> {
     None
 }
 
-/// Finishes a fault of the typed path: what the runtime makes of it is returned or raised.
+/// Finishes a native error of the typed path: returns or raises the runtime's result.
 ///
 /// # Safety
 /// As [`ToStack::push`].
@@ -388,7 +388,7 @@ fn wanted(export: &Export, position: usize) -> Option<Type> {
     export.def().params.get(position).map(|param| param.ty)
 }
 
-/// Raises a fault in the script.
+/// Raises a native error in the script.
 ///
 /// # Safety
 /// As [`ToStack::push`].

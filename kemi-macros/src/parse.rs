@@ -26,7 +26,7 @@ const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, context, 
 /// Reads the function.
 ///
 /// # Errors
-/// What to print instead: the item as it is, so that its users do not add errors of their own, and the mistake.
+/// The expansion of a mistake: the item as it is, so that its users add no errors of their own, and the mistake.
 pub(crate) fn item(tokens: TokenStream) -> Result<ItemFn, TokenStream> {
     syn::parse2(tokens.clone()).map_err(|error| {
         let what = "#[kemi_export] goes on a function with a body";

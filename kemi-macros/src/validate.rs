@@ -148,9 +148,9 @@ impl Signature {
     }
 }
 
-/// What a parameter that is a reference stands for.
+/// The meaning of a parameter that is a reference.
 enum Referent {
-    /// What a script passes.
+    /// A value that a script passes.
     Argument,
     /// The host's context.
     Context(Type),
@@ -258,7 +258,7 @@ fn check_param(ty: &Type, mistakes: &mut Mistakes) {
     }
 }
 
-/// What is wrong both as a parameter and as a result.
+/// Reports a type that is neither a parameter nor a result.
 fn check_value(ty: &Type, mistakes: &mut Mistakes) {
     for (name, advice) in [
         ("i128", "no script language has 128-bit integers; use `i64`"),

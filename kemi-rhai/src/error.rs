@@ -14,7 +14,7 @@ use crate::string;
 use crate::terminate::terminated;
 use crate::value::{most_arguments, to_value};
 
-/// Makes what Rhai raises for a fault: an error that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
+/// Builds Rhai's error for a native error: one that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
 pub(crate) fn raise(runtime: &Runtime, fault: NativeError, position: Position) -> Box<EvalAltResult> {
     match fault {
         NativeError::Exit | NativeError::Drop => terminated(position),
