@@ -28,12 +28,12 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Returns the language with its version, for messages.
     fn language(&self) -> String;
 
-    /// Returns what [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) coerces in this language.
+    /// Returns the coercions of [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) in this language.
     fn coercions(&self) -> CompatCoercions {
         CompatCoercions::default()
     }
 
-    /// Returns what a name means in the language, such as `"a keyword"`, if scripts cannot use something of the host under
+    /// Returns the meaning of a name in the language, such as `"a keyword"`, if scripts cannot use something of the host under
     /// that name; `None` for all other names.
     ///
     /// A [`Registry`](crate::Registry) with such a name is refused.

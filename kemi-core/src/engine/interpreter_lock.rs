@@ -34,7 +34,7 @@ pub fn while_waiting<R>(run: impl FnOnce() -> R) -> R {
     let (mut run, mut result) = (Some(run), None);
     lock.released(&mut || {
         if let Some(run) = run.take() {
-            // The lock comes back in any case; whoever takes it need not mind panics.
+            // The lock comes back in any case, so the engine need not mind panics.
             result = Some(catch_unwind(AssertUnwindSafe(run)));
         }
     });
@@ -83,7 +83,7 @@ impl Drop for Held {
     #[inline]
     fn drop(&mut self) {
         let former = self.former.take();
-        // Dropped outside of the cell, whatever that may run.
+        // Dropped outside of the cell, since the drop may run other code.
         let own = LOCK.try_with(|held| held.replace(former));
         drop(own);
     }

@@ -1,4 +1,4 @@
-//! The contract between the host and an interpreter, both halves: what an engine implements, and the runtime it calls.
+//! The contract between the host and an interpreter: the traits that an engine implements, and the runtime that it calls.
 
 mod budget;
 mod call_state;

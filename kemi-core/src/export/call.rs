@@ -21,7 +21,7 @@ impl<'a> Call<'a> {
     /// Converts the argument at an index; one that is missing counts as nil.
     ///
     /// # Errors
-    /// [`ErrorCode::BadArgument`] with the position, what was expected and what was given.
+    /// [`ErrorCode::BadArgument`] with the position, the expected and the given type.
     pub fn arg<T: FromArg<'a>>(&self, index: usize) -> Result<T, Box<NativeError>> {
         let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
         T::from_arg(&arg).map_err(|mismatch| bad_argument(self.export, index, mismatch))

@@ -98,7 +98,7 @@ pub const fn check_order(params: &[Param], index: usize) {
     }
 }
 
-/// The running script, under whatever name an exported function takes it.
+/// The running script, by any name that an exported function takes it under.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` stands where the running script is expected",
     label = "neither KEMI's `Script<'_>` nor the host's context",

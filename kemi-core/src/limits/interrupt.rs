@@ -56,7 +56,7 @@ impl Running {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// Changes the state that `wake` gets: what runs now.
+    /// Changes the state that `wake` gets.
     #[inline]
     pub fn set(&self, state: *mut ()) {
         self.state.store(state, Ordering::Release);
@@ -216,7 +216,7 @@ mod signal {
 }
 
 /// A thread by its number, which Linux gives to no other thread of another process. A signal to one that has ended goes
-/// astray or to a thread for which it means nothing, so nobody has to know when that was.
+/// astray or to a thread for which it means nothing, so the end of the thread needs no record.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod target {
     use std::sync::Arc;

@@ -128,7 +128,7 @@ fn exceeded(thread: &Thread, held: i64) {
     }
 }
 
-/// Returns how many bytes the calling thread has allocated and not freed, net of what it has freed for others; always 0
+/// Returns the bytes that the calling thread has allocated and not freed, less those it has freed for others; always 0
 /// if the program does not use [`CountingAllocator`].
 #[must_use]
 #[inline]

@@ -117,8 +117,8 @@ impl GuardedStack {
         }
     }
 
-    /// Makes the thread's stack now. Thread-locals go in the order opposite to that of their first use, so what is first used
-    /// later may use the stack in its destructor.
+    /// Makes the thread's stack now. Thread-locals are dropped in the order opposite to that of their first use, so one
+    /// that is first used later may use the stack in its destructor.
     ///
     /// # Panics
     /// The thread ends, and the thread-local is gone.

@@ -28,7 +28,7 @@ pub struct Instance<C: 'static> {
 }
 
 impl<C: 'static> Instance<C> {
-    /// Loads a script into a fresh interpreter and checks that it defines what the host requires.
+    /// Loads a script into a fresh interpreter and checks that it defines the required callbacks.
     ///
     /// # Errors
     /// The errors of [`Engine::load`]; [`ErrorCode::RootReplaced`] if the top level replaced something of the root object;

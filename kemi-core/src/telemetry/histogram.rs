@@ -100,7 +100,7 @@ impl Durations {
         bounds.zip(self.counts.iter().copied())
     }
 
-    /// Adds what another histogram holds.
+    /// Adds the counts of another histogram.
     pub(crate) fn add(&mut self, other: &Durations) {
         self.nanoseconds = self.nanoseconds.wrapping_add(other.nanoseconds);
         self.counts.resize(BOUNDS.len() + 1, 0);

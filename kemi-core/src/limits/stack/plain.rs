@@ -1,4 +1,4 @@
-//! Systems without such mappings and signals: no stack is ever made, so nothing here is called but what says so.
+//! Systems without such mappings and signals: no stack is ever made, and only the functions that report this are called.
 
 use std::any::Any;
 use std::ptr;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use super::{GUARD, ZONES};
 
-/// How far down the marks lie that tell whether a call went deep; what is above keeps its memory.
+/// The depth of the marks that tell whether a call went deep; memory above them is kept.
 const DEEP: usize = 1 << 20;
 
 /// How many words are marks: a recursion leaves few of them as they were.
