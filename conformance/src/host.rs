@@ -274,9 +274,9 @@ fn panic(cx: &mut Host, message: &str) -> i64 {
 fn leave(cx: &mut Host, how: &str) -> Result<(), Box<NativeError>> {
     cx.note("leave", &[how.into()]);
     Err(match how {
-        "exit" => NativeExit::Exit.into_fault(),
-        "drop" => NativeExit::Drop.into_fault(),
-        other => format!("cannot leave by '{other}'").into_fault(),
+        "exit" => NativeExit::Exit.into_native_error(),
+        "drop" => NativeExit::Drop.into_native_error(),
+        other => format!("cannot leave by '{other}'").into_native_error(),
     })
 }
 
@@ -307,7 +307,7 @@ fn choose(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<bool, Script
 #[kemi_export(module = "probe")]
 fn fire(cx: &mut Host, script: &Script<'_>) -> Result<bool, Box<NativeError>> {
     cx.note("fire", &[]);
-    let Some(callback) = cx.chosen else { return Err("no function is chosen".into_fault()) };
+    let Some(callback) = cx.chosen else { return Err("no function is chosen".into_native_error()) };
     script.call(callback, cx, &[])?;
     Ok(true)
 }

@@ -36,7 +36,7 @@ fn done(step: Step) -> Result<Value, Box<NativeError>> {
 
 /// Ends the callback.
 fn exit() -> Step {
-    Err(NativeExit::Exit.into_fault())
+    Err(NativeExit::Exit.into_native_error())
 }
 
 fn request_route(cx: &mut Cx, script: &Script<'_>) -> Step {
@@ -72,7 +72,7 @@ fn request_route(cx: &mut Cx, script: &Script<'_>) -> Step {
         relay(cx, script)?;
     }
     if is_register(cx) {
-        if registrar::save(cx, "location", 0).map_err(IntoNativeError::into_fault)? < 0 {
+        if registrar::save(cx, "location", 0).map_err(IntoNativeError::into_native_error)? < 0 {
             sl::sl_reply_error(cx);
         }
         return Ok(());
@@ -98,7 +98,7 @@ fn check_request(cx: &mut Cx) -> Step {
     let agent = kx::gete_ua(cx);
     let scanner = ["friendly-scanner", "sipvicious"];
     if scanner.iter().any(|name| agent.windows(name.len()).any(|part| part == name.as_bytes())) {
-        return Err(NativeExit::Drop.into_fault());
+        return Err(NativeExit::Drop.into_native_error());
     }
     if maxfwd::process_maxfwd(cx, 10) < 0 {
         sl::sl_send_reply(cx, 483, b"Too Many Hops");
@@ -157,7 +157,7 @@ fn relay(cx: &mut Cx, script: &Script<'_>) -> Step {
 
 fn reply_route(cx: &mut Cx) -> Step {
     if sanity::sanity_check(cx, 17604, 6) < 0 {
-        return Err(NativeExit::Drop.into_fault());
+        return Err(NativeExit::Drop.into_native_error());
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ impl<C: 'static> Engine for NativeEngine<C> {
             let message = format!("engine '{}' is compiled in and takes no script, got {}", self.name, source.name());
             return Err(ScriptError::new(ErrorCode::Unreadable, message));
         }
-        Ok(Box::new(CompiledInterpreter {
+        Ok(Box::new(NativeInterpreter {
             runtime,
             functions: self.functions.clone(),
             resolved: RefCell::new(Vec::new()),
@@ -87,13 +87,13 @@ impl<C: 'static> Engine for NativeEngine<C> {
     }
 }
 
-struct CompiledInterpreter<C: 'static> {
+struct NativeInterpreter<C: 'static> {
     runtime: Rc<Runtime>,
     functions: Arc<BTreeMap<&'static str, NativeCallback<C>>>,
     resolved: RefCell<Vec<Option<NativeCallback<C>>>>,
 }
 
-impl<C: 'static> CompiledInterpreter<C> {
+impl<C: 'static> NativeInterpreter<C> {
     fn function(&self, callback: CallbackId) -> Option<NativeCallback<C>> {
         let mut resolved = self.resolved.borrow_mut();
         if resolved.len() <= callback.index() {
@@ -107,7 +107,7 @@ impl<C: 'static> CompiledInterpreter<C> {
     }
 }
 
-impl<C: 'static> Interpreter for CompiledInterpreter<C> {
+impl<C: 'static> Interpreter for NativeInterpreter<C> {
     fn resolve(&self, name: &str) -> bool {
         self.functions.contains_key(name)
     }

@@ -44,12 +44,12 @@ pub enum NativeExit {
 )]
 pub trait IntoNativeError {
     /// Converts into the native error of the call.
-    fn into_fault(self) -> Box<NativeError>;
+    fn into_native_error(self) -> Box<NativeError>;
 }
 
 // Whether `E` is an error type is not to be asked here; `ScriptError::native` keeps it for those who know.
 impl<E: fmt::Display + 'static> IntoNativeError for E {
-    fn into_fault(self) -> Box<NativeError> {
+    fn into_native_error(self) -> Box<NativeError> {
         // A nested callback's error goes on as it is; its place and traceback are worth more than its text.
         let error: Box<dyn std::any::Any> = Box::new(self);
         let error = match error.downcast::<ScriptError>() {
@@ -67,7 +67,7 @@ impl<E: fmt::Display + 'static> IntoNativeError for E {
 }
 
 impl IntoNativeError for NativeExit {
-    fn into_fault(self) -> Box<NativeError> {
+    fn into_native_error(self) -> Box<NativeError> {
         Box::new(match self {
             NativeExit::Exit => NativeError::Exit,
             NativeExit::Drop => NativeError::Drop,
@@ -76,7 +76,7 @@ impl IntoNativeError for NativeExit {
 }
 
 impl IntoNativeError for Box<NativeError> {
-    fn into_fault(self) -> Box<NativeError> {
+    fn into_native_error(self) -> Box<NativeError> {
         self
     }
 }

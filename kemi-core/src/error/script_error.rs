@@ -343,18 +343,18 @@ mod tests {
         };
         assert!(kept(&error) && kept(&error.clone()));
         let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(DiskFull { free: 3 });
-        assert!(kept(&script_error(boxed.into_fault())));
+        assert!(kept(&script_error(boxed.into_native_error())));
         // A value that only implements `Display` keeps its text.
-        let text = script_error(DiskFull { free: 3 }.into_fault());
+        let text = script_error(DiskFull { free: 3 }.into_native_error());
         assert_eq!((&text.message, text.source.is_none()), (&error.message, true));
     }
 
     #[test]
     fn text_is_an_error_too() {
         let texts = [
-            script_error("no".into_fault()),
-            script_error("no".to_owned().into_fault()),
-            script_error(std::borrow::Cow::Borrowed("no").into_fault()),
+            script_error("no".into_native_error()),
+            script_error("no".to_owned().into_native_error()),
+            script_error(std::borrow::Cow::Borrowed("no").into_native_error()),
         ];
         for error in texts {
             assert_eq!((error.code, error.message.as_str()), (ErrorCode::NativeError, "no"));
@@ -365,7 +365,7 @@ mod tests {
     fn a_script_error_goes_on_as_it_is_boxed_or_not() {
         let error = ScriptError::new(ErrorCode::TimeLimit, "too long").at("a.lua", 3);
         let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(error.clone());
-        for same in [script_error(error.clone().into_fault()), script_error(boxed.into_fault())] {
+        for same in [script_error(error.clone().into_native_error()), script_error(boxed.into_native_error())] {
             assert_eq!((same.code, &same.place), (error.code, &error.place));
             assert!(std::error::Error::source(&same).is_none());
         }

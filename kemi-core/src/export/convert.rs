@@ -496,7 +496,7 @@ impl<T: IntoRet, E: IntoNativeError> IntoRet for Result<T, E> {
     fn into_raw(self) -> Result<T::Raw, Box<NativeError>> {
         match self {
             Ok(value) => value.into_raw(),
-            Err(error) => Err(error.into_fault()),
+            Err(error) => Err(error.into_native_error()),
         }
     }
 }

@@ -39,7 +39,7 @@ const fn ending(
 #[linkme::distributed_slice(EXPORTS)]
 static EXIT: ExportDef =
     ending("exit", "Ends the innermost callback. No script construct can catch it.", line!(), |_, _| {
-        Err(NativeExit::Exit.into_fault())
+        Err(NativeExit::Exit.into_native_error())
     });
 
 #[linkme::distributed_slice(EXPORTS)]
@@ -47,5 +47,5 @@ static DROP: ExportDef = ending(
     "drop",
     "Ends the innermost callback and drops what it was called for. No script construct can catch it.",
     line!(),
-    |_, _| Err(NativeExit::Drop.into_fault()),
+    |_, _| Err(NativeExit::Drop.into_native_error()),
 );
