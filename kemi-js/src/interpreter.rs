@@ -217,13 +217,16 @@ impl State {
         context: &mut Context,
         run: impl FnOnce(&mut Context) -> R,
     ) -> Result<R, ScriptError> {
-        self.frame.in_own_frame(context, run).map_err(|error| match error {
+        let result = self.frame.in_own_frame(context, run).map_err(|error| match error {
             Some(error) => {
                 self.note_limit(&error, context);
                 self.diagnostics.script_error(error, context)
             }
             None => busy(),
-        })
+        });
+        // What used up the stack has ended, and is described; the frame has set the limits that had stopped it.
+        stack::rearm();
+        result
     }
 
     /// Compiles a classic script; `shown` is what its lines look like in the file.

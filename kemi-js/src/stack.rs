@@ -87,6 +87,12 @@ pub(crate) fn has_overflowed() -> bool {
     GuardedStack::has_overflowed(&STACK)
 }
 
+/// Lets the next overflow be told like the first, where the script that had one has ended and others on the stack go on.
+#[inline]
+pub(crate) fn rearm() {
+    GuardedStack::rearm(&STACK);
+}
+
 /// Runs something during which the handler is called when the stack is used up.
 #[inline]
 pub(crate) fn with_overflow_handler<R>(handler: &OverflowHandler, run: impl FnOnce() -> R) -> R {

@@ -319,6 +319,18 @@ fn a_recursion_of_builtins_is_an_error_and_never_ends_the_process() {
     });
 }
 
+#[test]
+fn a_stack_that_was_used_up_twice_in_one_call_is_an_error_twice() {
+    on_small_stack(|| {
+        let source = "const o = {}; o.toString = o.toLocaleString;
+                      function deep() { return o.toString(); }
+                      function f() { return [1, 2, 3].map(() => KSR.t.attempt('deep')).join(); }";
+        let source = [Source::text("t.js", source)];
+        let mut loaded: Loaded = load_limited(&source, ArgumentPolicy::Strict, Limits::NONE).expect("it loads");
+        assert_eq!(loaded.value(&[]), Value::from("stack-overflow,stack-overflow,stack-overflow"));
+    });
+}
+
 /// Ways to recurse: through the interpreter itself and through each kind of native helper.
 const WAYS: &[(&str, &str)] = &[
     ("plain", "function r() { return r() + 1; }"),

@@ -173,6 +173,19 @@ impl GuardedStack {
         key.try_with(|stack| stack.opened.load(Ordering::Relaxed)).unwrap_or(false)
     }
 
+    /// Closes the overflow zone again, if the caller has come back above it: the next overflow is told like the first.
+    ///
+    /// For where a script that had come to the zone has ended, and code around it on the same stack goes on.
+    #[inline]
+    pub fn rearm(key: &'static LocalKey<GuardedStack>) {
+        // On a thread that is about to end there is nothing to close.
+        let _ = key.try_with(|stack| {
+            if stack.opened.load(Ordering::Relaxed) {
+                stack.close_zone_below();
+            }
+        });
+    }
+
     #[inline]
     fn enter<R>(&self, run: impl FnOnce() -> R) -> thread::Result<R> {
         if self.bounds.get().contain(here()) {
@@ -291,6 +304,21 @@ impl GuardedStack {
         unsafe {
             bounds.area().discard();
             bounds.area().close(bounds.zone);
+        }
+    }
+
+    #[cold]
+    fn close_zone_below(&self) {
+        /// More than the functions called here take, and a signal handler on this stack.
+        const SLACK: usize = 256 << 10;
+        let (bounds, here) = (self.bounds.get(), here());
+        // SAFETY: all frames of the stack are above `here`, less the slack, and so above the zone.
+        if bounds.opens
+            && bounds.contain(here)
+            && here >= bounds.zone + GUARD + SLACK
+            && unsafe { bounds.area().close(bounds.zone) }
+        {
+            self.opened.store(false, Ordering::Relaxed);
         }
     }
 
@@ -419,6 +447,22 @@ mod tests {
             PLAIN.with(|stack| unsafe { !stack.bounds.get().area().went_deep() })
         });
         assert!(given_back.join().unwrap());
+    }
+
+    #[test]
+    fn a_second_overflow_is_told_if_the_zone_was_closed_in_between() {
+        thread::spawn(|| {
+            GuardedStack::on_stack(&ZONED, || {
+                for told in 1..=3 {
+                    assert!(down_to_the_zone() > 1_000);
+                    assert_eq!(OVERFLOWS.get(), told);
+                    GuardedStack::rearm(&ZONED);
+                    assert!(!GuardedStack::has_overflowed(&ZONED));
+                }
+            });
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
