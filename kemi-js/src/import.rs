@@ -37,13 +37,7 @@ struct Require {
 
 /// Defines `require` for the scripts: it looks in the folder of each.
 pub(crate) fn install(state: &Rc<State>, sources: &[Source], context: &mut Context) -> JsResult<()> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for folder in sources.iter().filter_map(Source::folder) {
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
-    let modules = Gc::new(Modules { folders, loaded: GcRefCell::default() });
+    let modules = Gc::new(Modules { folders: Source::folders(sources), loaded: GcRefCell::default() });
     let require = Require { modules, folder: None }.function(InstanceRef::new(state));
     define(&context.global_object(), "require", 1, require, context)
 }

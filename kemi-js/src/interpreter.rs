@@ -358,8 +358,7 @@ impl State {
         }
         let name = self.runtime.registry().callback_name(callback).unwrap_or_default();
         let Some(function) = self.function(&name, context) else {
-            let message = format!("the script defines no function '{name}'");
-            return Err(ScriptError::new(ErrorCode::MissingCallback, message));
+            return Err(ScriptError::missing_callback(&name));
         };
         let callbacks = &mut self.functions.borrow_mut().callbacks;
         if callbacks.len() <= callback.index() {

@@ -45,14 +45,8 @@ fn without_first_comment(text: &[u8]) -> &[u8] {
 
 /// Returns what goes before the default `package.path`.
 pub(crate) fn search_path(sources: &[Source]) -> Vec<u8> {
-    let mut folders = Vec::new();
-    for folder in sources.iter().filter_map(Source::folder) {
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
     let mut path = Vec::new();
-    for folder in &folders {
+    for folder in Source::folders(sources) {
         let folder = folder.as_os_str().as_encoded_bytes();
         for template in [&b"/?.lua;"[..], b"/?/init.lua;"] {
             path.extend_from_slice(folder);

@@ -408,8 +408,7 @@ impl State {
         }
         let name = self.call.runtime().registry().callback_name(callback).unwrap_or_default();
         let Some((reference, pointer)) = self.find(&name) else {
-            let message = format!("the script defines no function '{name}'");
-            return Err(ScriptError::new(ErrorCode::MissingCallback, message));
+            return Err(ScriptError::missing_callback(&name));
         };
         let mut handles = self.handles.borrow_mut();
         if handles.len() <= callback.index() {

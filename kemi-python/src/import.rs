@@ -32,12 +32,7 @@ impl Namespace {
         engine: &'static str,
     ) -> PyResult<Namespace> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
-        let mut folders: Vec<String> = Vec::new();
-        for folder in sources.iter().filter_map(Source::folder).map(|folder| folder.display().to_string()) {
-            if !folders.contains(&folder) {
-                folders.push(folder);
-            }
-        }
+        let folders: Vec<String> = Source::folders(sources).iter().map(|folder| folder.display().to_string()).collect();
         let stem = sources.first().map_or_else(|| "script".to_owned(), |source| stem(&source.name()));
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let log = console::log_function(py, engine)?;

@@ -7,7 +7,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use kemi_core::engine::{Interpreter, Runtime};
-use kemi_core::error::nearest;
 use kemi_core::registry::{FirstArgument, ScriptObject};
 use kemi_core::telemetry::log_guarded;
 use kemi_core::value::ConversionBudget;
@@ -216,12 +215,7 @@ impl State {
         }
         let name = self.view.runtime().registry().callback_name(callback).unwrap_or_default();
         let Some(function) = self.find(py, &name) else {
-            let message = format!("the script defines no function '{name}'");
-            let error = ScriptError::new(ErrorCode::MissingCallback, message);
-            return Err(match nearest(&name, self.functions().iter().map(String::as_str)) {
-                Some(near) => error.with_hint(format!("did you mean '{near}'?")),
-                None => error,
-            });
+            return Err(ScriptError::missing_callback(&name));
         };
         let mut handles = self.handles.borrow_mut();
         if handles.len() <= callback.index() {

@@ -2,7 +2,6 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use kemi_core::engine::{Interpreter, Runtime};
@@ -101,8 +100,7 @@ fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>,
     interrupt::install(&mut engine, runtime, &stack);
     sandbox::install(&mut engine, runtime);
     error_object::install(&mut engine);
-    let folders: Vec<PathBuf> = sources.iter().filter_map(Source::folder).collect();
-    engine.set_module_resolver(Imports::new(folders, runtime, &parser));
+    engine.set_module_resolver(Imports::new(Source::folders(sources), runtime, &parser));
     let root = root_module(registry, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
     engine.register_static_module(registry.root(), root.into());
     // Where the host counts, the sum of all values is limited as well.

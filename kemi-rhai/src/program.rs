@@ -100,9 +100,8 @@ impl Program {
             return Ok(function.clone());
         }
         let name = registry.callback_name(id).unwrap_or_else(|| "".into());
-        let function = self.definitions.borrow().functions.get(&*name).cloned().ok_or_else(|| {
-            ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"))
-        })?;
+        let function = self.definitions.borrow().functions.get(&*name).cloned();
+        let function = function.ok_or_else(|| ScriptError::missing_callback(&name))?;
         if callbacks.len() <= id.index() {
             callbacks.resize(id.index() + 1, None);
         }

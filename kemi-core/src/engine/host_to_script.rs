@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::call_state::{CallState, RestoreCall};
 use super::contract::Interpreter;
 use super::runtime::{MAX_NESTED_CALLBACKS, Runtime};
-use super::script_calls::replaced;
+use super::script_calls::{missing_callback, replaced};
 use crate::callback::{CallbackId, Outcome};
 use crate::error::{ErrorCode, Location, NativeExit, ScriptError};
 use crate::registry::IDLE_ROUTE;
@@ -139,11 +139,26 @@ impl Runtime {
             phase: around.phase,
         });
         self.show_route_mask();
-        let result = interpreter.call(callback, args);
+        let mut result = interpreter.call(callback, args);
+        if let Err(error) = &mut result {
+            self.explain_missing_callback(error, callback, interpreter);
+        }
         let outcome = self.outcome(callback, result);
         drop(restore);
         self.count(callback, &outcome);
         outcome
+    }
+
+    /// Adds to the error of a callback that the script does not define the nearest name that it does.
+    #[cold]
+    fn explain_missing_callback(&self, error: &mut ScriptError, callback: CallbackId, interpreter: &dyn Interpreter) {
+        // An error of a nested callback has its engine and its hint already.
+        if error.code != ErrorCode::MissingCallback || !error.engine.is_empty() || error.hint.is_some() {
+            return;
+        }
+        let name = self.registry().callback_name(callback).unwrap_or_default();
+        let _around = self.without_context();
+        *error = missing_callback(&name, interpreter);
     }
 
     fn count(&self, callback: CallbackId, outcome: &Result<Outcome, ScriptError>) {

@@ -87,7 +87,7 @@ pub(crate) fn replaced(names: &[String]) -> ScriptError {
 /// Builds the error for a callback that the script does not define, with the nearest name that it does define.
 pub(crate) fn missing_callback(name: &str, interpreter: &dyn Interpreter) -> ScriptError {
     let functions = interpreter.functions();
-    let error = ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"));
+    let error = ScriptError::missing_callback(name);
     match nearest(name, functions.iter().map(String::as_str)) {
         Some(near) => error.with_hint(format!("did you mean '{near}'?")),
         None => error,

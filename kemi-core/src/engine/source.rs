@@ -67,6 +67,18 @@ impl Source {
         }
     }
 
+    /// Returns the folders of several sources, each once, in order.
+    #[must_use]
+    pub fn folders(sources: &[Source]) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        for folder in sources.iter().filter_map(Source::folder) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        folders
+    }
+
     /// Reads the script's bytes.
     ///
     /// # Errors

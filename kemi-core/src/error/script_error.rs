@@ -221,6 +221,12 @@ impl ScriptError {
         self
     }
 
+    /// Creates the error of a script that does not define a callback, for engines; the runtime adds the nearest name.
+    #[must_use]
+    pub fn missing_callback(name: &str) -> ScriptError {
+        ScriptError::new(ErrorCode::MissingCallback, format!("the script defines no function '{name}'"))
+    }
+
     /// Adds to the hint.
     pub(crate) fn add_hint(&mut self, hint: String) {
         self.0.hint = Some(match self.0.hint.take() {
