@@ -112,7 +112,7 @@ pub fn gete<'c>(cx: &'c Cx, name: &[u8]) -> &'c [u8] {
     get(cx, name).unwrap_or_default()
 }
 
-/// Returns the value of the first header of a name, `<<null>>` when there is none.
+/// Returns the value of the first header of a name, `<null>` when there is none.
 #[kemi_export(module = "hdr")]
 pub fn getw<'c>(cx: &'c Cx, name: &[u8]) -> &'c [u8] {
     get(cx, name).unwrap_or(MISSING)
@@ -131,34 +131,47 @@ pub fn gete_idx<'c>(cx: &'c Cx, name: &[u8], index: i64) -> &'c [u8] {
     get_idx(cx, name, index).unwrap_or_default()
 }
 
-/// Returns the value of one of the headers of a name, from 0 on or from the last, -1, back; `<<null>>` when there is
+/// Returns the value of one of the headers of a name, from 0 on or from the last, -1, back; `<null>` when there is
 /// none.
 #[kemi_export(module = "hdr")]
 pub fn getw_idx<'c>(cx: &'c Cx, name: &[u8], index: i64) -> &'c [u8] {
     get_idx(cx, name, index).unwrap_or(MISSING)
 }
 
-/// Compares the values of the headers of a name with a text.
+/// Compares the values of the headers of a name with a text, whatever the case of their ASCII letters.
 ///
 /// `operator` is `eq` equal, `ne` not equal, `sw` starts with, `in` has it inside; `which` is `f` the first header,
-/// `l` the last, `a` all, `o` at least one. False when there is no header of the name.
+/// `l` the last, `a` all, `o` at least one; their case does not matter either. False when there is no header of the name.
 #[kemi_export(module = "hdr")]
 pub fn match_content(cx: &Cx, name: &[u8], operator: &[u8], text: &[u8], which: &[u8]) -> bool {
-    let matches: fn(&[u8], &[u8]) -> bool = match operator {
-        b"eq" => |value, text| value == text,
-        b"ne" => |value, text| value != text,
-        b"sw" => |value, text| value.starts_with(text),
-        b"in" => |value, text| memchr::memmem::find(value, text).is_some(),
+    let (mut name_of_operator, mut name_of_index) = ([0; 2], [0; 1]);
+    let matches: fn(&[u8], &[u8]) -> bool = match lower(operator, &mut name_of_operator) {
+        b"eq" => <[u8]>::eq_ignore_ascii_case,
+        b"ne" => |value, text| !value.eq_ignore_ascii_case(text),
+        b"sw" => |value, text| value.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text)),
+        b"in" => |value, text| text.is_empty() || value.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text)),
         _ => return refuse_match("operator", operator, "eq, ne, sw or in"),
     };
     let message = &cx.msg.message;
     let mut results = message.headers(name).map(|header| matches(message.text(header.value), text));
-    match which {
+    match lower(which, &mut name_of_index) {
         b"f" => results.next().unwrap_or(false),
         b"l" => results.last().unwrap_or(false),
         b"a" => results.next().unwrap_or(false) && results.all(|matched| matched),
         b"o" => results.any(|matched| matched),
         _ => refuse_match("index", which, "f, l, a or o"),
+    }
+}
+
+/// Writes a short name in lower case into a buffer; one that is longer than the buffer is left as it is.
+fn lower<'a>(name: &'a [u8], buffer: &'a mut [u8]) -> &'a [u8] {
+    match buffer.get_mut(..name.len()) {
+        Some(lower) => {
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            lower
+        }
+        None => name,
     }
 }
 
@@ -305,7 +318,7 @@ mod tests {
         for (name, present) in [("Via", 1), ("v", 1), ("VIA", 1), ("x-list", 1), ("l", 1), ("Route", -1), ("", -1)] {
             assert_eq!(is_present(&cx, name.as_bytes()), present, "{name}");
         }
-        assert_eq!((gete(&cx, b"Route"), getw(&cx, b"Route"), get(&cx, b"Route")), (&b""[..], &b"<<null>>"[..], None));
+        assert_eq!((gete(&cx, b"Route"), getw(&cx, b"Route"), get(&cx, b"Route")), (&b""[..], &b"<null>"[..], None));
         assert_eq!(
             (gete(&cx, b"f"), getw(&cx, b"User-Agent")),
             (cx.msg.message.from().unwrap().raw, &b"test phone"[..])
@@ -323,7 +336,7 @@ mod tests {
             let expected = expected.map(str::as_bytes);
             assert_eq!(get_idx(&cx, b"X-List", index), expected, "{index}");
             assert_eq!(gete_idx(&cx, b"X-List", index), expected.unwrap_or(b""), "{index}");
-            assert_eq!(getw_idx(&cx, b"X-List", index), expected.unwrap_or(b"<<null>>"), "{index}");
+            assert_eq!(getw_idx(&cx, b"X-List", index), expected.unwrap_or(b"<null>"), "{index}");
         }
     }
 
@@ -343,7 +356,13 @@ mod tests {
             ("in", "wo", "o", true),
             ("in", "", "a", true),
             ("in", "e", "a", false),
-            ("eq", "ONE", "f", false),
+            ("eq", "ONE", "f", true),
+            ("EQ", "One", "F", true),
+            ("ne", "ONE", "f", false),
+            ("Sw", "TH", "L", true),
+            ("sw", "one and more", "f", false),
+            ("iN", "WO", "o", true),
+            ("equal", "one", "f", false),
             ("xx", "one", "f", false),
             ("eq", "one", "x", false),
         ] {

@@ -1,6 +1,6 @@
 //! `KSR.kx`: attributes of the message by functions of their own, cheaper than by pseudo-variable.
 //!
-//! `getw_…` and `gete_…` give `<<null>>` and an empty string where `get_…` gives nil.
+//! `getw_…` and `gete_…` give `<null>` and an empty string where `get_…` gives nil.
 
 use kemi_macros::kemi_export;
 
@@ -18,7 +18,7 @@ macro_rules! getters {
         }
 
         $(
-            /// Returns what the function `get_…` of that name returns, `<<null>>` in the place of nil.
+            /// Returns what the function `get_…` of that name returns, `<null>` in the place of nil.
             #[kemi_export(module = "kx")]
             pub fn $getw(cx: &Cx) -> &[u8] {
                 $value(cx).unwrap_or(MISSING)

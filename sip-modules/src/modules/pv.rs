@@ -27,7 +27,7 @@ use self::write::New;
 use crate::proxy::Cx;
 
 /// What a missing value looks like to the functions that end in `w`.
-pub(crate) const MISSING: &[u8] = b"<<null>>";
+pub(crate) const MISSING: &[u8] = b"<null>";
 
 /// Returns a pseudo-variable's value: an integer, a string, or nil when it has none.
 #[kemi_export(module = "pv")]
@@ -35,7 +35,7 @@ pub fn get<'c>(cx: &'c mut Cx, name: &[u8]) -> Out<'c> {
     value(cx, name)
 }
 
-/// Returns a pseudo-variable's value, or `<<null>>` when it has none.
+/// Returns a pseudo-variable's value, or `<null>` when it has none.
 #[kemi_export(module = "pv")]
 pub fn getw<'c>(cx: &'c mut Cx, name: &[u8]) -> Out<'c> {
     or(value(cx, name), Out::Bytes(MISSING))

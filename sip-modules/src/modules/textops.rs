@@ -125,17 +125,20 @@ fn ends_with(text: &[u8], end: &[u8]) -> i64 {
 }
 
 /// Tells whether a text is an element of a list whose elements are separated by one character. Returns 1 or -1.
+///
+/// White space around an element does not count.
 #[kemi_export(module = "textops", context = Cx)]
 fn in_list(subject: &[u8], list: &[u8], separator: &[u8]) -> Result<i64, String> {
-    Ok(answer(elements(list, separator)?.any(|element| element == subject)))
+    Ok(answer(elements(list, separator)?.any(|element| element.trim_ascii() == subject)))
 }
 
 /// Tells whether an element of a list, whose elements are separated by one character, is the start of a text.
 ///
-/// Returns 1 or -1.
+/// White space around an element does not count. Returns 1 or -1.
 #[kemi_export(module = "textops", context = Cx)]
 fn in_list_prefix(subject: &[u8], list: &[u8], separator: &[u8]) -> Result<i64, String> {
-    Ok(answer(elements(list, separator)?.any(|element| !element.is_empty() && subject.starts_with(element))))
+    let mut elements = elements(list, separator)?.map(<[u8]>::trim_ascii);
+    Ok(answer(elements.any(|element| !element.is_empty() && subject.starts_with(element))))
 }
 
 /// Whether a regular expression is found in a text, in any case; bytes that are no UTF-8 count as unknown characters.
@@ -272,6 +275,11 @@ mod tests {
         assert_eq!((in_list(b"fi", b"dk,fi,no", b","), in_list(b"f", b"dk,fi,no", b",")), (Ok(1), Ok(-1)));
         assert_eq!(in_list_prefix(b"final", b"dk,fi,no", b","), Ok(1));
         assert_eq!(in_list_prefix(b"x", b"dk,,no", b","), Ok(-1));
+        for list in [&b"path, 100rel"[..], b" path\t,\r\n 100rel ", b"100rel ,path"] {
+            assert_eq!((in_list(b"100rel", list, b","), in_list(b"rel", list, b",")), (Ok(1), Ok(-1)));
+            assert_eq!(in_list_prefix(b"100relay", list, b","), Ok(1));
+        }
+        assert_eq!(in_list_prefix(b"x", b"dk, ,no", b","), Ok(-1));
         assert!(in_list(b"a", b"a,b", b", ").is_err());
     }
 }

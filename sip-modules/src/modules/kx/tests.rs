@@ -97,9 +97,9 @@ fn what_is_missing_is_what_the_getter_says() {
         (get_body, getw_body, gete_body),
     ];
     for (i, (get, getw, gete)) in rows.into_iter().enumerate() {
-        assert_eq!((get(&cx), getw(&cx), gete(&cx)), (None, &b"<<null>>"[..], &b""[..]), "row {i}");
+        assert_eq!((get(&cx), getw(&cx), gete(&cx)), (None, &b"<null>"[..], &b""[..]), "row {i}");
     }
-    assert_eq!((getw_au(&cx), gete_au(&cx)), (&b"<<null>>"[..], &b""[..]));
+    assert_eq!((getw_au(&cx), gete_au(&cx)), (&b"<null>"[..], &b""[..]));
     assert_eq!((get_furi(&cx), get_callid(&cx)), (None, None));
     assert_eq!(gets_status(&mut cx), None);
 }

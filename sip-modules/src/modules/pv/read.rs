@@ -120,7 +120,7 @@ fn uri_part<'c>(uri: &'c [u8], part: Part, scratch: &'c mut Vec<u8>) -> Out<'c> 
             None if is_tls(&uri) => Out::Bytes(b"5061"),
             None => Out::Bytes(b"5060"),
         },
-        Part::Transport => Out::Bytes(uri.transport().unwrap_or(b"udp")),
+        Part::Transport => Out::Bytes(uri.transport().unwrap_or(b"UDP")),
     }
 }
 
