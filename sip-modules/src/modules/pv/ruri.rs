@@ -1,7 +1,7 @@
 //! Changes of the R-URI and of the destination, which take effect at once.
 
 use super::address::push_int;
-use crate::message::Uri;
+use crate::message::{Scheme, Uri};
 use crate::proxy::MessageState;
 
 /// A change of the R-URI.
@@ -11,7 +11,8 @@ pub(crate) enum Change<'a> {
     Uri(&'a [u8]),
     /// Another user, or none.
     User(Option<&'a [u8]>),
-    /// Another host; port and parameters stay.
+    /// Another host, perhaps with a port; what it does not name stays. A `tel` URI becomes the SIP URI of that number
+    /// (RFC 3261 §19.1.6).
     Host(&'a [u8]),
     /// Another port, or none.
     Port(Option<u16>),
@@ -31,9 +32,12 @@ pub(crate) fn change_ruri(msg: &mut MessageState, change: Change<'_>) -> Result<
             uri.to_vec()
         }
         part => {
-            let old =
-                Uri::parse(msg.ruri()).filter(Uri::is_sip).ok_or("the R-URI is no sip: URI that can be changed")?;
-            rebuild(&old, part)?
+            let old = Uri::parse(msg.ruri()).ok_or("the R-URI cannot be read")?;
+            match (old.scheme, part) {
+                (Scheme::Sip | Scheme::Sips, _) => rebuild(&old, part)?,
+                (Scheme::Tel, Change::Host(host)) => sip_uri_of_number(&old, host)?,
+                _ => return Err("the R-URI is no sip: URI that can be changed"),
+            }
         }
     };
     msg.new_ruri = Some(new);
@@ -61,18 +65,44 @@ fn check(uri: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Splits `host` or `host:port`.
+fn host_and_port(text: &[u8]) -> Result<(&[u8], Option<u16>), &'static str> {
+    const WRONG: &str = "the host is neither a name nor an address";
+    let (host, port) = match memchr::memrchr(b':', text) {
+        // A colon within brackets is an IPv6 address's own.
+        Some(at) if !text.ends_with(b"]") => text.split_at(at),
+        _ => return Ok((text, None)),
+    };
+    let port = std::str::from_utf8(port.get(1..).unwrap_or_default()).ok().and_then(|port| port.parse().ok());
+    port.filter(|port| *port != 0).map(|port| (host, Some(port))).ok_or(WRONG)
+}
+
+/// Makes the SIP URI of a telephone number at a host; the parameters of the `tel` URI become part of the user.
+fn sip_uri_of_number(number: &Uri<'_>, host: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let (name, port) = host_and_port(host)?;
+    let subscriber = number.raw.splitn(2, |b| *b == b':').nth(1).unwrap_or_default();
+    let new = [b"sip:", subscriber, b"@", host, b";user=phone"].concat();
+    check(&new)?;
+    match Uri::parse(&new) {
+        Some(read) if (read.user, read.host, read.port) == (Some(subscriber), name, port) && !name.is_empty() => {
+            Ok(new)
+        }
+        _ => Err("the host is neither a name nor an address"),
+    }
+}
+
 fn rebuild(old: &Uri<'_>, change: Change<'_>) -> Result<Vec<u8>, &'static str> {
     let user = match change {
         Change::User(user) => user.filter(|user| !user.is_empty()),
         _ => old.user,
     };
-    let host = match change {
-        Change::Host(host) => host,
-        _ => old.host,
-    };
-    let port = match change {
-        Change::Port(port) => port,
-        _ => old.port,
+    let (host, port) = match change {
+        Change::Host(text) => {
+            let (host, port) = host_and_port(text)?;
+            (host, port.or(old.port))
+        }
+        Change::Port(port) => (old.host, port),
+        _ => (old.host, old.port),
     };
     let scheme = old.raw.split_inclusive(|b| *b == b':').next().unwrap_or_default();
     let mut new = Vec::with_capacity(old.raw.len() + user.map_or(0, <[u8]>::len) + host.len() + 8);
@@ -122,6 +152,8 @@ mod tests {
             (Change::User(None), "sip:example.org:5070;transport=udp?x=y"),
             (Change::User(Some(b"")), "sip:example.org:5070;transport=udp?x=y"),
             (Change::Host(b"[::1]"), "sip:bob:pw@[::1]:5070;transport=udp?x=y"),
+            (Change::Host(b"10.1.2.3:5080"), "sip:bob:pw@10.1.2.3:5080;transport=udp?x=y"),
+            (Change::Host(b"[::1]:5080"), "sip:bob:pw@[::1]:5080;transport=udp?x=y"),
             (Change::Port(Some(9)), "sip:bob:pw@example.org:9;transport=udp?x=y"),
             (Change::Port(None), "sip:bob:pw@example.org;transport=udp?x=y"),
         ] {
@@ -143,7 +175,11 @@ mod tests {
             Change::User(Some(b"a>")),
             Change::Host(b""),
             Change::Host(b"a b"),
-            Change::Host(b"evil.test:1"),
+            Change::Host(b"evil.test:"),
+            Change::Host(b"evil.test:0"),
+            Change::Host(b"evil.test:70000"),
+            Change::Host(b"evil.test:1:2"),
+            Change::Host(b":1"),
             Change::Host(b"h;lr"),
             Change::Host(b"u@h"),
             Change::Host(b"h?x"),
@@ -151,6 +187,24 @@ mod tests {
             let mut cx = cx(INVITE);
             assert!(change_ruri(&mut cx.msg, change).is_err(), "{change:?}");
             assert_eq!(cx.msg.new_ruri, None, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_at_a_host_is_a_sip_uri() {
+        for (number, host, expected) in [
+            ("tel:+49-30-123456", "gw.example", Some("sip:+49-30-123456@gw.example;user=phone")),
+            ("tel:7042;phone-context=a.b", "[::1]:5070", Some("sip:7042;phone-context=a.b@[::1]:5070;user=phone")),
+            ("tel:1", "", None),
+            ("tel:1", "h;lr", None),
+            ("tel:1", "u@h", None),
+            ("tel:1", "h?x", None),
+            ("tel:1", "h:0", None),
+            ("urn:service:sos", "h", None),
+        ] {
+            let mut cx = cx(&INVITE.replace("sip:bob:pw@example.org:5070;transport=udp?x=y", number));
+            let changed = change_ruri(&mut cx.msg, Change::Host(host.as_bytes())).ok().map(|()| cx.msg.ruri().to_vec());
+            assert_eq!(changed.as_deref(), expected.map(str::as_bytes), "{number} {host}");
         }
     }
 
