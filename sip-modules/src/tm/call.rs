@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::modules::pv::Avps;
 use crate::proxy::{Armed, MessageState};
 use crate::tm::memory::Share;
-use crate::transaction::Transaction;
+use crate::transaction::{Kind, Transaction};
 
 /// One transaction with everything that is needed to go on with it on any worker.
 #[derive(Debug)]
@@ -59,6 +59,15 @@ impl Call {
     /// Returns whether a final reply of so many bytes on each branch takes no more than what is held already.
     pub(super) fn can_replace(&self, bytes: usize) -> bool {
         (bytes * self.branches.len()) as u64 <= self.memory.bytes()
+    }
+
+    /// Returns whether a branch was sent a request of this method; of one whose request is kept no more, whether it can be.
+    pub(super) fn is_method(&self, branch: usize, method: &[u8]) -> bool {
+        if (self.machine.kind() == Kind::Invite) != (method == b"INVITE") {
+            return false;
+        }
+        let sent = self.machine.branches().get(branch).map_or(&[][..], |branch| &branch.request().bytes);
+        sent.is_empty() || sent.strip_prefix(method).is_some_and(|rest| rest.starts_with(b" "))
     }
 
     /// Reads a branch's request back, as its CANCEL and ACK need it.

@@ -45,8 +45,8 @@ impl Caller for NoCaller {
 
 /// Takes a reply from a callee: reply route, machine, and on to the caller.
 ///
-/// A reply that belongs to no transaction of this proxy is dropped: it is never sent to an address that only the reply
-/// itself names. While the transactions hold all that they may, a provisional reply is not passed on, since it would have to
+/// A reply that belongs to no transaction of this proxy, by branch and method (RFC 3261 §17.1.3), is dropped: it is never
+/// sent to an address that only the reply itself names. So is one with no Via but ours. While the transactions hold all that they may, a provisional reply is not passed on, since it would have to
 /// be kept, and a final one is dropped if it is larger than what goes with it: it comes again.
 pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
     let message = Arc::clone(&cx.msg.message);
@@ -60,7 +60,19 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         return;
     };
     let branch = token.branch;
-    let to_cancel = message.cseq().is_some_and(|cseq| cseq.method.as_bytes() == b"CANCEL");
+    let method = message.cseq().map(|cseq| cseq.method);
+    let to_cancel = method.is_some_and(|method| method.as_bytes() == b"CANCEL");
+    if !to_cancel && !method.is_some_and(|method| handle.lock().is_method(branch, method.as_bytes())) {
+        cx.statistics.dropped(DropReason::StrayReply);
+        tracing::debug!(status, source = %cx.msg.source, "a reply to another method than what was sent; dropped");
+        return;
+    }
+    // Without our own Via there is none to send it by (RFC 3261 §16.7, step 3).
+    if !to_cancel && status > 100 && message.vias().nth(1).is_none() {
+        cx.statistics.dropped(DropReason::StrayReply);
+        tracing::debug!(status, source = %cx.msg.source, "a reply that names no caller in a second Via; dropped");
+        return;
+    }
     let no_room = !to_cancel && !cx.shared.transaction_memory.has_room(true);
     if no_room && status >= 200 && !handle.lock().can_replace(message.bytes().len()) {
         cx.statistics.dropped(DropReason::NoRoom);
