@@ -257,8 +257,8 @@ logger = logging.getLogger('kemi limits')
 logger.propagate = False
 logger.addHandler(handler)
 ";
-    // Long enough for a thread to be started while other tests run.
-    let host = in_time(300);
+    // Long enough for a thread to be started and to get Python's lock while other tests run scripts without an end.
+    let host = in_time(2_000);
     let script = format!(
         "import KSR\n{prelude}\ndef main():\n    logger.error('x')\ndef event(a, b):\n    got = []\n    def other():\n        got.append(handler.lock.acquire(timeout=5))\n    t = threading.Thread(target=other)\n    t.start()\n    t.join()\n    return got[0]\n"
     );

@@ -312,12 +312,11 @@ impl GuardedStack {
         /// More than the functions called here take, and a signal handler on this stack.
         const SLACK: usize = 256 << 10;
         let (bounds, here) = (self.bounds.get(), here());
+        if !bounds.opens || !bounds.contain(here) || here < bounds.zone + GUARD + SLACK {
+            return;
+        }
         // SAFETY: all frames of the stack are above `here`, less the slack, and so above the zone.
-        if bounds.opens
-            && bounds.contain(here)
-            && here >= bounds.zone + GUARD + SLACK
-            && unsafe { bounds.area().close(bounds.zone) }
-        {
+        if unsafe { bounds.area().close(bounds.zone) } {
             self.opened.store(false, Ordering::Relaxed);
         }
     }
