@@ -289,3 +289,14 @@ fn buffers_are_not_larger_than_the_memory() {
         assert_eq!(limited(limits, code).unwrap().value(&[size.into()]), expected);
     }
 }
+
+#[test]
+fn the_time_of_a_call_holds_while_the_cost_of_a_built_in_is_counted() {
+    let limits = Limits { max_time_ms: 10, max_memory: 64 << 20, ..Limits::default() };
+    for call in ["text.replaceAll('a', 'bcd')", "text.split('a')"] {
+        let source = format!("let text = 'a'; for (let i = 0; i < 25; i++) text += text; function f() {{ {call}; }}");
+        let mut loaded =
+            load_limited(&[Source::text("t.js", source)], ArgumentPolicy::Strict, limits.clone()).expect("it loads");
+        assert_eq!(loaded.call(&[]).unwrap_err().code, ErrorCode::TimeLimit, "{call}");
+    }
+}

@@ -14,7 +14,8 @@ use boa_engine::{Context, JsResult, JsString, JsValue, NativeFunction, js_string
 use kemi_core::engine::Runtime;
 
 /// A call of a built-in. Converted arguments are put back, so that no conversion runs twice.
-pub(crate) struct BuiltinCall {
+pub(crate) struct BuiltinCall<'a> {
+    runtime: &'a Runtime,
     this: JsValue,
     args: Vec<JsValue>,
     /// How many bytes it may take.
@@ -25,9 +26,9 @@ pub(crate) struct BuiltinCall {
 pub(crate) type Shortcut = fn(&JsValue, &[JsValue]) -> Option<JsValue>;
 
 /// Does the work of a built-in; `None` leaves it to that.
-pub(crate) type Replacement = fn(&Runtime, &mut BuiltinCall, &mut Context) -> JsResult<Option<JsValue>>;
+pub(crate) type Replacement = fn(&Runtime, &mut BuiltinCall<'_>, &mut Context) -> JsResult<Option<JsValue>>;
 
-impl BuiltinCall {
+impl BuiltinCall<'_> {
     /// Converts the receiver to a string; `None` where the built-in refuses it.
     fn text(&mut self, context: &mut Context) -> JsResult<Option<JsString>> {
         if self.this.is_null_or_undefined() {

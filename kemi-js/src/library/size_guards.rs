@@ -38,7 +38,7 @@ impl From<u64> for Cost {
 }
 
 /// Estimates the cost of a call from below: nothing where the built-in itself refuses it.
-pub(crate) type Estimate = fn(&mut BuiltinCall, &mut Context) -> JsResult<Cost>;
+pub(crate) type Estimate = fn(&mut BuiltinCall<'_>, &mut Context) -> JsResult<Cost>;
 
 /// Replaces a built-in by a function that estimates each call, then does its work or calls it.
 pub(crate) fn install(
@@ -59,7 +59,7 @@ pub(crate) fn install(
         let state = unsafe { instance.state() };
         state.collect_if_due();
         let room = state.runtime().memory_room().unwrap_or(u64::MAX);
-        let mut call = BuiltinCall { this: this.clone(), args: args.to_vec(), room };
+        let mut call = BuiltinCall { runtime: state.runtime(), this: this.clone(), args: args.to_vec(), room };
         let cost = estimate(&mut call, context)?;
         if cost.bytes > REFUSED && room == u64::MAX {
             // The system refuses so much, which would end the process, also where no memory is limited.
@@ -146,7 +146,7 @@ pub(crate) fn replaced(call: &mut BuiltinCall, context: &mut Context) -> JsResul
     if result(text.len() as u64 + 1) <= call.room {
         return Ok(Cost::default());
     }
-    Ok(result(matches(&text, &call.arg(0), call.room / each.max(1), context)?).into())
+    Ok(result(matches(call, &text, call.room / each.max(1), context)?).into())
 }
 
 pub(crate) fn split(call: &mut BuiltinCall, context: &mut Context) -> JsResult<Cost> {
@@ -155,25 +155,27 @@ pub(crate) fn split(call: &mut BuiltinCall, context: &mut Context) -> JsResult<C
     if (text.len() as u64 + 1).saturating_mul(each) <= call.room {
         return Ok(Cost::default());
     }
-    Ok(matches(&text, &call.arg(0), call.room / each, context)?.saturating_mul(each).into())
+    Ok(matches(call, &text, call.room / each, context)?.saturating_mul(each).into())
 }
 
-/// Counts how often a pattern is found in a text, up to somewhat more than `most`.
-fn matches(text: &JsString, pattern: &JsValue, most: u64, context: &mut Context) -> JsResult<u64> {
+/// Counts how often the pattern of a call, its first argument, is found in a text, up to somewhat more than `most`.
+fn matches(call: &BuiltinCall<'_>, text: &JsString, most: u64, context: &mut Context) -> JsResult<u64> {
+    let pattern = call.arg(0);
     if let Some(regexp) = pattern.as_object() {
         if !regexp.get(js_string!("global"), context)?.to_boolean() {
             return Ok(1);
         }
         let Some(find) = regexp.get(JsSymbol::r#match(), context)?.as_callable() else { return Ok(1) };
-        let found = find.call(pattern, &[text.clone().into()], context)?;
+        let found = find.call(&pattern, &[text.clone().into()], context)?;
         return found.as_object().map_or(Ok(0), |found| length(&found, context));
     }
     let pattern = pattern.to_string(context)?;
     if pattern.is_empty() {
         return Ok(text.len() as u64 + 1);
     }
-    Ok(search::positions(text, &pattern, false, usize::try_from(most).unwrap_or(usize::MAX), &mut || true)
-        .map_or(0, |all| all.len() as u64))
+    let go_on = &mut || call.runtime.pending_limit().is_none();
+    let found = search::positions(text, &pattern, false, usize::try_from(most).unwrap_or(usize::MAX), go_on);
+    found.map(|all| all.len() as u64).ok_or_else(terminated)
 }
 
 /// Returns how many elements there are by the length, and how many of them the object has itself.
