@@ -1,14 +1,14 @@
 //! What the transactions say that they hold is what they hold, so that the limit on it is one.
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use kemi_core::limits::held_bytes;
-use kemi_core::{CountingAllocator, NativeEngine, Program, Registry, Value};
+use kemi_core::{CountingAllocator, Value};
 use sip_modules::modules::{rr, tm};
-use sip_modules::proxy::{Cx, Harness, Metrics, ProxySettings, RouteNames, Routes, Setup};
+use sip_modules::proxy::{Harness, Metrics, ProxySettings};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
@@ -22,25 +22,12 @@ const CALLER: &str = "127.0.0.9:5090";
 type Replies<'a> = &'a [(&'a str, &'a str)];
 
 fn relaying() -> (Harness, Metrics) {
-    let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::builder().root("KSR").callbacks(callbacks).build().unwrap();
-    let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, script, _| {
+    let settings = ProxySettings { transaction_memory: 0, ..ProxySettings::default() };
+    let (proxy, program) = common::proxy(settings, |cx, script, _| {
         rr::record_route(cx);
         tm::t_relay(cx, script);
         Ok(Value::Nil)
     });
-    let program = Program::open(Arc::new(engine), &registry, &[]).unwrap();
-    let setup = Setup {
-        listen: vec!["127.0.0.1:5060".parse().unwrap()],
-        workers: 1,
-        receive_buffer: None,
-        aliases: Vec::new(),
-        settings: ProxySettings { transaction_memory: 0, ..ProxySettings::default() },
-        registry,
-        routes,
-        defines: BTreeMap::new(),
-    };
-    let proxy = Harness::new(setup, &program).unwrap();
     let metrics = Metrics::new(proxy.shared().clone(), program);
     (proxy, metrics)
 }

@@ -1,36 +1,23 @@
 //! Which replies of a callee belong to the request that it was sent, and are passed on to the caller.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod common;
 
-use kemi_core::{NativeEngine, Program, Registry, Value};
+use std::net::SocketAddr;
+
+use kemi_core::Value;
 use sip_modules::modules::tm;
-use sip_modules::proxy::{Cx, Harness, ProxySettings, RouteNames, Routes, Setup};
+use sip_modules::proxy::{Harness, ProxySettings};
 
 const CALLER: &str = "127.0.0.9:5090";
 const CALLEE: &str = "127.0.0.8:5070";
 
 /// A proxy whose route relays everything.
 fn relaying() -> Harness {
-    let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::builder().root("KSR").callbacks(callbacks).build().unwrap();
-    let engine = NativeEngine::new("rust").callback("ksr_request_route", |cx: &mut Cx, script, _| {
+    let (proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
         tm::t_relay(cx, script);
         Ok(Value::Nil)
     });
-    let program = Program::open(Arc::new(engine), &registry, &[]).unwrap();
-    let setup = Setup {
-        listen: vec!["127.0.0.1:5060".parse().unwrap()],
-        workers: 1,
-        receive_buffer: None,
-        aliases: Vec::new(),
-        settings: ProxySettings::default(),
-        registry,
-        routes,
-        defines: BTreeMap::new(),
-    };
-    Harness::new(setup, &program).unwrap()
+    proxy
 }
 
 fn address(text: &str) -> SocketAddr {
