@@ -366,6 +366,52 @@ impl Sort<'_> {
         unsafe { get(self.l, 1, i) };
     }
 
+    /// Swaps the ends of a range if they are out of order.
+    ///
+    /// # Safety
+    /// As for [`Steps::take`].
+    unsafe fn order_ends(&mut self, low: i64, high: i64) {
+        // SAFETY: as the caller's.
+        unsafe {
+            self.get(low);
+            self.get(high);
+            if self.is_less(-1, -2) { self.set_two(low, high) } else { self.pop(2) }
+        }
+    }
+
+    /// Puts an element between the ends of its range, which are in order, in order with them.
+    ///
+    /// # Safety
+    /// As for [`Steps::take`].
+    unsafe fn order_middle(&mut self, low: i64, middle: i64, high: i64) {
+        // SAFETY: as the caller's.
+        unsafe {
+            self.get(middle);
+            self.get(low);
+            if self.is_less(-2, -1) {
+                self.set_two(middle, low);
+            } else {
+                self.pop(1);
+                self.get(high);
+                if self.is_less(-1, -2) { self.set_two(middle, high) } else { self.pop(2) }
+            }
+        }
+    }
+
+    /// Swaps the pivot with the last element but one of its range, and leaves a copy of it on the stack.
+    ///
+    /// # Safety
+    /// As for [`Steps::take`].
+    unsafe fn set_aside(&self, pivot: i64, high: i64) {
+        // SAFETY: as the caller's; room was made for what is pushed.
+        unsafe {
+            self.get(pivot);
+            ffi::lua_pushvalue(self.l, -1);
+            self.get(high - 1);
+            self.set_two(pivot, high - 1);
+        }
+    }
+
     /// Raises the error for a comparison that contradicts itself.
     ///
     /// # Safety
@@ -390,13 +436,7 @@ impl Sort<'_> {
         // SAFETY: as the caller's.
         unsafe {
             while low < high {
-                self.get(low);
-                self.get(high);
-                if self.is_less(-1, -2) {
-                    self.set_two(low, high)
-                } else {
-                    self.pop(2)
-                }
+                self.order_ends(low, high);
                 if high - low == 1 {
                     break;
                 }
@@ -406,22 +446,11 @@ impl Sort<'_> {
                     let quarter = (high - low) / 4;
                     pivot = low + quarter + (pivot.wrapping_mul(2_654_435_761) & i64::MAX) % (quarter * 2);
                 }
-                self.get(pivot);
-                self.get(low);
-                if self.is_less(-2, -1) {
-                    self.set_two(pivot, low);
-                } else {
-                    self.pop(1);
-                    self.get(high);
-                    if self.is_less(-1, -2) { self.set_two(pivot, high) } else { self.pop(2) }
-                }
+                self.order_middle(low, pivot, high);
                 if high - low == 2 {
                     break;
                 }
-                self.get(pivot);
-                ffi::lua_pushvalue(self.l, -1);
-                self.get(high - 1);
-                self.set_two(pivot, high - 1);
+                self.set_aside(pivot, high);
                 let pivot = self.divide(low, high);
                 let size = if pivot - low < high - pivot {
                     self.range(low, pivot - 1);
@@ -489,33 +518,16 @@ impl Sort<'_> {
         // SAFETY: as the caller's.
         unsafe {
             while low < high {
-                self.get(low);
-                self.get(high);
-                if self.is_less(-1, -2) {
-                    self.set_two(low, high)
-                } else {
-                    self.pop(2)
-                }
+                self.order_ends(low, high);
                 if high - low == 1 {
                     break;
                 }
                 let mut i = (low + high) / 2;
-                self.get(i);
-                self.get(low);
-                if self.is_less(-2, -1) {
-                    self.set_two(i, low);
-                } else {
-                    self.pop(1);
-                    self.get(high);
-                    if self.is_less(-1, -2) { self.set_two(i, high) } else { self.pop(2) }
-                }
+                self.order_middle(low, i, high);
                 if high - low == 2 {
                     break;
                 }
-                self.get(i);
-                ffi::lua_pushvalue(self.l, -1);
-                self.get(high - 1);
-                self.set_two(i, high - 1);
+                self.set_aside(i, high);
                 i = low;
                 let mut j = high - 1;
                 loop {
