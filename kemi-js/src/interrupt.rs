@@ -96,12 +96,12 @@ unsafe fn stop(limits: *mut ()) {
     // may undo it; the watchdog's next interrupt repeats it.
     //
     // Three callers come from the middle of anything: the handler of SIGURG, the allocator, and the handler of SIGSEGV
-    // and SIGBUS that `stack.rs` installs for the zone below the script's stack. The argument is the same for the last
+    // and SIGBUS for the zone below the script's stack. The argument is the same for the last
     // one: the fault is raised by the thread's own access, so this runs on the thread of the context, on the stack for
     // signal handlers. What is written here lies in the context on the heap, never in the zone, so the access that
     // faulted is not one to the limits. A handler may come between another one's reading and writing, or that of a call
-    // from `Slices`: all write the same values, so the order does not matter. The fault comes once until the stack is
-    // left, so a write that undoes it is not repeated: then the script goes on, on the rest of the stack.
+    // from `Slices`: all write the same values, so the order does not matter. A write that undoes what the fault did comes
+    // where a frame has ended that was above the zone; `stack::rearm` then lets the next access fault again.
     unsafe {
         let mut stopped = limits.read_volatile();
         stopped.set_loop_iteration_limit(0);
