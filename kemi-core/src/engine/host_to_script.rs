@@ -12,6 +12,15 @@ use crate::registry::IDLE_ROUTE;
 use crate::telemetry::{Ending, log_guarded, span_guarded};
 use crate::value::{Arg, Value};
 
+/// One call of a callback.
+#[derive(Clone, Copy)]
+struct CallRequest<'a> {
+    interpreter: &'a dyn Interpreter,
+    callback: CallbackId,
+    context: *mut (),
+    args: &'a [Arg<'a>],
+}
+
 impl Runtime {
     /// Runs a callback with a context in the slot, then restores the outer call and the root object.
     pub(crate) fn run(
@@ -21,6 +30,7 @@ impl Runtime {
         context: *mut (),
         args: &[Arg<'_>],
     ) -> Result<Outcome, ScriptError> {
+        let request = CallRequest { interpreter, callback, context, args };
         if callback.stamp() != self.stamp {
             return Err(self.foreign_callback());
         }
@@ -32,15 +42,15 @@ impl Runtime {
         if depth > 0 {
             let _side = self.budget.memory.side(true);
             let run = if in_span { Self::in_span } else { Self::timed };
-            return run(self, interpreter, callback, context, args);
+            return run(self, &request);
         }
         self.start_budget(self.registry().limits().max_time_ms);
         let mut result = if in_span {
-            self.in_span(interpreter, callback, context, args)
+            self.in_span(&request)
         } else if self.diagnostics.is_to_be_timed() {
-            self.timed(interpreter, callback, context, args)
+            self.timed(&request)
         } else {
-            self.plain(interpreter, callback, context, args)
+            self.plain(&request)
         };
         let replaced = interpreter.restore_root(result.is_err());
         if !replaced.is_empty() {
@@ -64,70 +74,47 @@ impl Runtime {
 
     /// Runs the callback in a span, and native calls in spans of their own if a subscriber wants those.
     #[cold]
-    fn in_span(
-        &self,
-        interpreter: &dyn Interpreter,
-        callback: CallbackId,
-        context: *mut (),
-        args: &[Arg<'_>],
-    ) -> Result<Outcome, ScriptError> {
+    fn in_span(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
         let around = self.diagnostics.spans.replace(tracing::enabled!(target: "kemi", tracing::Level::TRACE));
-        let name = self.registry().callback_name(callback).unwrap_or_default();
+        let name = self.registry().callback_name(request.callback).unwrap_or_default();
         let _span =
             span_guarded(|| tracing::debug_span!(target: "kemi", "callback", engine = self.engine, %name).entered());
-        let result = self.timed(interpreter, callback, context, args);
+        let result = self.timed(request);
         self.diagnostics.spans.set(around);
         result
     }
 
     /// Runs the callback and times it. Nested callbacks are rare, so each of them is timed.
     #[inline(never)]
-    fn timed(
-        &self,
-        interpreter: &dyn Interpreter,
-        callback: CallbackId,
-        context: *mut (),
-        args: &[Arg<'_>],
-    ) -> Result<Outcome, ScriptError> {
+    fn timed(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
         let started = Instant::now();
-        let outcome = self.enter(interpreter, callback, context, args);
+        let outcome = self.enter(request);
         let took = started.elapsed();
         if let Some(recorder) = &self.diagnostics.recorder {
-            recorder.callback_took(callback, took);
+            recorder.callback_took(request.callback, took);
         }
         // An error has its own line in the log, which says more.
         if took >= self.diagnostics.slow_callback && outcome.is_ok() {
-            self.slow_callback(callback, took, interpreter);
+            self.slow_callback(request.callback, took, request.interpreter);
         }
         outcome
     }
 
     /// Runs the callback without reading a clock; the watchdog flags a slow one.
     #[inline]
-    fn plain(
-        &self,
-        interpreter: &dyn Interpreter,
-        callback: CallbackId,
-        context: *mut (),
-        args: &[Arg<'_>],
-    ) -> Result<Outcome, ScriptError> {
-        let outcome = self.enter(interpreter, callback, context, args);
+    fn plain(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
+        let outcome = self.enter(request);
         if let Some(took) = self.watch.last_took_ms() {
             let took = Duration::from_millis(took);
             if took >= self.diagnostics.slow_callback && outcome.is_ok() {
-                self.slow_callback(callback, took, interpreter);
+                self.slow_callback(request.callback, took, request.interpreter);
             }
         }
         outcome
     }
 
-    fn enter(
-        &self,
-        interpreter: &dyn Interpreter,
-        callback: CallbackId,
-        context: *mut (),
-        args: &[Arg<'_>],
-    ) -> Result<Outcome, ScriptError> {
+    fn enter(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
+        let &CallRequest { interpreter, callback, context, args } = request;
         let around = self.call.get();
         let restore = RestoreCall { runtime: self, call: around, watch: self.watch.enter(callback) };
         self.call.set(CallState {
@@ -139,26 +126,11 @@ impl Runtime {
             phase: around.phase,
         });
         self.show_route_mask();
-        let mut result = interpreter.call(callback, args);
-        if let Err(error) = &mut result {
-            self.explain_missing_callback(error, callback, interpreter);
-        }
-        let outcome = self.outcome(callback, result);
+        let result = interpreter.call(callback, args);
+        let outcome = self.outcome(request, result);
         drop(restore);
         self.count(callback, &outcome);
         outcome
-    }
-
-    /// Adds to the error of a callback that the script does not define the nearest name that it does.
-    #[cold]
-    fn explain_missing_callback(&self, error: &mut ScriptError, callback: CallbackId, interpreter: &dyn Interpreter) {
-        // An error of a nested callback has its engine and its hint already.
-        if error.code != ErrorCode::MissingCallback || !error.engine.is_empty() || error.hint.is_some() {
-            return;
-        }
-        let name = self.registry().callback_name(callback).unwrap_or_default();
-        let _around = self.without_context();
-        *error = missing_callback(&name, interpreter);
     }
 
     fn count(&self, callback: CallbackId, outcome: &Result<Outcome, ScriptError>) {
@@ -175,17 +147,29 @@ impl Runtime {
         recorder.callback_ended(callback, ending);
     }
 
-    fn outcome(&self, callback: CallbackId, result: Result<Value, ScriptError>) -> Result<Outcome, ScriptError> {
+    fn outcome(&self, request: &CallRequest<'_>, result: Result<Value, ScriptError>) -> Result<Outcome, ScriptError> {
         if self.budget.limit_hit.get().is_some()
             && let Some(error) = self.limit_error()
         {
-            return Err(self.complete(error, callback));
+            return Err(self.complete(error, request.callback));
         }
         match self.call.get().exit {
             Some(NativeExit::Exit) => Ok(Outcome::Exit),
             Some(NativeExit::Drop) => Ok(Outcome::Drop),
-            None => result.map(Outcome::Value).map_err(|error| self.complete(error, callback)),
+            None => result.map(Outcome::Value).map_err(|error| self.failed(request, error)),
         }
+    }
+
+    /// Completes the error of a callback; to the one of a callback that the script does not define it adds the nearest name.
+    #[cold]
+    fn failed(&self, request: &CallRequest<'_>, error: ScriptError) -> ScriptError {
+        // An error of a nested callback has its engine and its hint already.
+        if error.code != ErrorCode::MissingCallback || !error.engine.is_empty() || error.hint.is_some() {
+            return self.complete(error, request.callback);
+        }
+        let name = self.registry().callback_name(request.callback).unwrap_or_default();
+        let _around = self.without_context();
+        self.complete(missing_callback(&name, request.interpreter), request.callback)
     }
 
     #[cold]
