@@ -45,8 +45,18 @@ impl Area {
     #[inline]
     pub(super) unsafe fn run<R>(self, run: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
         let run = AssertUnwindSafe(run);
+        #[cfg(kemi_asan)]
+        let fibers = asan::Fibers::leave_for(self);
+        let on_stack = || {
+            #[cfg(kemi_asan)]
+            let _fibers = fibers.arrive();
+            catch_unwind(run)
+        };
         // SAFETY: the memory is a stack which nobody is on. Its ends lie on page borders. Nothing unwinds out of the closure.
-        unsafe { psm::on_stack(self.start, self.size, || catch_unwind(run)) }
+        let result = unsafe { psm::on_stack(self.start, self.size, on_stack) };
+        #[cfg(kemi_asan)]
+        asan::returned(&fibers);
+        result
     }
 
     #[inline]
@@ -104,6 +114,66 @@ impl Area {
         let zone = self.start.wrapping_add(zone - self.start.addr());
         // SAFETY: the pages are the stack's own, which nobody uses.
         unsafe { libc::mprotect(zone.cast(), GUARD, libc::PROT_NONE) == 0 }
+    }
+}
+
+/// What AddressSanitizer has to know of a change of stacks: else it takes what a panic has left on this one for a fault.
+///
+/// `.ci/sanitize` switches it on, since a stable compiler does not tell whether it sanitizes.
+#[cfg(kemi_asan)]
+mod asan {
+    use std::cell::Cell;
+    use std::ffi::c_void;
+    use std::ptr;
+
+    use super::Area;
+
+    unsafe extern "C" {
+        fn __sanitizer_start_switch_fiber(fake_stack: *mut *mut c_void, bottom: *const c_void, size: usize);
+        fn __sanitizer_finish_switch_fiber(
+            fake_stack: *mut c_void,
+            former_bottom: *mut *const c_void,
+            former_size: *mut usize,
+        );
+    }
+
+    /// The stack that was left, for the way back.
+    pub(super) struct Fibers {
+        fake_stack: Cell<*mut c_void>,
+        bottom: Cell<*const c_void>,
+        size: Cell<usize>,
+    }
+
+    impl Fibers {
+        /// Says that the thread goes over to a stack.
+        pub(super) fn leave_for(area: Area) -> Fibers {
+            let fibers = Fibers { fake_stack: Cell::default(), bottom: Cell::new(ptr::null()), size: Cell::new(0) };
+            // SAFETY: the stack is mapped; the place for the fake stack is the cell's.
+            unsafe { __sanitizer_start_switch_fiber(fibers.fake_stack.as_ptr(), area.start.cast(), area.size) };
+            fibers
+        }
+
+        /// Says that the thread is there; the result's drop says that it goes back.
+        pub(super) fn arrive(&self) -> Back<'_> {
+            // SAFETY: a new fake stack begins here; the places are the cells'.
+            unsafe { __sanitizer_finish_switch_fiber(ptr::null_mut(), self.bottom.as_ptr(), self.size.as_ptr()) };
+            Back(self)
+        }
+    }
+
+    pub(super) struct Back<'a>(&'a Fibers);
+
+    impl Drop for Back<'_> {
+        fn drop(&mut self) {
+            // SAFETY: the stack that was left is still there; without a place for it, the fake stack of this one ends.
+            unsafe { __sanitizer_start_switch_fiber(ptr::null_mut(), self.0.bottom.get(), self.0.size.get()) };
+        }
+    }
+
+    /// Says that the thread is back.
+    pub(super) fn returned(fibers: &Fibers) {
+        // SAFETY: it is the fake stack that `leave_for` was given for the stack that the thread is on again.
+        unsafe { __sanitizer_finish_switch_fiber(fibers.fake_stack.get(), ptr::null_mut(), ptr::null_mut()) };
     }
 }
 
