@@ -296,7 +296,7 @@ fn the_time_of_a_call_holds_while_the_cost_of_a_built_in_is_counted() {
     for call in ["text.replaceAll('a', 'bcd')", "text.split('a')"] {
         let source = format!("let text = 'a'; for (let i = 0; i < 25; i++) text += text; function f() {{ {call}; }}");
         let mut loaded =
-            load_limited(&[Source::text("t.js", source)], ArgumentPolicy::Strict, limits.clone()).expect("it loads");
+            load_limited(&[Source::text("t.js", source)], ArgumentPolicy::Strict, limits).expect("it loads");
         assert_eq!(loaded.call(&[]).unwrap_err().code, ErrorCode::TimeLimit, "{call}");
     }
 }
