@@ -5,10 +5,11 @@ mod common;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use kemi_core::engine::NativeCallback;
 use kemi_core::limits::held_bytes;
 use kemi_core::{CountingAllocator, Value};
 use sip_modules::modules::{rr, tm};
-use sip_modules::proxy::{Harness, Metrics, ProxySettings};
+use sip_modules::proxy::{Cx, Harness, Metrics, ProxySettings};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
@@ -23,13 +24,14 @@ type Replies<'a> = &'a [(&'a str, &'a str)];
 
 fn relaying() -> (Harness, Metrics) {
     let settings = ProxySettings { transaction_memory: 0, ..ProxySettings::default() };
-    let (proxy, program) = common::proxy(settings, |cx, script, _| {
+    let route: NativeCallback<Cx> = |cx, script, _| {
         rr::record_route(cx);
         tm::t_relay(cx, script);
         Ok(Value::Nil)
-    });
-    let metrics = Metrics::new(proxy.shared().clone(), program);
-    (proxy, metrics)
+    };
+    let common::Proxy { harness, program, .. } = common::Proxy::with(settings, route, &[]);
+    let metrics = Metrics::new(harness.shared().clone(), program);
+    (harness, metrics)
 }
 
 /// An INVITE of its own transaction; `cookie` is how its branch begins.

@@ -9,9 +9,9 @@ use crate::tm::{self, Checked, Created};
 
 /// Looks for the message's transaction and deals with retransmissions.
 ///
-/// Returns 1 if the transaction exists and the message goes on being routed (a CANCEL, the ACK for a 2xx, a reply, any
-/// message in a branch, reply or failure route), 0 if nothing is left to do (a retransmission, whose last reply was
-/// repeated, or an ACK that ended here), -1 if there is none.
+/// Returns 1 if the transaction exists and the message goes on being routed (a CANCEL, the ACK for a callee's 2xx, a reply
+/// to what was sent, any message in a branch, reply or failure route), 0 if nothing is left to do (a retransmission, whose
+/// last reply was repeated, or an ACK that ended here), -1 if there is none.
 #[kemi_export(module = "tm")]
 pub fn t_check_trans(cx: &mut Cx, script: &Script<'_>) -> i64 {
     match tm::check(cx, script) {

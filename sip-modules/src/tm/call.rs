@@ -28,6 +28,8 @@ pub struct Call {
     pub reply_socket: usize,
     /// Per branch what the machine does not keep.
     pub branches: Vec<BranchInfo>,
+    /// The hashes of the To tags of the 2xx that went to the caller of an INVITE, whose ACKs are to be known again.
+    pub(super) accepted_tags: Vec<u64>,
     /// What it holds of the memory that all transactions may hold.
     pub(super) memory: Share,
 }
@@ -52,7 +54,7 @@ impl Call {
     /// Counts what it holds, with the `fixed` bytes that it takes in the table.
     pub(super) fn count_memory(&mut self, fixed: usize) {
         let request = self.request.as_ref().map_or(0, |request| size_of::<MessageState>() + request.memory());
-        let branches = self.branches.capacity() * size_of::<BranchInfo>();
+        let branches = self.branches.capacity() * size_of::<BranchInfo>() + self.accepted_tags.capacity() * 8;
         self.memory.set(fixed + request + self.machine.memory() + self.avps.memory() + branches);
     }
 

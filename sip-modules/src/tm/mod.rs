@@ -4,6 +4,7 @@
 //! by [`on_reply`], the passing of time by [`on_timers`]. Whatever the machine asks for then is carried out in one place,
 //! `perform`, which also runs the failure route. No lock is held while a script runs.
 
+mod ack;
 mod branch;
 mod call;
 mod failure;

@@ -6,7 +6,8 @@ use kemi_core::Outcome;
 
 use crate::proxy::{Caller, Cx, DropReason, ReplyError, Route};
 use crate::tm::perform::{perform, write_own_reply};
-use crate::transaction::{BranchToken, Bytes};
+use crate::tm::{Call, ack};
+use crate::transaction::{BranchToken, Bytes, Handle};
 
 /// Sends a reply through the request's transaction (`t_reply`, `sl.send_reply`).
 ///
@@ -23,6 +24,13 @@ pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
         write_own_reply(cx, &call, code, Some(reason), &cx.msg.reply_headers, &mut bytes)?;
         let now = cx.shared.now();
         call.machine.local_reply(code, bytes.into(), now, &mut actions).map_err(|_| ReplyError::Answered)?;
+        if (200..300).contains(&code)
+            && let Some(request) = call.request.as_ref().map(|request| Arc::clone(&request.message))
+        {
+            let own = cx.shared.stateful_tag(&request);
+            let tag = request.to().and_then(|to| to.tag()).unwrap_or(own.as_bytes());
+            ack::expect(&cx.shared, &handle, &mut call, &request, tag);
+        }
     }
     // A reply of the script's own never leads into a failure route, so nobody needs to be called.
     perform(cx, &handle, actions, &NoCaller, None);
@@ -43,30 +51,39 @@ impl Caller for NoCaller {
     }
 }
 
+/// What a reply answers.
+pub(super) struct Sent {
+    pub(super) handle: Handle<Call>,
+    pub(super) branch: usize,
+    /// Whether it answers the branch's CANCEL.
+    pub(super) cancel: bool,
+}
+
+/// Returns what was sent that the reply being routed answers, by branch and method (RFC 3261 §17.1.3).
+pub(super) fn sent_for(cx: &Cx) -> Option<Sent> {
+    let message = &cx.msg.message;
+    let token = BranchToken::decode(message.top_via()?.branch()?)?;
+    let handle = cx.shared.transactions.find_branch(&token)?;
+    let method = message.cseq()?.method;
+    let cancel = method.as_bytes() == b"CANCEL";
+    let fits = cancel || handle.lock().is_method(token.branch, method.as_bytes());
+    fits.then_some(Sent { handle, branch: token.branch, cancel })
+}
+
 /// Takes a reply from a callee: reply route, machine, and on to the caller.
 ///
 /// A reply that belongs to no transaction of this proxy, by branch and method (RFC 3261 §17.1.3), is dropped: it is never
-/// sent to an address that only the reply itself names. So is one with no Via but ours. While the transactions hold all that they may, a provisional reply is not passed on, since it would have to
-/// be kept, and a final one is dropped if it is larger than what goes with it: it comes again.
+/// sent to an address that only the reply itself names. So is one with no Via but ours. While the transactions hold all
+/// that they may, a provisional reply is not passed on, since it would have to be kept, and a final one is dropped if it is
+/// larger than what goes with it: it comes again.
 pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
     let message = Arc::clone(&cx.msg.message);
-    let (Some(status), Some(via)) = (message.status(), message.top_via()) else { return };
-    let token = via.branch().and_then(BranchToken::decode);
-    let Some((token, handle)) =
-        token.and_then(|token| cx.shared.transactions.find_branch(&token).map(|handle| (token, handle)))
-    else {
+    let Some(status) = message.status() else { return };
+    let Some(Sent { handle, branch, cancel: to_cancel }) = sent_for(cx) else {
         cx.statistics.dropped(DropReason::StrayReply);
         tracing::debug!(status, source = %cx.msg.source, "a reply to nothing that was sent; dropped");
         return;
     };
-    let branch = token.branch;
-    let method = message.cseq().map(|cseq| cseq.method);
-    let to_cancel = method.is_some_and(|method| method.as_bytes() == b"CANCEL");
-    if !to_cancel && !method.is_some_and(|method| handle.lock().is_method(branch, method.as_bytes())) {
-        cx.statistics.dropped(DropReason::StrayReply);
-        tracing::debug!(status, source = %cx.msg.source, "a reply to another method than what was sent; dropped");
-        return;
-    }
     // Without our own Via there is none to send it by (RFC 3261 §16.7, step 3).
     if !to_cancel && status > 100 && message.vias().nth(1).is_none() {
         cx.statistics.dropped(DropReason::StrayReply);
@@ -94,7 +111,14 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         handle.lock().machine.dropped_provisional(branch, status, now, &mut actions)
     } else {
         let bytes = if status == 100 { Bytes::from([]) } else { upstream(cx) };
-        handle.lock().machine.reply(branch, status, bytes, now, &mut actions)
+        let mut call = handle.lock();
+        let result = call.machine.reply(branch, status, bytes, now, &mut actions);
+        if (200..300).contains(&status)
+            && let Some(tag) = message.to().and_then(|to| to.tag())
+        {
+            ack::expect(&cx.shared, &handle, &mut call, &message, tag);
+        }
+        result
     };
     if let Err(error) = result {
         tracing::debug!("{error}");
@@ -105,12 +129,7 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
 }
 
 /// Runs the reply route that `t_on_reply` has set; returns whether it dropped the reply.
-fn run_reply_route(
-    cx: &mut Cx,
-    handle: &crate::transaction::Handle<crate::tm::Call>,
-    branch: usize,
-    caller: &dyn Caller,
-) -> bool {
+fn run_reply_route(cx: &mut Cx, handle: &Handle<Call>, branch: usize, caller: &dyn Caller) -> bool {
     let callback = {
         let call = handle.lock();
         cx.msg.flags = call.flags;

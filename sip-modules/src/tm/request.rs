@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::proxy::{
     Caller, Cx, MessageState, OnError, Route, UNAVAILABLE, reply_destination, send_error, send_stateless,
 };
+use crate::tm::ack::{Acknowledged, acknowledged};
 use crate::tm::perform::{own_reply, perform};
-use crate::tm::{Call, branch, invite_key, server_key};
-use crate::transaction::{Handle, Inserted, Kind, ServerState, TimerQueue, Transaction};
+use crate::tm::{Call, branch, invite_key, reply, server_key};
+use crate::transaction::{Handle, Inserted, Kind, TimerQueue, Transaction};
 
 /// What [`check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,33 +39,41 @@ pub enum Created {
 
 /// Looks for the transaction of the message being routed and deals with retransmissions (`t_check_trans`).
 pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
-    if cx.msg.route != Route::Request {
-        return if cx.msg.transaction.is_some() { Checked::Found } else { Checked::New };
-    }
-    let table = &cx.shared.transactions;
     let message = &cx.msg.message;
-    let method = cx.msg.method();
-    let key = if matches!(method, b"ACK" | b"CANCEL") { invite_key(message) } else { server_key(message) };
-    let Some(handle) = key.and_then(|key| table.find(&key)) else { return Checked::New };
+    let found = match (cx.msg.route, cx.msg.method()) {
+        (Route::Request, b"ACK") => {
+            return match acknowledged(cx) {
+                Some(Acknowledged::Ours(handle)) => {
+                    let mut actions = std::mem::take(&mut cx.actions);
+                    handle.lock().machine.ack(cx.shared.now(), &mut actions);
+                    perform(cx, &handle, actions, caller, None);
+                    Checked::Absorbed
+                }
+                Some(Acknowledged::Callee) => Checked::Found,
+                None => Checked::New,
+            };
+        }
+        (Route::Request, b"CANCEL") => {
+            invite_key(message).is_some_and(|key| cx.shared.transactions.find(&key).is_some())
+        }
+        (Route::Request, _) => {
+            let handle = server_key(message).and_then(|key| cx.shared.transactions.find(&key));
+            let Some(handle) = handle else { return Checked::New };
+            repeat_reply(cx, &handle, caller);
+            return Checked::Absorbed;
+        }
+        (Route::Reply, _) => reply::sent_for(cx).is_some(),
+        _ => cx.msg.transaction.is_some(),
+    };
+    if found { Checked::Found } else { Checked::New }
+}
+
+/// Answers a retransmission with the last reply, if there is one that is to be repeated.
+fn repeat_reply(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) {
+    cx.statistics.retransmission_received();
     let mut actions = std::mem::take(&mut cx.actions);
-    match cx.msg.method() {
-        b"CANCEL" => return Checked::Found,
-        b"ACK" => {
-            let now = cx.shared.now();
-            let mut call = handle.lock();
-            // A 2xx of the callee is acknowledged end to end; everything else ends here (RFC 3261 §17.1.1.3).
-            if call.machine.server_state() == ServerState::Accepted && !call.machine.branches().is_empty() {
-                return Checked::Found;
-            }
-            call.machine.ack(now, &mut actions);
-        }
-        _ => {
-            cx.statistics.retransmission_received();
-            handle.lock().machine.request_retransmission(&mut actions);
-        }
-    }
-    perform(cx, &handle, actions, caller, None);
-    Checked::Absorbed
+    handle.lock().machine.request_retransmission(&mut actions);
+    perform(cx, handle, actions, caller, None);
 }
 
 /// Makes the transaction of the request being routed (`t_newtran`).
@@ -92,6 +101,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         reply_to: reply_destination(&msg.message, msg.source, msg.force_rport),
         reply_socket: msg.socket,
         branches: Vec::new(),
+        accepted_tags: Vec::new(),
         memory: shared.transaction_memory.share(),
     });
     match inserted {
@@ -102,10 +112,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
             Created::New
         }
         Inserted::Existing(handle) => {
-            cx.statistics.retransmission_received();
-            let mut actions = std::mem::take(&mut cx.actions);
-            handle.lock().machine.request_retransmission(&mut actions);
-            perform(cx, &handle, actions, caller, None);
+            repeat_reply(cx, &handle, caller);
             Created::Retransmission
         }
     }
@@ -118,7 +125,10 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
 pub fn relay(cx: &mut Cx, caller: &dyn Caller) -> i64 {
     match cx.msg.route {
         Route::Request => match cx.msg.method() {
-            b"ACK" => branch::relay_ack(cx),
+            b"ACK" => match check(cx, caller) {
+                Checked::Absorbed => 1,
+                Checked::Found | Checked::New => branch::relay_ack(cx),
+            },
             b"CANCEL" => {
                 if cancel(cx, caller) {
                     1

@@ -97,6 +97,11 @@ impl Transaction {
         self.server.state()
     }
 
+    /// Whether the INVITE was answered with a 2xx that this proxy made, so that its ACK ends here.
+    pub fn awaits_ack_of_2xx(&self) -> bool {
+        self.server.awaits_ack_of_2xx()
+    }
+
     /// The status last sent to the caller (`t_get_status_code` before a choice was made).
     pub fn last_status(&self) -> Option<u16> {
         self.server.last_status()

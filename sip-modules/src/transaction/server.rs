@@ -34,6 +34,8 @@ pub(super) struct Server {
     retransmit: Option<Retransmit>,
     /// Timer H, I, J or L, whichever the state runs.
     expire: Option<u64>,
+    /// Whether no callee made the final reply.
+    local: bool,
 }
 
 impl Server {
@@ -48,6 +50,7 @@ impl Server {
             last: None,
             retransmit: None,
             expire: None,
+            local: false,
         }
     }
 
@@ -57,6 +60,11 @@ impl Server {
 
     pub(super) fn last_status(&self) -> Option<u16> {
         self.last.as_ref().map(|(status, _)| *status)
+    }
+
+    /// Whether an INVITE was answered here with a 2xx, whose ACK ends its repetition.
+    pub(super) fn awaits_ack_of_2xx(&self) -> bool {
+        self.state == ServerState::Accepted && self.local
     }
 
     pub(super) fn retransmission(&self, actions: &mut Actions) {
@@ -88,6 +96,7 @@ impl Server {
         actions: &mut Actions,
     ) {
         self.last = Some((status, bytes));
+        self.local = local;
         self.resend(actions);
         let timeout = now.saturating_add(timers.timeout());
         match self.kind {

@@ -28,6 +28,8 @@ const SHARDS: usize = 256;
 pub struct TransactionTable<T> {
     by_key: Box<[Shard<T>]>,
     by_number: Box<[Shard<T>]>,
+    /// The INVITEs answered with a 2xx, by the hash of what its ACK repeats.
+    by_dialog: Box<[Shard<T>]>,
     /// Places keys; seeded at random.
     places: KeyHasher,
     /// Makes secrets: nobody can guess them who has seen others.
@@ -54,6 +56,8 @@ pub(super) struct Slot<T> {
     /// The key's hash.
     place: u64,
     payload: Mutex<T>,
+    /// Its place in `by_dialog`; 0 for none.
+    dialog: AtomicU64,
     /// The deadline of its one live entry in a timer queue; the greatest value for none.
     pub(super) scheduled: AtomicU64,
 }
@@ -86,6 +90,7 @@ impl<T> TransactionTable<T> {
         Self {
             by_key: (0..SHARDS).map(|_| Mutex::default()).collect(),
             by_number: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            by_dialog: (0..SHARDS).map(|_| Mutex::default()).collect(),
             places: KeyHasher::default(),
             secrets: RandomState::new(),
             next: AtomicU64::new(0),
@@ -111,6 +116,24 @@ impl<T> TransactionTable<T> {
         Some(handle)
     }
 
+    /// Finds the INVITE that was put down under the hash of a dialog.
+    pub fn find_accepted(&self, dialog: u64) -> Option<Handle<T>> {
+        let same = |(place, _): &(u64, Handle<T>)| *place == dialog;
+        let (_, handle) = lock(self.dialog_shard(dialog)).find(dialog, same)?.clone();
+        Some(handle)
+    }
+
+    /// Puts an INVITE that is answered with a 2xx down under the hash of what its ACK repeats, once.
+    ///
+    /// The hash must be one that nobody can choose. To be called under the transaction's lock and only as long as it is not
+    /// finished: what comes after the removal would stay for ever.
+    pub fn set_accepted(&self, handle: &Handle<T>, dialog: u64) {
+        let dialog = dialog.max(1);
+        if handle.slot.dialog.compare_exchange(0, dialog, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            lock(self.dialog_shard(dialog)).insert_unique(dialog, (dialog, handle.clone()), |(dialog, _)| *dialog);
+        }
+    }
+
     /// Makes a transaction and inserts it, unless the key has one already.
     ///
     /// `make` runs without a lock; when two workers race, the slower one's result is dropped.
@@ -122,7 +145,14 @@ impl<T> TransactionTable<T> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = TransactionId { number, secret: self.secrets.hash_one(number) };
         let handle = Handle {
-            slot: Arc::new(Slot { id, key, place, payload: Mutex::new(make(id)), scheduled: AtomicU64::new(u64::MAX) }),
+            slot: Arc::new(Slot {
+                id,
+                key,
+                place,
+                payload: Mutex::new(make(id)),
+                dialog: AtomicU64::new(0),
+                scheduled: AtomicU64::new(u64::MAX),
+            }),
         };
         let mut shard = lock(self.key_shard(place));
         let same = |(_, other): &(u64, Handle<T>)| other.slot.key == handle.slot.key;
@@ -152,6 +182,10 @@ impl<T> TransactionTable<T> {
             let place = handle.slot.place;
             // The payload is dropped after the lock.
             drop(take(self.key_shard(place), place, handle));
+            match handle.slot.dialog.load(Ordering::Acquire) {
+                0 => {}
+                dialog => drop(take(self.dialog_shard(dialog), dialog, handle)),
+            }
             self.removed.fetch_add(1, Ordering::Relaxed);
         }
         removed
@@ -196,6 +230,10 @@ impl<T> TransactionTable<T> {
         &self.by_key[(place >> 32) as usize % SHARDS]
     }
 
+    fn dialog_shard(&self, dialog: u64) -> &Shard<T> {
+        &self.by_dialog[(dialog >> 32) as usize % SHARDS]
+    }
+
     fn number_shard(&self, number: u64) -> &Shard<T> {
         &self.by_number[number as usize % SHARDS]
     }
@@ -235,8 +273,8 @@ impl<T> Handle<T> {
 
     /// How many bytes the table takes for it, without what belongs to it on the heap.
     pub fn memory(&self) -> usize {
-        // Two tables, each filled by two thirds on the average, and an entry in a timer queue.
-        const ENTRIES: usize = 3 * size_of::<(u64, Handle<()>)>() + 32;
+        // Three tables, each filled by two thirds on the average, and an entry in a timer queue.
+        const ENTRIES: usize = 4 * size_of::<(u64, Handle<()>)>() + 32;
         size_of::<Slot<T>>() + self.slot.key.memory() + ENTRIES
     }
 
@@ -307,6 +345,23 @@ mod tests {
         assert!(table.find(&key(b"z9hG4bKa")).is_none());
         assert!(table.find_branch(&token).is_none());
         assert_eq!(table.stats(), Stats { created: 1, removed: 1, current: 0, retransmitted: 0 });
+    }
+
+    #[test]
+    fn an_accepted_invite_is_found_by_its_dialog_until_it_is_removed() {
+        let table = TransactionTable::new();
+        let handle = new(table.insert(key(b"z9hG4bKa"), |_| 7));
+        let other = new(table.insert(key(b"z9hG4bKb"), |_| 8));
+        assert!(table.find_accepted(5).is_none());
+        table.set_accepted(&handle, 5);
+        table.set_accepted(&handle, 6);
+        assert_eq!(*table.find_accepted(5).unwrap().lock(), 7);
+        assert!(table.find_accepted(6).is_none(), "the first one counts");
+        table.set_accepted(&other, 5);
+        assert!(table.remove(&handle));
+        assert_eq!(*table.find_accepted(5).unwrap().lock(), 8);
+        assert!(table.remove(&other));
+        assert!(table.find_accepted(5).is_none());
     }
 
     #[test]
