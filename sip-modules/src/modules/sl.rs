@@ -73,7 +73,11 @@ fn answer(
     }
     let contact = if (300..400).contains(&code) { redirect_contact(cx) } else { Vec::new() };
     match with_lines(cx, &contact, |cx| send(cx, code, reason)) {
-        Ok(()) => 1,
+        Ok(()) => {
+            // The script may go on for long.
+            cx.out.flush();
+            1
+        }
         Err(error) => {
             tracing::warn!(target: "script", "{function} {code}: {error}");
             -1

@@ -53,7 +53,11 @@ pub fn t_relay(cx: &mut Cx, script: &Script<'_>) -> i64 {
 #[kemi_export(module = "tm", cost = 10)]
 pub fn t_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
     match tm::reply(cx, code, reason) {
-        Ok(()) => 1,
+        Ok(()) => {
+            // The script may go on for long.
+            cx.out.flush();
+            1
+        }
         Err(error) => {
             tracing::warn!(target: "script", "t_reply {code}: {error}");
             -1

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use kemi_core::{CallbackId, ScriptError, Value};
+use kemi_core::{CallbackId, Outcome, ScriptError, Value};
 
 use crate::message::{Edits, Message};
 use crate::modules::pv::Avps;
 use crate::proxy::statistics::WorkerStatistics;
 use crate::proxy::worker_pool::OwnSlot;
-use crate::proxy::{Outbox, Shared};
+use crate::proxy::{Caller, Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
 
@@ -63,6 +63,12 @@ impl Cx {
 }
 
 impl Cx {
+    /// Calls a callback of the script. What is ready to be sent leaves first: nobody knows how long the script takes.
+    pub(crate) fn call_script(&mut self, caller: &dyn Caller, callback: CallbackId) -> Result<Outcome, ScriptError> {
+        self.out.flush();
+        caller.call(callback, self, &[])
+    }
+
     /// Writes an error of the script to the log, with the message it was working on.
     pub(crate) fn report(&self, error: &ScriptError) {
         let call_id = self.msg.message.call_id().unwrap_or_default().escape_ascii();

@@ -1,6 +1,6 @@
 //! Where a URI leads on the network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::message::{Scheme, Uri};
 
@@ -20,6 +20,9 @@ pub enum DestinationError {
     /// It asks for another transport than UDP.
     #[error("transport {0} is not available, only udp")]
     Transport(String),
+    /// It is no address of one other host: the unspecified one, a broadcast or a multicast address.
+    #[error("{0} is no address of one other host")]
+    Nobody(SocketAddr),
     /// None of the proxy's sockets has the address's family.
     #[error("no listening socket to reach {0}")]
     NoSocket(SocketAddr),
@@ -46,7 +49,19 @@ pub fn destination(uri: &[u8]) -> Result<SocketAddr, DestinationError> {
     let maddr = parsed.param(b"maddr").and_then(|param| param.value);
     let host = maddr.unwrap_or(parsed.host);
     let ip = address(host).ok_or_else(|| DestinationError::Name(text(host)))?;
-    Ok(SocketAddr::new(ip, parsed.port.unwrap_or(DEFAULT_PORT)))
+    // Port 0 is none, as in Kamailio.
+    let dest = SocketAddr::new(ip, parsed.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
+    if is_one_host(ip) { Ok(dest) } else { Err(DestinationError::Nobody(dest)) }
+}
+
+/// Whether an address can be one other host's: the unspecified one is this host, a message to a broadcast or multicast
+/// address would be answered by many.
+pub(crate) fn is_one_host(ip: IpAddr) -> bool {
+    let v4 = |ip: Ipv4Addr| ip.octets()[0] != 0 && !ip.is_broadcast() && !ip.is_multicast();
+    match ip {
+        IpAddr::V4(ip) => v4(ip),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none_or(v4),
+    }
 }
 
 fn address(host: &[u8]) -> Option<IpAddr> {
@@ -64,6 +79,20 @@ mod tests {
         assert_eq!(to("sip:a@127.0.0.1").unwrap(), "127.0.0.1:5060".parse().unwrap());
         assert_eq!(to("sip:a@[::1]:9;transport=UDP").unwrap(), "[::1]:9".parse().unwrap());
         assert_eq!(to("sip:a@h.test;maddr=127.0.0.2").unwrap(), "127.0.0.2:5060".parse().unwrap());
+        assert_eq!(to("sip:a@127.0.0.1:0").unwrap(), "127.0.0.1:5060".parse().unwrap());
+        for nobody in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.1.75",
+            "239.255.255.250",
+            "[::]",
+            "[ff02::1]",
+            "[::ffff:0.0.0.0]",
+            "h.test;maddr=224.0.1.75",
+        ] {
+            assert!(matches!(to(&format!("sip:a@{nobody}")), Err(DestinationError::Nobody(_))), "{nobody}");
+        }
         assert!(matches!(to("sip:a@h.test"), Err(DestinationError::Name(_))));
         assert!(matches!(to("sip:a@127.0.0.1;transport=tcp"), Err(DestinationError::Transport(_))));
         assert!(matches!(to("sips:a@127.0.0.1"), Err(DestinationError::Transport(_))));

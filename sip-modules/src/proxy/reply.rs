@@ -40,7 +40,10 @@ pub enum ReplyError {
 #[must_use]
 pub fn reply_destination(request: &Message, source: SocketAddr, force_rport: bool) -> SocketAddr {
     match request.top_via() {
-        Some(via) if !force_rport && !via.has_rport() => SocketAddr::new(source.ip(), via.port.unwrap_or(DEFAULT_PORT)),
+        Some(via) if !force_rport && !via.has_rport() => {
+            // Port 0 is none, as in Kamailio.
+            SocketAddr::new(source.ip(), via.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT))
+        }
         _ => source,
     }
 }

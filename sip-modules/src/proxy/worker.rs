@@ -20,6 +20,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long it sleeps while another one is stuck: it does not wait for that one's datagrams, but looks for them.
 const RELIEF_SLEEP: Duration = Duration::from_millis(5);
 
+/// From how many milliseconds a message on it takes only one datagram at a time.
+const SLOW: u64 = 2;
+
+/// How long it waits after an error of its socket, which may well come again at once.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+
 /// How many due registrations are looked at in one turn.
 const EXPIRE_BUDGET: usize = 256;
 
@@ -55,7 +61,7 @@ impl<'a> Worker<'a> {
                 self.on_reply = reply_route(&self.cx, script.instance());
             }
             let script = script.instance();
-            self.route(&batch, me.listener, script);
+            self.route(&mut batch, me.listener, script);
             look_at_timers(&mut self.cx, script);
             self.relieve(&mut batch, script);
             self.flush();
@@ -71,12 +77,17 @@ impl<'a> Worker<'a> {
         self.cx.out.flush();
     }
 
-    fn route(&mut self, batch: &RecvBatch, listener: usize, script: &Instance<Cx>) {
+    fn route(&mut self, batch: &mut RecvBatch, listener: usize, script: &Instance<Cx>) {
+        let begun = self.cx.shared.now();
         for datagram in batch.iter() {
             receive(&mut self.cx, script, self.on_reply, &mut self.spare, datagram, listener);
             fork::end_child();
         }
         self.place.me.end_messages();
+        // What a worker with slow callbacks has not taken from the socket others can take.
+        if let Some(each) = (self.cx.shared.now() - begun).checked_div(batch.len() as u64) {
+            batch.set_limit(if each >= SLOW { 1 } else { batch.limit() * 2 });
+        }
     }
 
     /// Does the work of the workers that are stuck.
@@ -118,7 +129,8 @@ fn refresh(script: &mut kemi_core::Worker<Cx>) -> bool {
 /// Receives what is there, or what comes in time.
 fn fill(batch: &mut RecvBatch, socket: &UdpSocket, timeout: Duration, waker: Option<&Waker>) {
     if let Err(error) = socket.recv_batch(batch, Some(timeout), waker) {
-        tracing::error!("{error}");
+        tracing::error!(%error, "the socket cannot be read");
+        std::thread::sleep(AFTER_ERROR);
     }
 }
 
@@ -221,7 +233,7 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
         return;
     }
     let callback = cx.shared.routes.request;
-    let failed = match script.call(callback, cx, &[]) {
+    let failed = match cx.call_script(script, callback) {
         Ok(_) => false,
         Err(error) => {
             cx.report(&error);
@@ -261,7 +273,7 @@ fn reply(cx: &mut Cx, script: &Instance<Cx>, reply_route: Option<CallbackId>) {
     }
     cx.msg.route = Route::Reply;
     if let Some(callback) = reply_route {
-        match script.call(callback, cx, &[]) {
+        match cx.call_script(script, callback) {
             Ok(Outcome::Drop) => return,
             Ok(_) if cx.msg.drop => return,
             Ok(_) => {}

@@ -9,13 +9,15 @@ use crate::proxy::{Caller, Cx, DestinationError, ExtraBranch, Route, destination
 use crate::tm::perform::perform;
 use crate::tm::request::call_id;
 use crate::tm::{BranchInfo, Call};
-use crate::transaction::{BranchRequest, BranchToken, Bytes, Handle, MAGIC_COOKIE, TransactionError};
+use crate::transaction::{Branch, BranchRequest, BranchToken, Bytes, Handle, MAGIC_COOKIE, TransactionError};
+use crate::transport::SendError;
 
 /// The status and reason of the error reply for a request that could not be relayed.
 pub(super) type RelayFailure = (u16, &'static str);
 
 const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
 const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
+const CANCELED: RelayFailure = (487, "Request Terminated");
 const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
 
 /// Why one branch was not made.
@@ -25,6 +27,8 @@ enum BranchError {
     Destination(#[from] DestinationError),
     #[error("the request cannot be written: {0}")]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Send(#[from] SendError),
     #[error(transparent)]
     Transaction(#[from] TransactionError),
 }
@@ -52,16 +56,43 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
             Ok(true) => made += 1,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(call_id = %call_id(cx), "a branch was not sent: {error}");
+                tracing::warn!(call_id = %call_id(cx), reason = %error, "a branch was not sent");
                 failure = match error {
-                    BranchError::Destination(DestinationError::NoSocket(_)) => UNSENDABLE,
+                    BranchError::Destination(DestinationError::NoSocket(_) | DestinationError::Nobody(_)) => UNSENDABLE,
                     BranchError::Destination(_) => UNRESOLVABLE,
-                    BranchError::Write(_) | BranchError::Transaction(_) => NO_BRANCH,
+                    BranchError::Transaction(TransactionError::Canceled) => CANCELED,
+                    BranchError::Write(_) | BranchError::Send(_) | BranchError::Transaction(_) => NO_BRANCH,
                 };
             }
         }
     }
-    if made == 0 { Err(failure) } else { Ok(()) }
+    let refused = send(cx, handle, caller);
+    match made - refused.min(made) {
+        0 if refused > 0 => Err(UNSENDABLE),
+        0 => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// Sends what is queued; returns how many requests of the transaction the system has refused, whose branches are over.
+fn send(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -> usize {
+    cx.out.flush();
+    let refused = cx.out.take_refused(handle.id());
+    if refused.is_empty() {
+        return 0;
+    }
+    let mut actions = std::mem::take(&mut cx.actions);
+    let mut failed = 0;
+    {
+        let now = cx.shared.now();
+        let mut call = handle.lock();
+        for branch in refused {
+            let pending = call.machine.branches().get(branch).is_some_and(Branch::pending);
+            failed += usize::from(pending && call.machine.branch_send_failed(branch, now, &mut actions).is_ok());
+        }
+    }
+    perform(cx, handle, actions, caller, None);
+    failed
 }
 
 /// Makes one branch; `false` if the branch route dropped it.
@@ -81,7 +112,7 @@ fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn
     cx.msg.branch_index = Some(index);
     cx.msg.drop = false;
     if let Some(callback) = callback {
-        match caller.call(callback, cx, &[]) {
+        match cx.call_script(caller, callback) {
             Ok(Outcome::Drop) => return Ok(false),
             Ok(_) if cx.msg.drop => return Ok(false),
             Ok(_) => {}
@@ -126,7 +157,7 @@ pub(super) fn relay_ack(cx: &mut Cx) -> i64 {
     match forward_ack(cx) {
         Ok(()) => 1,
         Err(error) => {
-            tracing::warn!(call_id = %call_id(cx), "the ACK was not sent: {error}");
+            tracing::warn!(call_id = %call_id(cx), reason = %error, "the ACK was not sent");
             -1
         }
     }
@@ -144,9 +175,8 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
     let mut branch = MAGIC_COOKIE.to_vec();
     branch.extend_from_slice(format!("-ack-{hash:016x}").as_bytes());
     write(cx, cx.msg.edits.clone(), socket, &branch)?;
-    if let Err(error) = cx.out.queue(socket, &cx.buffer, dest) {
-        tracing::warn!("{error}");
-    }
+    cx.out.queue(socket, &cx.buffer, dest)?;
+    cx.out.flush();
     Ok(())
 }
 
@@ -169,4 +199,75 @@ fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<
     cx.buffer.clear();
     edits.serialise(&message, &mut cx.buffer);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::sl::wire::{Wire, request};
+    use crate::proxy::MessageState;
+    use crate::tm::{self, NoCaller};
+
+    /// An address of loopback that the system sends nothing to.
+    const REFUSED: &str = "sip:bob@127.255.255.255:5070";
+
+    fn relayed(method: &str, branches: &[&str]) -> (Wire, i64) {
+        let mut wire = Wire::new(&request(method, "sip:bob@example.org", ""));
+        wire.cx.msg.new_ruri = Some(branches[0].into());
+        for uri in &branches[1..] {
+            wire.cx.msg.branches.push(ExtraBranch { ruri: (*uri).into(), ..ExtraBranch::default() });
+        }
+        let result = tm::relay(&mut wire.cx, &NoCaller);
+        (wire, result)
+    }
+
+    #[test]
+    fn a_request_that_the_system_refuses_to_send_is_answered_477_at_once() {
+        for method in ["INVITE", "MESSAGE", "BYE", "REGISTER"] {
+            for targets in [&[REFUSED][..], &[REFUSED, REFUSED], &["sip:bob@0.0.0.0"], &["sip:bob@255.255.255.255:9"]] {
+                let (mut wire, result) = relayed(method, targets);
+                assert_eq!(result, -1, "{method} {targets:?}");
+                tm::finish(&mut wire.cx, &NoCaller, false);
+                let answers: Vec<_> =
+                    std::iter::from_fn(|| wire.status()).filter(|answer| !answer.starts_with("100")).collect();
+                assert_eq!(
+                    answers,
+                    ["477 Unfortunately error on sending to next hop occurred (477/TM)"],
+                    "{method} {targets:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_branch_that_cannot_be_sent_has_failed_beside_the_others() {
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = format!("sip:bob@{}", peer.local_addr().unwrap());
+        for targets in [[REFUSED, &there], [&there, REFUSED]] {
+            let (wire, result) = relayed("INVITE", &targets);
+            assert_eq!(result, 1);
+            let handle = wire.cx.msg.transaction.clone().unwrap();
+            let call = handle.lock();
+            for (branch, target) in call.machine.branches().iter().zip(targets) {
+                let outcome = branch.outcome().map(|outcome| outcome.status);
+                assert_eq!((branch.sent(), outcome), if target == REFUSED { (false, Some(503)) } else { (true, None) });
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_target_that_cannot_be_sent_to_the_route_may_take_the_next_one() {
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (mut wire, result) = relayed("INVITE", &[REFUSED]);
+        assert_eq!(result, -1);
+        wire.cx.msg.new_ruri = Some(format!("sip:bob@{}", peer.local_addr().unwrap()).into_bytes());
+        assert_eq!(tm::relay(&mut wire.cx, &NoCaller), 1);
+        tm::finish(&mut wire.cx, &NoCaller, false);
+        let answers: Vec<_> = std::iter::from_fn(|| wire.status()).collect();
+        assert_eq!(answers, ["100 trying -- your call is important to us"], "one for both");
+        let mut buffer = [0; 2048];
+        let length = peer.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].starts_with(b"INVITE "));
+        wire.cx.msg = MessageState::default();
+    }
 }

@@ -23,7 +23,7 @@ pub(super) fn run(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &d
     cx.msg.transaction = Some(handle.clone());
     cx.msg.failure_status = Some(choice.status);
     if let Some(callback) = callback
-        && let Err(error) = caller.call(callback, cx, &[])
+        && let Err(error) = cx.call_script(caller, callback)
     {
         // The machine sends the best reply, as if the route had done nothing.
         cx.report(&error);

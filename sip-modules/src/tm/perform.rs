@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
 use crate::proxy::{Caller, Cx, ReplyError};
 use crate::tm::{Call, failure};
-use crate::transaction::{Action, Actions, Bytes, Choice, Handle};
+use crate::transaction::{Action, Actions, BranchToken, Bytes, Choice, Handle};
 
 /// Carries out the actions in order and sees to it that the transaction is looked at again in time.
 ///
@@ -30,7 +30,9 @@ pub(super) fn perform(
             }
             Action::SendRequest { branch, bytes, dest } => {
                 let socket = handle.lock().socket(branch);
-                if !queue(cx, socket, &bytes, dest) {
+                let token = BranchToken::new(handle.id(), branch);
+                if let Err(error) = cx.out.queue_request(socket, &bytes, dest, token) {
+                    tracing::warn!(reason = %error, "a request was not sent");
                     let now = cx.shared.now();
                     log(handle.lock().machine.branch_send_failed(branch, now, &mut actions));
                 }
@@ -82,7 +84,7 @@ fn queue(cx: &mut Cx, socket: usize, bytes: &[u8], dest: std::net::SocketAddr) -
     match cx.out.queue(socket, bytes, dest) {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!("{error}");
+            tracing::warn!(reason = %error, "a message was not sent");
             false
         }
     }
@@ -125,6 +127,8 @@ fn final_reply(cx: &Cx, call: &Call, choice: Choice) -> Option<Bytes> {
             401 | 407 => with_challenges(call, choice, bytes),
             _ => bytes.clone(),
         }),
+        // A 503 says that the caller should leave this proxy alone for a while, which is not meant (RFC 3261 §16.7 step 6).
+        _ if choice.status == 503 => own_reply(cx, call, choice.mapped_status, Some(b"Service Unavailable")),
         _ => own_reply(cx, call, choice.mapped_status, None),
     }
 }

@@ -142,7 +142,7 @@ fn run_reply_route(cx: &mut Cx, handle: &Handle<Call>, branch: usize, caller: &d
     cx.msg.transaction = Some(handle.clone());
     cx.msg.branch_index = Some(branch);
     let Some(callback) = callback else { return false };
-    let outcome = caller.call(callback, cx, &[]);
+    let outcome = cx.call_script(caller, callback);
     if let Err(error) = &outcome {
         cx.report(error);
     }

@@ -8,7 +8,10 @@ use crate::proxy::{
 use crate::tm::ack::{Acknowledged, acknowledged};
 use crate::tm::perform::{own_reply, perform};
 use crate::tm::{Call, branch, invite_key, reply, server_key};
-use crate::transaction::{Handle, Inserted, Kind, TimerQueue, Transaction};
+use crate::transaction::{Branch, Handle, Inserted, Kind, TimerQueue, Transaction};
+
+/// For how many milliseconds due timers are looked at before the sockets have their turn.
+const TIMERS_AT_A_TIME: u64 = 20;
 
 /// What [`check`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,8 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
     }
     let Some(handle) = cx.msg.transaction.clone() else { return -1 };
     handle.lock().machine.set_failure_armed(cx.msg.armed.failure.is_some());
-    if cx.msg.method() == b"INVITE" {
+    // A second `t_relay` in the same route says it no more.
+    if cx.msg.method() == b"INVITE" && handle.lock().machine.last_status().is_none() {
         let mut actions = std::mem::take(&mut cx.actions);
         {
             let mut call = handle.lock();
@@ -247,7 +251,8 @@ pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
     {
         let mut call = handle.lock();
         let now = cx.shared.now();
-        let unused = call.machine.branches().is_empty() && !call.machine.is_answered() && !cx.msg.final_reply;
+        let relayed = call.machine.branches().iter().any(Branch::sent);
+        let unused = !relayed && !call.machine.is_answered() && !cx.msg.final_reply;
         if let Some((code, reason)) = error.filter(|_| unused)
             && let Some(bytes) = own_reply(cx, &call, code, Some(reason.as_bytes()))
             && let Err(error) = call.machine.local_reply(code, bytes, now, &mut actions)
@@ -264,11 +269,18 @@ pub fn on_timers(cx: &mut Cx, timers: &TimerQueue<Call>, caller: &dyn Caller) {
     let now = cx.shared.now();
     let mut due: Vec<Handle<Call>> = Vec::new();
     timers.advance(now, &mut |handle| due.push(handle));
-    for handle in due {
+    let mut due = due.into_iter();
+    while let Some(handle) = due.next() {
         let mut actions = std::mem::take(&mut cx.actions);
         handle.lock().machine.timer(now, &mut actions);
         cx.statistics.retransmissions_sent(actions.iter().filter(|action| action.is_send()).count());
         perform(cx, &handle, actions, caller, None);
+        // Failure routes may take their time; what has come in meanwhile is not to wait for all of them.
+        if cx.shared.now() >= now + TIMERS_AT_A_TIME {
+            due.by_ref().for_each(|handle| {
+                timers.schedule(&handle, now);
+            });
+        }
     }
 }
 

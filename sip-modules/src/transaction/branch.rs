@@ -62,6 +62,8 @@ pub struct Branch {
     /// A final reply came from the callee, as opposed to one made here.
     answered: bool,
     timed_out: bool,
+    /// The request was never on the wire.
+    unsent: bool,
     cancel: Cancel,
     ack: Option<Bytes>,
     pub(super) counted: bool,
@@ -125,6 +127,11 @@ impl Branch {
         self.timed_out
     }
 
+    /// Whether the request was handed to the network.
+    pub fn sent(&self) -> bool {
+        !self.unsent
+    }
+
     /// Whether the branch takes part in the selection of the best reply.
     pub fn counted(&self) -> bool {
         self.counted
@@ -155,6 +162,7 @@ impl Branch {
             outcome: None,
             answered: false,
             timed_out: false,
+            unsent: false,
             cancel: Cancel::None,
             ack: None,
             counted: true,
@@ -187,6 +195,12 @@ impl Branch {
         self.outcome = Some(Outcome { status, reply: None });
         self.terminate();
         Event::Failure
+    }
+
+    /// Ends a pending branch whose request the network has not taken: as a 503 (RFC 3261 §16.9).
+    pub(super) fn send_failed(&mut self) -> Event {
+        self.unsent |= self.pending();
+        self.fail(503)
     }
 
     /// Cancels a pending INVITE: now if a provisional reply came, else when the first one does.

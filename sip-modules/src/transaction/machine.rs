@@ -224,7 +224,9 @@ impl Transaction {
         now: u64,
         actions: &mut Actions,
     ) -> Result<(), TransactionError> {
-        self.branch_failed(branch, 503, now, actions)
+        let event = self.branch_mut(branch)?.send_failed();
+        self.branch_event(branch, event, 503, None, now, actions);
+        Ok(())
     }
 
     /// Ends a branch with a status made here; one that has a final status already keeps it.

@@ -54,6 +54,17 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Returns whether the same datagram may pass a moment later: a buffer was full.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::TooLong { .. } => false,
+            Self::Refused { source, .. } => {
+                source.kind() == io::ErrorKind::WouldBlock || source.raw_os_error() == Some(libc::ENOBUFS)
+            }
+        }
+    }
+
     /// Where the datagram was to go.
     pub fn dest(&self) -> SocketAddr {
         match self {

@@ -20,6 +20,7 @@ pub const MAX_RECEIVED: usize = 65_535;
 pub struct RecvBatch {
     arena: Vec<u8>,
     meta: Vec<Meta>,
+    limit: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -57,7 +58,18 @@ impl RecvBatch {
             // Zeroed memory of this size comes from the system untouched.
             arena: vec![0; RECV_BATCH * MAX_RECEIVED],
             meta: Vec::with_capacity(RECV_BATCH),
+            limit: RECV_BATCH,
         }
+    }
+
+    /// Sets how many datagrams a call receives at most from now on: 1 to [`RECV_BATCH`].
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.clamp(1, RECV_BATCH);
+    }
+
+    /// Returns how many datagrams a call receives at most.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The datagrams of the last call, in the order of arrival.
@@ -89,7 +101,8 @@ impl RecvBatch {
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; RECV_BATCH];
         // SAFETY: a mmsghdr consists of integers and pointers, for which all zeros is a valid value.
         let mut headers: [libc::mmsghdr; RECV_BATCH] = unsafe { mem::zeroed() };
-        let buffers = self.arena.chunks_exact_mut(MAX_RECEIVED);
+        let limit = self.limit.clamp(1, RECV_BATCH);
+        let buffers = self.arena.chunks_exact_mut(MAX_RECEIVED).take(limit);
         for (((header, part), name), buffer) in headers.iter_mut().zip(&mut parts).zip(&mut names).zip(buffers) {
             part.iov_base = buffer.as_mut_ptr().cast();
             part.iov_len = buffer.len();
@@ -98,13 +111,13 @@ impl RecvBatch {
             header.msg_hdr.msg_name = name.as_mut_ptr().cast();
             header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
         }
-        // SAFETY: each header points to one buffer of the arena and one name, all of the stated lengths, distinct,
+        // SAFETY: each of the first `limit` headers points to one buffer of the arena and one name, all of the stated lengths, distinct,
         // and alive until after the call; no control data and no time-out are given.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                RECV_BATCH as u32,
+                limit as u32,
                 libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
             )

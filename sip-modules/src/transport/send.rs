@@ -27,31 +27,39 @@ const CHUNK: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Datagrams that wait to be sent together, in one block of memory that is reused.
-#[derive(Default)]
-pub struct SendBatch {
+///
+/// Each has a tag, by which its owner knows it again if it is not sent.
+pub struct SendBatch<T = ()> {
     arena: Vec<u8>,
-    queue: Vec<Queued>,
+    queue: Vec<Queued<T>>,
 }
 
-struct Queued {
+struct Queued<T> {
+    tag: T,
     bytes: Range<usize>,
     dest: SocketAddr,
     name: SockAddr,
 }
 
 /// What became of a batch.
-#[derive(Debug, Default)]
-pub struct Flushed {
+#[derive(Debug)]
+pub struct Flushed<T = ()> {
     /// How many datagrams were sent.
     pub sent: usize,
-    /// Those that were not, with the reason.
-    pub errors: Vec<SendError>,
+    /// The tags of those that were not, with the reason.
+    pub errors: Vec<(T, SendError)>,
 }
 
-impl SendBatch {
+impl<T> Default for SendBatch<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> SendBatch<T> {
     /// An empty batch.
     pub fn new() -> Self {
-        Self::default()
+        Self { arena: Vec::new(), queue: Vec::new() }
     }
 
     /// Copies a datagram into the batch.
@@ -59,7 +67,7 @@ impl SendBatch {
     /// # Errors
     ///
     /// [`SendError::TooLong`] for one that UDP cannot carry; the batch is as before.
-    pub fn queue(&mut self, bytes: &[u8], dest: SocketAddr) -> Result<(), SendError> {
+    pub fn queue(&mut self, bytes: &[u8], dest: SocketAddr, tag: T) -> Result<(), SendError> {
         let max = match dest {
             SocketAddr::V4(_) => MAX_DATAGRAM_V4,
             SocketAddr::V6(_) => MAX_DATAGRAM_V6,
@@ -70,7 +78,7 @@ impl SendBatch {
         }
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
-        self.queue.push(Queued { bytes: start..self.arena.len(), dest, name: dest.into() });
+        self.queue.push(Queued { tag, bytes: start..self.arena.len(), dest, name: dest.into() });
         Ok(())
     }
 
@@ -97,8 +105,11 @@ impl SendBatch {
     ///
     /// A datagram that the system refuses is reported and the rest still sent. While the send buffer is full it waits,
     /// 50 ms in all; what does not fit by then is reported as `WouldBlock`, since SIP retransmits what matters.
-    pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
-        let mut flushed = Flushed::default();
+    pub fn flush(&mut self, socket: &UdpSocket) -> Flushed<T>
+    where
+        T: Copy,
+    {
+        let mut flushed = Flushed { sent: 0, errors: Vec::new() };
         let mut deadline = None;
         let mut next = 0;
         while let Some(rest) = self.queue.get(next..).filter(|rest| !rest.is_empty()) {
@@ -141,7 +152,7 @@ impl SendBatch {
     }
 
     /// Sends the beginning of `rest`; gives how many were sent, at least one.
-    fn send(&self, socket: &UdpSocket, rest: &[Queued]) -> io::Result<usize> {
+    fn send(&self, socket: &UdpSocket, rest: &[Queued<T>]) -> io::Result<usize> {
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; CHUNK];
         // SAFETY: a mmsghdr consists of integers and pointers, for which all zeros is a valid value.
         let mut headers: [libc::mmsghdr; CHUNK] = unsafe { mem::zeroed() };
@@ -168,13 +179,13 @@ impl SendBatch {
     }
 }
 
-impl Queued {
-    fn refused(&self, source: io::Error) -> SendError {
-        SendError::Refused { dest: self.dest, source }
+impl<T: Copy> Queued<T> {
+    fn refused(&self, source: io::Error) -> (T, SendError) {
+        (self.tag, SendError::Refused { dest: self.dest, source })
     }
 }
 
-impl std::fmt::Debug for SendBatch {
+impl<T> std::fmt::Debug for SendBatch<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SendBatch").field("datagrams", &self.queue.len()).field("bytes", &self.arena.len()).finish()
     }

@@ -178,7 +178,7 @@ mod tests {
     fn send(from: &UdpSocket, datagrams: &[(&[u8], SocketAddr)]) -> Flushed {
         let mut batch = SendBatch::new();
         for (bytes, dest) in datagrams {
-            batch.queue(bytes, *dest).unwrap();
+            batch.queue(bytes, *dest, ()).unwrap();
         }
         let flushed = batch.flush(from);
         assert!(batch.is_empty());
@@ -233,7 +233,7 @@ mod tests {
         let mut batch = SendBatch::new();
         for (dest, max) in [("127.0.0.1:9", MAX_DATAGRAM_V4), ("[::1]:9", MAX_DATAGRAM_V6)] {
             let dest: SocketAddr = dest.parse().unwrap();
-            let error = batch.queue(&vec![0; max + 1], dest).unwrap_err();
+            let error = batch.queue(&vec![0; max + 1], dest, ()).unwrap_err();
             assert!(matches!(error, SendError::TooLong { .. }));
             assert_eq!(error.dest(), dest);
         }
@@ -246,7 +246,7 @@ mod tests {
         let nowhere: SocketAddr = "[2001:db8::1]:5060".parse().unwrap();
         let flushed = send(&a, &[(b"1", b.local_addr()), (b"2", nowhere), (b"3", b.local_addr()), (b"4", nowhere)]);
         assert_eq!(flushed.sent, 2);
-        let dests: Vec<_> = flushed.errors.iter().map(SendError::dest).collect();
+        let dests: Vec<_> = flushed.errors.iter().map(|((), error)| error.dest()).collect();
         assert_eq!(dests, [nowhere, nowhere]);
         let bytes: Vec<_> = drain(&b).into_iter().map(|(bytes, _)| bytes).collect();
         assert_eq!(bytes, [b"1", b"3"]);
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_empty_flush_does_nothing() {
-        let flushed = SendBatch::new().flush(&socket());
+        let flushed = SendBatch::<()>::new().flush(&socket());
         assert_eq!((flushed.sent, flushed.errors.len()), (0, 0));
     }
 
