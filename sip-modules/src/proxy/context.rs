@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kemi_core::{CallbackId, Outcome, ScriptError, Value};
 
@@ -13,6 +14,9 @@ use crate::proxy::worker_pool::OwnSlot;
 use crate::proxy::{Caller, Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, TimerQueue};
+
+/// The number of the next worker.
+static NEXT_WORKER: AtomicU64 = AtomicU64::new(0);
 
 /// The context of the registry: one per worker, lent to the script for each call.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Cx {
     pub(crate) nothing: Arc<Message>,
     /// An empty list for the next input of a transaction, with its memory.
     pub(crate) actions: Actions,
+    /// Tells this worker from the others of its proxy.
+    pub(crate) worker: u64,
     /// Where the worker stands among the others; `None` for one that is alone.
     pub(crate) place: Option<OwnSlot>,
 }
@@ -57,6 +63,7 @@ impl Cx {
             buffer: Vec::new(),
             nothing: Arc::new(Message::new()),
             actions: Actions::default(),
+            worker: NEXT_WORKER.fetch_add(1, Ordering::Relaxed),
             place: None,
         }
     }

@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::modules::pv::Avps;
 use crate::proxy::{Armed, MessageState};
 use crate::tm::memory::Share;
+use crate::tm::turn::Turns;
 use crate::transaction::{Kind, Transaction};
 
 /// One transaction with everything that is needed to go on with it on any worker.
@@ -30,6 +31,8 @@ pub struct Call {
     pub branches: Vec<BranchInfo>,
     /// The hashes of the To tags of the 2xx that went to the caller of an INVITE, whose ACKs are to be known again.
     pub(super) accepted_tags: Vec<u64>,
+    /// Who runs a script for it, and what waits for that.
+    pub(super) turns: Turns,
     /// What it holds of the memory that all transactions may hold.
     pub(super) memory: Share,
 }
@@ -55,7 +58,8 @@ impl Call {
     pub(super) fn count_memory(&mut self, fixed: usize) {
         let request = self.request.as_ref().map_or(0, |request| size_of::<MessageState>() + request.memory());
         let branches = self.branches.capacity() * size_of::<BranchInfo>() + self.accepted_tags.capacity() * 8;
-        self.memory.set(fixed + request + self.machine.memory() + self.avps.memory() + branches);
+        let waiting = self.turns.memory();
+        self.memory.set(fixed + request + self.machine.memory() + self.avps.memory() + branches + waiting);
     }
 
     /// Returns whether a final reply of so many bytes on each branch takes no more than what is held already.

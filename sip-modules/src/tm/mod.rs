@@ -13,6 +13,7 @@ mod memory;
 mod perform;
 mod reply;
 mod request;
+mod turn;
 
 pub use call::{BranchInfo, Call};
 pub use key::{invite_key, progress_key, server_key};

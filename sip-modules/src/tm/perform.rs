@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
 use crate::proxy::{Caller, Cx, ReplyError};
+use crate::tm::turn::{self, Asked, Job};
 use crate::tm::{Call, failure};
 use crate::transaction::{Action, Actions, BranchToken, Bytes, Choice, Handle};
 
@@ -17,7 +18,20 @@ pub(super) fn perform(
     caller: &dyn Caller,
     received: Option<&Message>,
 ) {
-    while let Some(action) = actions.pop() {
+    let mut failed = None;
+    let mut turn = None;
+    loop {
+        let Some(action) = actions.pop() else {
+            // Nothing that is ready waits for the script.
+            let Some(choice) = failed.take() else { break };
+            match turn::ask(cx.worker, handle, || Job::Failure(choice)) {
+                Asked::Begun(begun) => turn = Some(begun),
+                Asked::Mine => {}
+                Asked::Waits => continue,
+            }
+            failure::run(cx, handle, choice, caller, &mut actions);
+            continue;
+        };
         match action {
             Action::SendReply { status, bytes } => {
                 let (socket, dest) = {
@@ -54,7 +68,7 @@ pub(super) fn perform(
                     log(call.machine.set_ack(branch, bytes, &mut actions));
                 }
             }
-            Action::FailureRoute(choice) => failure::run(cx, handle, choice, caller, &mut actions),
+            Action::FailureRoute(choice) => failed = Some(choice),
             Action::ForwardFinal(choice) => {
                 let mut call = handle.lock();
                 if let Some(bytes) = final_reply(cx, &call, choice) {
@@ -78,6 +92,16 @@ pub(super) fn perform(
     if let Some(deadline) = deadline {
         cx.timers.schedule(handle, deadline);
     }
+    if let Some(turn) = turn {
+        turn::end(cx, turn, caller);
+    }
+}
+
+/// Runs the failure route that had to wait for its turn.
+pub(super) fn run_failure_route(cx: &mut Cx, handle: &Handle<Call>, choice: Choice, caller: &dyn Caller) {
+    let mut actions = std::mem::take(&mut cx.actions);
+    failure::run(cx, handle, choice, caller, &mut actions);
+    perform(cx, handle, actions, caller, None);
 }
 
 fn queue(cx: &mut Cx, socket: usize, bytes: &[u8], dest: std::net::SocketAddr) -> bool {

@@ -6,6 +6,7 @@ use kemi_core::Outcome;
 
 use crate::proxy::{Caller, Cx, DropReason, ReplyError, Route};
 use crate::tm::perform::{perform, write_own_reply};
+use crate::tm::turn::{self, Asked, Job};
 use crate::tm::{Call, ack};
 use crate::transaction::{BranchToken, Bytes, Handle};
 
@@ -96,16 +97,35 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         tracing::debug!(status, source = %cx.msg.source, "a reply for whose size there is no room; dropped");
         return;
     }
-    let mut actions = std::mem::take(&mut cx.actions);
     if to_cancel {
+        let mut actions = std::mem::take(&mut cx.actions);
         if let Err(error) = handle.lock().machine.cancel_reply(branch, status, &mut actions) {
             tracing::debug!("{error}");
         }
         perform(cx, &handle, actions, caller, None);
         return;
     }
+    if handle.lock().armed.reply.is_none() {
+        return answer(cx, &handle, branch, caller);
+    }
+    match turn::ask(cx.worker, &handle, || Job::Reply(Box::new(std::mem::take(&mut cx.msg)), branch)) {
+        Asked::Begun(turn) => {
+            answer(cx, &handle, branch, caller);
+            turn::end(cx, turn, caller);
+        }
+        Asked::Mine => answer(cx, &handle, branch, caller),
+        Asked::Waits => {}
+    }
+}
 
-    let dropped = run_reply_route(cx, &handle, branch, caller) || no_room;
+/// Takes the reply to a branch's request when its turn has come.
+pub(super) fn answer(cx: &mut Cx, handle: &Handle<Call>, branch: usize, caller: &dyn Caller) {
+    let message = Arc::clone(&cx.msg.message);
+    let Some(status) = message.status() else { return };
+    // A provisional reply would have to be kept.
+    let no_room = !cx.shared.transaction_memory.has_room(true);
+    let dropped = run_reply_route(cx, handle, branch, caller) || no_room;
+    let mut actions = std::mem::take(&mut cx.actions);
     let now = cx.shared.now();
     let result = if dropped && status < 200 {
         handle.lock().machine.dropped_provisional(branch, status, now, &mut actions)
@@ -116,14 +136,14 @@ pub fn on_reply(cx: &mut Cx, caller: &dyn Caller) {
         if (200..300).contains(&status)
             && let Some(tag) = message.to().and_then(|to| to.tag())
         {
-            ack::expect(&cx.shared, &handle, &mut call, &message, tag);
+            ack::expect(&cx.shared, handle, &mut call, &message, tag);
         }
         result
     };
     if let Err(error) = result {
         tracing::debug!("{error}");
     }
-    perform(cx, &handle, actions, caller, Some(&message));
+    perform(cx, handle, actions, caller, Some(&message));
     // The next message may be long in coming.
     cx.msg.transaction = None;
 }

@@ -7,6 +7,7 @@ use crate::proxy::{
 };
 use crate::tm::ack::{Acknowledged, acknowledged};
 use crate::tm::perform::{own_reply, perform};
+use crate::tm::turn::Turns;
 use crate::tm::{Call, branch, invite_key, reply, server_key};
 use crate::transaction::{Branch, Handle, Inserted, Kind, TimerQueue, Transaction};
 
@@ -105,6 +106,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         reply_socket: msg.socket,
         branches: Vec::new(),
         accepted_tags: Vec::new(),
+        turns: Turns::default(),
         memory: shared.transaction_memory.share(),
     });
     match inserted {

@@ -32,6 +32,9 @@ pub enum BranchState {
     Completed,
     /// The INVITE was answered with a 2xx; its retransmissions pass (RFC 6026).
     Accepted,
+    /// It counts as failed while its CANCEL is under way: Timer C has ended it, or another branch's 6xx; a late 2xx still
+    /// passes.
+    Canceling,
     /// Over. A callee whose branch ended by a timer may still be heard.
     Terminated,
 }
@@ -195,6 +198,15 @@ impl Branch {
         self.outcome = Some(Outcome { status, reply: None });
         self.terminate();
         Event::Failure
+    }
+
+    /// Ends a pending INVITE that is being cancelled, without the callee's answer: one that is gone gives none.
+    pub(super) fn give_up(&mut self, status: u16) {
+        if self.pending() && self.kind == Kind::Invite {
+            self.outcome = Some(Outcome { status, reply: None });
+            self.state = BranchState::Canceling;
+            self.retransmit = None;
+        }
     }
 
     /// Ends a pending branch whose request the network has not taken: as a 503 (RFC 3261 §16.9).
@@ -379,10 +391,7 @@ impl Branch {
             return Event::Nothing;
         }
         actions.push(Action::NeedAck { branch: self.index });
-        if pending && self.timed_out && status == 487 {
-            // The 487 is the effect of our own Timer C; what the caller experienced is a timeout.
-            self.settle(408, None);
-        } else if pending {
+        if pending {
             self.settle(status, reply);
         } else {
             // Too late to count, but the callee repeats it until it is acknowledged.
@@ -398,6 +407,7 @@ impl Branch {
             (BranchState::Proceeding, Cancel::None) if self.kind == Kind::Invite => {
                 self.timed_out = true;
                 self.need_cancel(timers, now, actions);
+                self.give_up(408);
             }
             (BranchState::Calling | BranchState::Proceeding, cancel) => {
                 let timeout = self.timed_out || matches!(cancel, Cancel::None);

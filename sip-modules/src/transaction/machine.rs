@@ -486,6 +486,10 @@ impl Transaction {
                 let settled = self.branches.get(branch).and_then(Branch::outcome);
                 if settled.is_some_and(|outcome| outcome.status >= 600) {
                     self.cancel_pending(now, actions);
+                    // The caller hears nothing before the failure route is over, so a 2xx that crosses the CANCELs can still win.
+                    if self.failure_armed {
+                        self.branches.iter_mut().for_each(|branch| branch.give_up(487));
+                    }
                 }
                 self.evaluate(actions);
             }

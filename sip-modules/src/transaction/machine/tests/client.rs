@@ -84,39 +84,60 @@ fn timer_f_goes_on_after_a_provisional_reply() {
 }
 
 #[test]
-fn timer_c_cancels_the_branch_and_its_487_counts_as_408() {
+fn timer_c_makes_a_408_at_once_and_cancels_the_branch() {
     let mut rig = Rig::relayed(Kind::Invite, 1);
     rig.reply(0, 180);
     rig.take();
     rig.pass(FR_INV - 1);
     assert!(rig.take().is_empty());
     rig.pass(1);
-    assert_eq!(rig.take(), ["cancel 0"]);
-    rig.reply(0, 487);
-    assert_eq!(rig.take(), ["choose 408@0", "ack 0", "reply 408"]);
+    assert_eq!(rig.take(), ["choose 408@0", "cancel 0", "reply 408"]);
     assert!(rig.tx.branches()[0].timed_out());
-}
-
-#[test]
-fn timer_c_without_a_487_makes_a_408_after_64_t1() {
-    let mut rig = Rig::relayed(Kind::Invite, 1);
+    rig.cancel_reply(0, 200);
     rig.reply(0, 180);
-    rig.pass(FR_INV);
-    rig.take();
-    rig.pass(TIMEOUT - 1);
-    assert!(!rig.take().contains(&"reply 408".to_owned()));
-    rig.pass(1);
-    assert_eq!(rig.take(), ["choose 408@0", "reply 408"]);
+    assert!(rig.take().is_empty(), "nobody waits for the callee any more");
+    rig.reply(0, 487);
+    rig.reply(0, 487);
+    assert_eq!(rig.take(), ["ack 0", "ack 0"], "but it is acknowledged");
 }
 
 #[test]
-fn a_200_that_crosses_the_cancel_of_timer_c_wins() {
+fn after_timer_c_a_callee_that_is_gone_holds_up_nothing_but_the_end() {
+    let mut rig = Rig::relayed(Kind::Invite, 1);
+    rig.tx.set_failure_armed(true);
+    rig.reply(0, 180);
+    rig.take();
+    rig.pass(FR_INV);
+    assert_eq!(rig.take(), ["failure 408@0", "cancel 0"]);
+    rig.add().unwrap();
+    rig.failure_done(FailureOutcome::NewBranches);
+    rig.reply(1, 486);
+    assert_eq!(rig.take(), ["send 1", "choose 408@0", "ack 1", "reply 408"]);
+    rig.ack();
+    rig.pass(TIMEOUT + T4);
+    assert_eq!(rig.take().last().map(String::as_str), Some("finished"));
+}
+
+#[test]
+fn a_200_that_crosses_the_cancel_of_timer_c_passes() {
     let mut rig = Rig::relayed(Kind::Invite, 1);
     rig.reply(0, 180);
     rig.pass(FR_INV);
     rig.take();
     rig.reply(0, 200);
     assert_eq!(rig.take(), ["reply 200"]);
+
+    let mut rig = Rig::relayed(Kind::Invite, 1);
+    rig.tx.set_failure_armed(true);
+    rig.reply(0, 180);
+    rig.pass(FR_INV);
+    rig.take();
+    rig.add().unwrap();
+    rig.failure_done(FailureOutcome::NewBranches);
+    rig.reply(1, 180);
+    rig.take();
+    rig.reply(0, 200);
+    assert_eq!(rig.take(), ["reply 200", "cancel 1"], "the next target is cancelled");
 }
 
 #[test]
@@ -131,7 +152,7 @@ fn provisional_replies_but_100_restart_timer_c() {
     rig.pass(10_000 - 1);
     assert!(rig.take().is_empty());
     rig.pass(1);
-    assert_eq!(rig.take(), ["cancel 0"]);
+    assert_eq!(rig.take(), ["choose 408@0", "cancel 0", "reply 408"]);
 }
 
 #[test]
@@ -141,7 +162,7 @@ fn a_dropped_provisional_reply_runs_the_timers_unseen() {
     rig.work();
     assert!(rig.times("send 0", FR_INV - 1).is_empty());
     rig.pass(1);
-    assert_eq!(rig.take(), ["cancel 0"]);
+    assert_eq!(rig.take(), ["choose 408@0", "cancel 0", "reply 408"]);
     for status in [200, 404] {
         let refused = rig.tx.dropped_provisional(0, status, rig.now, &mut rig.actions);
         assert_eq!(refused, Err(TransactionError::Status(status)));
@@ -304,7 +325,7 @@ fn fr_and_fr_inv_can_be_changed_for_one_transaction() {
     assert_eq!(outcome(&rig), Some(408));
     rig.take();
     rig.pass(4_000);
-    assert_eq!(rig.take(), ["cancel 1"]);
+    assert_eq!(rig.take(), ["choose 408@0", "cancel 1", "reply 408"]);
 }
 
 #[test]

@@ -191,3 +191,19 @@ fn time_that_passes_while_the_route_runs_does_not_decide() {
     rig.failure_done(FailureOutcome::Default);
     assert_eq!(rig.take(), ["choose 480@1", "reply 480"]);
 }
+
+#[test]
+fn after_a_6xx_the_failure_route_does_not_wait_for_the_others_and_a_2xx_of_theirs_still_wins() {
+    let mut rig = Rig::relayed(Kind::Invite, 3);
+    rig.tx.set_failure_armed(true);
+    rig.reply(0, 180);
+    rig.take();
+    rig.reply(1, 603);
+    assert_eq!(rig.take(), ["failure 603@1", "ack 1", "cancel 0"]);
+    rig.add().unwrap();
+    rig.failure_done(FailureOutcome::NewBranches);
+    rig.reply(2, 180);
+    assert_eq!(rig.take(), ["send 3", "cancel 2"], "it is cancelled when it rings");
+    rig.reply(0, 200);
+    assert_eq!(rig.take(), ["reply 200"]);
+}
