@@ -65,7 +65,7 @@ pub fn t_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
     }
 }
 
-/// Sets the callback that runs for each branch before it is sent. Returns 1.
+/// Sets the callback that runs for each branch of the next `t_relay` before it is sent. Returns 1.
 #[kemi_export(module = "tm")]
 pub fn t_on_branch(cx: &mut Cx, script: &Script<'_>, name: CallbackName<'_>) -> Result<i64, ScriptError> {
     cx.msg.armed.branch = callback(script, cx.shared.routes.branch, name)?;

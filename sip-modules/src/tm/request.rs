@@ -144,7 +144,7 @@ pub fn relay(cx: &mut Cx, caller: &dyn Caller) -> i64 {
             _ => relay_new(cx, caller),
         },
         Route::Failure => match cx.msg.transaction.clone() {
-            Some(handle) => branch::add_all(cx, &handle, caller).map_or(-1, |()| 1),
+            Some(handle) => add_branches(cx, &handle, caller).map_or(-1, |()| 1),
             None => -1,
         },
         route => {
@@ -181,13 +181,21 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
         }
         perform(cx, &handle, actions, caller, None);
     }
-    match branch::add_all(cx, &handle, caller) {
+    match add_branches(cx, &handle, caller) {
         Ok(()) => 1,
         Err(error) => {
             cx.msg.delayed_error = Some(error);
             -1
         }
     }
+}
+
+/// Adds all branches. The branch route is set for one `t_relay`: the next one has none unless it is set again.
+fn add_branches(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -> Result<(), branch::RelayFailure> {
+    let result = branch::add_all(cx, handle, caller);
+    cx.msg.armed.branch = None;
+    handle.lock().armed.branch = None;
+    result
 }
 
 /// What a failure route goes back to, without the handle: a transaction must not keep itself alive.

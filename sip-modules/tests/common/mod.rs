@@ -69,6 +69,11 @@ impl Proxy {
         self.harness.sent(|bytes, dest| self.sent.push((String::from_utf8_lossy(bytes).into_owned(), dest)));
     }
 
+    /// The method or the status of all that the proxy has sent and nobody has taken, in order.
+    pub(crate) fn order(&self) -> Vec<String> {
+        self.sent.iter().map(|(message, _)| word(message).to_owned()).collect()
+    }
+
     /// Takes what the proxy has sent to an address.
     pub(crate) fn taken(&mut self, to: &str) -> Vec<String> {
         let to = address(to);
