@@ -141,7 +141,7 @@ fn answer(message: &Message) {
         }
     }
     out.clear();
-    if write_cancel(message, &mut out).is_ok()
+    if write_cancel(message, b"", &mut out).is_ok()
         && let Some(cancel) = read_again(&out)
     {
         assert_eq!(cancel.cseq().map(|cseq| cseq.number), message.cseq().map(|cseq| cseq.number));

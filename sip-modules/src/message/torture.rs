@@ -206,7 +206,7 @@ proptest! {
             }
         }
         out.clear();
-        if write_cancel(&message, &mut out).is_ok() {
+        if write_cancel(&message, b"", &mut out).is_ok() {
             prop_assert_eq!(Message::parse(&out).unwrap().cseq().unwrap().number, message.cseq().unwrap().number);
         }
     }

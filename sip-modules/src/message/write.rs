@@ -59,15 +59,23 @@ pub fn write_reply(request: &Message, parts: &ReplyParts<'_>, out: &mut Vec<u8>)
 /// # Errors
 /// When `sent` is no request or one of the messages lacks a header that the ACK needs. Nothing is appended then.
 pub fn write_ack(sent: &Message, reply: &Message, out: &mut Vec<u8>) -> Result<(), WriteError> {
-    push_hop_request(sent, b"ACK", reply, out)
+    push_hop_request(sent, b"ACK", reply, b"", out)
 }
 
 /// Appends the CANCEL for a request that was sent (RFC 3261 9.1).
 ///
+/// `extra_headers` are more header lines, such as the `Reason` of RFC 3326; a missing last CRLF is added.
+///
 /// # Errors
-/// When `sent` is no request or lacks a header that the CANCEL needs. Nothing is appended then.
-pub fn write_cancel(sent: &Message, out: &mut Vec<u8>) -> Result<(), WriteError> {
-    push_hop_request(sent, b"CANCEL", sent, out)
+/// When `sent` is no request or lacks a header that the CANCEL needs, or the extra headers are not header lines. Nothing
+/// is appended then.
+pub fn write_cancel(sent: &Message, extra_headers: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    let mark = out.len();
+    let result = push_hop_request(sent, b"CANCEL", sent, extra_headers, out);
+    if result.is_err() {
+        out.truncate(mark);
+    }
+    result
 }
 
 fn push_reply(request: &Message, parts: &ReplyParts<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
@@ -151,6 +159,7 @@ fn push_hop_request(
     sent: &Message,
     method: &'static [u8],
     to_from: &Message,
+    extra_headers: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), WriteError> {
     let FirstLine::Request { uri, .. } = sent.first_line() else {
@@ -178,7 +187,12 @@ fn push_hop_request(
     push_number(out, u64::from(cseq.number));
     out.push(b' ');
     out.extend_from_slice(method);
-    out.extend_from_slice(b"\r\nContent-Length: 0\r\n\r\n");
+    out.extend_from_slice(b"\r\n");
+    if !extra_headers.is_empty() {
+        check_extra_headers(extra_headers)?;
+        push_header_lines(extra_headers, out)?;
+    }
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     Ok(())
 }
 
@@ -338,7 +352,7 @@ mod tests {
         let mut out = Vec::new();
         let error = write_reply(&bare, &ReplyParts::new(200), &mut out).unwrap_err();
         assert_eq!(error, WriteError::MissingHeader { header: "To" });
-        assert!(write_cancel(&bare, &mut out).is_err());
+        assert!(write_cancel(&bare, b"", &mut out).is_err());
         let reply = Message::parse(b"SIP/2.0 200 OK\r\n\r\n").unwrap();
         assert!(write_reply(&reply, &ReplyParts::new(200), &mut out).is_err());
         assert!(write_ack(&reply, &reply, &mut out).is_err());
@@ -367,12 +381,27 @@ mod tests {
     #[test]
     fn the_cancel_looks_like_its_request() {
         let invite = Message::parse(INVITE).unwrap();
-        let cancel = text(|out| write_cancel(&invite, out));
+        let cancel = text(|out| write_cancel(&invite, b"", out));
         assert!(
             cancel.starts_with(
                 "CANCEL sip:bob@10.0.0.2;x SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK9;rport\r\nRoute:"
             )
         );
         assert!(cancel.contains("\r\nTo: <sip:bob@h>\r\n") && cancel.contains("CSeq: 12 CANCEL\r\n"));
+    }
+
+    #[test]
+    fn a_cancel_may_say_why() {
+        let invite = Message::parse(INVITE).unwrap();
+        let reason = b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"";
+        let cancel = text(|out| write_cancel(&invite, reason, out));
+        assert!(cancel.ends_with(
+            "CSeq: 12 CANCEL\r\nReason: SIP;cause=200;text=\"Call completed elsewhere\"\r\nContent-Length: 0\r\n\r\n"
+        ));
+        for bad in [&b"no header"[..], b"A: b\r\n\r\nInjected", b"A: b\r\nl: 7"] {
+            let mut out = b"kept".to_vec();
+            assert!(write_cancel(&invite, bad, &mut out).is_err());
+            assert_eq!(out, b"kept");
+        }
     }
 }

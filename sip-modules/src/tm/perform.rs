@@ -123,7 +123,7 @@ fn log<E: std::fmt::Display>(result: Result<(), E>) {
 
 fn cancel_of(call: &Call, branch: usize) -> Option<Bytes> {
     let mut bytes = Vec::new();
-    match write_cancel(&call.sent(branch)?, &mut bytes) {
+    match write_cancel(&call.sent(branch)?, &[], &mut bytes) {
         Ok(()) => Some(bytes.into()),
         Err(error) => {
             tracing::error!("no CANCEL for branch {branch}: {error}");
