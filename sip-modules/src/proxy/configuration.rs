@@ -215,6 +215,12 @@ fn params(module: Module, name: &str) -> Module {
                     .default_int(1 << 30)
                     .doc("Bytes that all transactions may hold; 0 for no limit."),
             )
+            .param(
+                Param::bool("local_cancel_reason")
+                    .default_bool(true)
+                    .doc("Give the reason of the proxy's own CANCELs."),
+            )
+            .param(Param::bool("e2e_cancel_reason").default_bool(true).doc("Copy the reason of the caller's CANCEL."))
             .param(Param::int("retr_timer1", 1, MAX_TIMER).default_int(500).doc("T1 in milliseconds."))
             .param(Param::int("retr_timer2", 1, MAX_TIMER).default_int(4_000).doc("T2 in milliseconds."))
             .param(
@@ -410,6 +416,8 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
             },
         },
         transaction_memory: unsigned("tm", "max_memory").unwrap_or(default.transaction_memory),
+        local_cancel_reason: flag("tm", "local_cancel_reason").unwrap_or(default.local_cancel_reason),
+        e2e_cancel_reason: flag("tm", "e2e_cancel_reason").unwrap_or(default.e2e_cancel_reason),
         registrar: RegistrarSettings {
             rules: SaveRules {
                 min_expires: small("registrar", "min_expires").unwrap_or(rules.min_expires),

@@ -31,6 +31,7 @@ pub use identity::{Identity, Listener};
 pub use lifecycle::{Event, Lifecycle, Observer, Phase};
 pub use metrics::{Metrics, Snapshot};
 pub use outbox::Outbox;
+pub(crate) use reply::send_stateless_with_tag;
 pub use reply::{ReplyError, reply_destination, send_stateless};
 pub(crate) use reply::{UNAVAILABLE, send_error, with_lines};
 pub use routes::{Caller, RouteNames, Routes};

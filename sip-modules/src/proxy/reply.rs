@@ -53,6 +53,15 @@ pub fn reply_destination(request: &Message, source: SocketAddr, force_rport: boo
 /// # Errors
 /// When there is nothing to answer, or code and reason make no valid reply.
 pub fn send_stateless(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
+    let tag = cx.shared.stateless_tag(&cx.msg.message);
+    send_stateless_with_tag(cx, code, reason, &tag)
+}
+
+/// As [`send_stateless`], with another To tag.
+///
+/// # Errors
+/// As [`send_stateless`].
+pub(crate) fn send_stateless_with_tag(cx: &mut Cx, code: u16, reason: &[u8], tag: &str) -> Result<(), ReplyError> {
     let msg = &mut cx.msg;
     if msg.message.is_reply() {
         return Err(ReplyError::NotAnswerable("a reply"));
@@ -60,7 +69,6 @@ pub fn send_stateless(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), Reply
     if msg.method() == b"ACK" {
         return Err(ReplyError::NotAnswerable("an ACK"));
     }
-    let tag = cx.shared.stateless_tag(&msg.message);
     let parts = ReplyParts {
         reason: Some(reason),
         to_tag: (code >= 180).then_some(tag.as_bytes()),

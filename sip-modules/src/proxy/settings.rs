@@ -12,6 +12,10 @@ pub struct ProxySettings {
     pub transaction: transaction::Config,
     /// `tm`: the most bytes that all transactions may hold (`max_memory`); 0 for no limit.
     pub transaction_memory: u64,
+    /// `tm`: whether the proxy's own CANCELs say why (`local_cancel_reason`).
+    pub local_cancel_reason: bool,
+    /// `tm`: whether the Reason of a caller's CANCEL is copied (`e2e_cancel_reason`).
+    pub e2e_cancel_reason: bool,
     /// The registrar's values.
     pub registrar: RegistrarSettings,
     /// `rr`: write `lr=on` instead of `lr` (`enable_full_lr`).
@@ -34,6 +38,8 @@ impl Default for ProxySettings {
             server: Some(concat!("kemi-sip-proxy/", env!("CARGO_PKG_VERSION")).to_owned()),
             transaction: transaction::Config::default(),
             transaction_memory: 1 << 30,
+            local_cancel_reason: true,
+            e2e_cancel_reason: true,
             registrar: RegistrarSettings::default(),
             full_lr: false,
             append_fromtag: true,

@@ -17,7 +17,7 @@ pub(super) type RelayFailure = (u16, &'static str);
 
 const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
 const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
-const CANCELED: RelayFailure = (487, "Request Terminated");
+pub(super) const CANCELED: RelayFailure = (487, "Request Terminated");
 const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
 
 /// Why one branch was not made.

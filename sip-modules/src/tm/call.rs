@@ -33,6 +33,8 @@ pub struct Call {
     pub(super) accepted_tags: Vec<u64>,
     /// Who runs a script for it, and what waits for that.
     pub(super) turns: Turns,
+    /// The Reason lines of the caller's CANCEL.
+    pub(super) cancel_reason: Vec<u8>,
     /// What it holds of the memory that all transactions may hold.
     pub(super) memory: Share,
 }

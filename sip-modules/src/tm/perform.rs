@@ -1,5 +1,6 @@
 //! Carries out what a transaction asks for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
@@ -57,7 +58,7 @@ pub(super) fn perform(
             }
             Action::NeedCancel { branch } => {
                 let mut call = handle.lock();
-                if let Some(bytes) = cancel_of(&call, branch) {
+                if let Some(bytes) = cancel_of(cx, &call, branch) {
                     let now = cx.shared.now();
                     log(call.machine.set_cancel(branch, bytes, now, &mut actions));
                 }
@@ -121,14 +122,32 @@ fn log<E: std::fmt::Display>(result: Result<(), E>) {
     }
 }
 
-fn cancel_of(call: &Call, branch: usize) -> Option<Bytes> {
+fn cancel_of(cx: &Cx, call: &Call, branch: usize) -> Option<Bytes> {
     let mut bytes = Vec::new();
-    match write_cancel(&call.sent(branch)?, &[], &mut bytes) {
+    match write_cancel(&call.sent(branch)?, &cancel_reason(cx, call), &mut bytes) {
         Ok(()) => Some(bytes.into()),
         Err(error) => {
             tracing::error!("no CANCEL for branch {branch}: {error}");
             None
         }
+    }
+}
+
+/// Why a branch is cancelled, as a header line: phones show a missed call if they are not told (RFC 3326).
+fn cancel_reason<'a>(cx: &Cx, call: &'a Call) -> Cow<'a, [u8]> {
+    let machine = &call.machine;
+    if machine.is_canceled() {
+        return Cow::Borrowed(&call.cancel_reason);
+    }
+    let given = machine.last_status().filter(|_| machine.is_answered());
+    let refused = machine.branches().iter().filter_map(|branch| branch.outcome()).map(|outcome| outcome.status).max();
+    match given.or(refused.filter(|status| *status >= 600)) {
+        _ if !cx.shared.settings.local_cancel_reason => Cow::Borrowed(b""),
+        Some(status @ 200..300) => {
+            Cow::Owned(format!("Reason: SIP;cause={status};text=\"Call completed elsewhere\"\r\n").into_bytes())
+        }
+        Some(status) => Cow::Owned(format!("Reason: SIP;cause={status}\r\n").into_bytes()),
+        None => Cow::Borrowed(b""),
     }
 }
 

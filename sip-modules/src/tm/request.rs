@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::message::Message;
 use crate::proxy::{
-    Caller, Cx, MessageState, OnError, Route, UNAVAILABLE, reply_destination, send_error, send_stateless,
+    Caller, Cx, MessageState, OnError, Route, UNAVAILABLE, reply_destination, send_error, send_stateless_with_tag,
 };
 use crate::tm::ack::{Acknowledged, acknowledged};
 use crate::tm::perform::{own_reply, perform};
@@ -107,6 +108,7 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
         branches: Vec::new(),
         accepted_tags: Vec::new(),
         turns: Turns::default(),
+        cancel_reason: Vec::new(),
         memory: shared.transaction_memory.share(),
     });
     match inserted {
@@ -216,22 +218,35 @@ fn renew(cx: &Cx) {
 
 /// Cancels the INVITE that the CANCEL being routed names and answers the CANCEL.
 ///
-/// Returns `false` if there is no such INVITE.
+/// The answer has the To tag of the proxy's own replies to the INVITE (RFC 3261 §9.2). Returns `false` if there is no such
+/// INVITE.
 pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
     let Some(handle) = invite_key(&cx.msg.message).and_then(|key| cx.shared.transactions.find(&key)) else {
         return false;
     };
     let mut actions = std::mem::take(&mut cx.actions);
-    {
+    let reason: &[u8] = {
         let mut call = handle.lock();
         let now = cx.shared.now();
+        if cx.shared.settings.e2e_cancel_reason && !call.machine.is_canceled() {
+            call.cancel_reason = reason_lines(&cx.msg.message);
+        }
         call.machine.cancel(now, &mut actions);
-    }
-    if let Err(error) = send_stateless(cx, 200, b"canceling") {
-        tracing::warn!("the CANCEL stays without an answer: {error}");
+        if call.machine.is_answered() { b"ok -- no more pending branches" } else { b"canceling" }
+    };
+    let tag = cx.shared.stateful_tag(&cx.msg.message);
+    if let Err(error) = send_stateless_with_tag(cx, 200, reason, &tag) {
+        tracing::warn!(reason = %error, "a CANCEL stays without an answer");
     }
     perform(cx, &handle, actions, caller, None);
     true
+}
+
+/// The Reason lines of a CANCEL (RFC 3326).
+fn reason_lines(cancel: &Message) -> Vec<u8> {
+    let lines =
+        cancel.header_lines().iter().filter(|header| cancel.text(header.name_span).eq_ignore_ascii_case(b"Reason"));
+    lines.flat_map(|header| cancel.text(header.line)).copied().collect()
 }
 
 /// Does what is left when the request route is over: the error reply of a failed relay, the end of a transaction that
@@ -263,13 +278,15 @@ pub fn finish(cx: &mut Cx, caller: &dyn Caller, failed: bool) {
         let now = cx.shared.now();
         let relayed = call.machine.branches().iter().any(Branch::sent);
         let unused = !relayed && !call.machine.is_answered() && !cx.msg.final_reply;
+        // Whatever the route has decided, the caller does not want it any more (RFC 3261 §9.2).
+        let error = if call.machine.is_canceled() { Some(branch::CANCELED) } else { error };
         if let Some((code, reason)) = error.filter(|_| unused)
             && let Some(bytes) = own_reply(cx, &call, code, Some(reason.as_bytes()))
             && let Err(error) = call.machine.local_reply(code, bytes, now, &mut actions)
         {
             tracing::debug!("{error}");
         }
-        call.machine.routed(&mut actions);
+        call.machine.routed(now, &mut actions);
     }
     perform(cx, &handle, actions, caller, None);
 }

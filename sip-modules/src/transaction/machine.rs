@@ -205,10 +205,10 @@ impl Transaction {
     /// Says that the request route is over and has added all its branches.
     ///
     /// A transaction without any branch and any final reply is dropped, as the script wanted.
-    pub fn routed(&mut self, actions: &mut Actions) {
+    pub fn routed(&mut self, now: u64, actions: &mut Actions) {
         if self.phase == Phase::Routing {
             self.phase = Phase::Collecting;
-            self.evaluate(actions);
+            self.evaluate(now, actions);
         }
         self.finish_if_over(actions);
     }
@@ -395,7 +395,7 @@ impl Transaction {
             }
         }
         self.phase = Phase::Collecting;
-        self.evaluate(actions);
+        self.evaluate(now, actions);
         Ok(())
     }
 
@@ -406,7 +406,7 @@ impl Transaction {
         for branch in &mut self.branches {
             branch.timer(&timers, now, actions);
         }
-        self.evaluate(actions);
+        self.evaluate(now, actions);
         self.finish_if_over(actions);
     }
 
@@ -471,8 +471,9 @@ impl Transaction {
         actions: &mut Actions,
     ) {
         match (event, bytes) {
-            // The server side drops it once it has sent a final reply.
-            (Event::Provisional, Some(bytes)) => {
+            // The server side drops it once it has sent a final reply. A caller that has cancelled is not interested, and
+            // one of another request is told no more than 100 (RFC 4320 §4.1).
+            (Event::Provisional, Some(bytes)) if self.kind == Kind::Invite && !self.canceled => {
                 self.server.provisional(status, bytes, actions);
             }
             (Event::Success, Some(bytes)) if self.phase != Phase::Answered => {
@@ -491,7 +492,7 @@ impl Transaction {
                         self.branches.iter_mut().for_each(|branch| branch.give_up(487));
                     }
                 }
-                self.evaluate(actions);
+                self.evaluate(now, actions);
             }
             _ => {}
         }
@@ -513,7 +514,7 @@ impl Transaction {
     }
 
     /// Moves on when every branch has its final status.
-    fn evaluate(&mut self, actions: &mut Actions) {
+    fn evaluate(&mut self, now: u64, actions: &mut Actions) {
         if self.phase != Phase::Collecting || self.branches.iter().any(Branch::pending) {
             return;
         }
@@ -522,6 +523,11 @@ impl Transaction {
                 self.failure_armed = false;
                 self.phase = Phase::Deciding { first_new: self.branches.len() };
                 actions.push(Action::FailureRoute(choice));
+            }
+            // A 408 would come when the caller has given up as well; it knows only that nobody has answered (RFC 4320 §4.2).
+            Some(choice) if self.kind == Kind::NonInvite && choice.status == 408 => {
+                self.phase = Phase::Answered;
+                self.server.stay_silent(&self.config.timers, now);
             }
             Some(choice) => {
                 self.phase = Phase::Replying;

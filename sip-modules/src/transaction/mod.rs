@@ -33,7 +33,7 @@
 //!     reliable: false,
 //! };
 //! let branch = transaction.add_branch(request, 0, &mut actions)?;
-//! transaction.routed(&mut actions);
+//! transaction.routed(0, &mut actions);
 //! assert!(matches!(actions.pop(), Some(Action::SendRequest { branch: 0, .. })));
 //!
 //! // Nothing is heard for T1, so the request is sent again.

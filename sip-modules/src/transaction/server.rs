@@ -119,6 +119,13 @@ impl Server {
         }
     }
 
+    /// Ends without a final reply, and absorbs retransmissions as after one.
+    pub(super) fn stay_silent(&mut self, timers: &Timers, now: u64) {
+        self.last = None;
+        self.state = ServerState::Completed;
+        self.expire = Some(now.saturating_add(timers.timeout()));
+    }
+
     pub(super) fn ack(&mut self, timers: &Timers, now: u64) {
         match (self.kind, self.state) {
             (Kind::Invite, ServerState::Completed) if self.reliable => self.terminate(),

@@ -117,7 +117,7 @@ fn calls_whose_messages_land_on_different_workers_all_end_and_are_answered_once(
                                         tx.add_branch(request(), 0, out).unwrap();
                                     });
                                 }
-                                worker.drive(&handle, |tx, out| tx.routed(out));
+                                worker.drive(&handle, |tx, out| tx.routed(0, out));
                                 mine.push((call, handle));
                             }
                         }

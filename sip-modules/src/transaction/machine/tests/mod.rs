@@ -82,7 +82,7 @@ impl Rig {
     }
 
     fn routed(&mut self) {
-        self.tx.routed(&mut self.actions);
+        self.tx.routed(self.now, &mut self.actions);
         self.work();
     }
 

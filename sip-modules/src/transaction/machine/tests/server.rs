@@ -30,7 +30,8 @@ fn a_retransmission_in_proceeding_repeats_the_last_provisional_reply() {
         rig.reply(0, 180);
         rig.take();
         rig.request_again();
-        assert_eq!(rig.take(), ["reply 180"]);
+        // RFC 4320 §4.1: another request is told no more than 100.
+        assert_eq!(rig.take(), [if kind == Kind::Invite { "reply 180" } else { "reply 100" }]);
         assert_eq!(rig.tx.server_state(), ServerState::Proceeding);
     }
 }
@@ -207,4 +208,23 @@ fn a_late_clock_causes_one_retransmission_and_no_burst() {
     rig.tx.timer(rig.now, &mut rig.actions);
     rig.work();
     assert_eq!(rig.take(), ["reply 404"]);
+}
+
+#[test]
+fn a_request_other_than_invite_that_nobody_answers_is_not_answered_and_its_retransmissions_are_absorbed() {
+    for failure_route in [false, true] {
+        let mut rig = Rig::relayed(Kind::NonInvite, 1);
+        rig.tx.set_failure_armed(failure_route);
+        rig.pass(FR);
+        if failure_route {
+            assert_eq!(rig.take().last().map(String::as_str), Some("failure 408@0"));
+            rig.failure_done(FailureOutcome::Default);
+        }
+        rig.take();
+        rig.request_again();
+        assert!(rig.take().is_empty() && rig.tx.is_answered());
+        assert!(rig.local(408).is_err(), "it is too late");
+        rig.pass(TIMEOUT);
+        assert_eq!(rig.take(), ["finished"]);
+    }
 }
