@@ -10,7 +10,7 @@ use crate::caught::caught;
 use crate::message::{HeaderName, Message, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::worker_pool::OwnSlot;
-use crate::proxy::{DropReason, Outbox, Shared, drain, fork};
+use crate::proxy::{DropReason, Outbox, Shared, drain, fork, send_stateless};
 use crate::tm;
 use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
 
@@ -225,6 +225,12 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
         return;
     }
     if drain::refuse(cx) {
+        return;
+    }
+    if tm::has_been_here(cx) {
+        if let Err(error) = send_stateless(cx, 482, b"Loop Detected") {
+            tracing::debug!("a request that goes round in circles stays without an answer: {error}");
+        }
         return;
     }
     if has_failed_before(cx) {

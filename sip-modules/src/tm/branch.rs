@@ -6,6 +6,7 @@ use kemi_core::Outcome;
 
 use crate::message::{Edits, ViaSource, WriteError};
 use crate::proxy::{Caller, Cx, DestinationError, ExtraBranch, Route, destination};
+use crate::tm::loops::{self, Breadth};
 use crate::tm::perform::perform;
 use crate::tm::request::call_id;
 use crate::tm::{BranchInfo, Call};
@@ -18,6 +19,7 @@ pub(super) type RelayFailure = (u16, &'static str);
 const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
 const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
 pub(super) const CANCELED: RelayFailure = (487, "Request Terminated");
+const TOO_BROAD: RelayFailure = (440, "Max-Breadth Exceeded");
 const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
 
 /// Why one branch was not made.
@@ -33,6 +35,12 @@ enum BranchError {
     Transaction(#[from] TransactionError),
 }
 
+/// What all branches of one `t_relay` have in common.
+struct Common {
+    breadth: Breadth,
+    path: Option<u32>,
+}
+
 /// Makes a branch for the R-URI and for every further destination, running the branch route for each.
 ///
 /// # Errors
@@ -46,11 +54,16 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
         send_socket: cx.msg.send_socket,
     };
     let more = std::mem::take(&mut cx.msg.branches);
+    let targets = 1 + more.len();
+    let common = Common { breadth: Breadth::of(&cx.msg.message, targets), path: loops::path(cx) };
+    if common.breadth.copies < targets {
+        tracing::warn!(call_id = %call_id(cx), targets, copies = common.breadth.copies, "a request may not be forked so often: Max-Breadth");
+    }
     let before = cx.msg.branch_state();
     let mut made = 0;
-    let mut failure = NO_BRANCH;
-    for target in std::iter::once(first).chain(more) {
-        let result = add_one(cx, handle, target, caller);
+    let mut failure = if common.breadth.copies == 0 { TOO_BROAD } else { NO_BRANCH };
+    for target in std::iter::once(first).chain(more).take(common.breadth.copies) {
+        let result = add_one(cx, handle, target, &common, caller);
         cx.msg.restore_after_branch(before.clone());
         match result {
             Ok(true) => made += 1,
@@ -96,7 +109,13 @@ fn send(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -> usize {
 }
 
 /// Makes one branch; `false` if the branch route dropped it.
-fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn Caller) -> Result<bool, BranchError> {
+fn add_one(
+    cx: &mut Cx,
+    handle: &Handle<Call>,
+    target: ExtraBranch,
+    common: &Common,
+    caller: &dyn Caller,
+) -> Result<bool, BranchError> {
     let (index, callback) = {
         let call = handle.lock();
         (call.machine.next_branch()?, call.armed.branch)
@@ -127,9 +146,10 @@ fn add_one(cx: &mut Cx, handle: &Handle<Call>, target: ExtraBranch, caller: &dyn
     let socket = cx.shared.identity.socket_for(dest, preferred).ok_or(DestinationError::NoSocket(dest))?;
     // Only now is it known whether the request leaves by another socket than it came in by.
     crate::modules::rr::complete(cx, socket);
-    let token = BranchToken::new(handle.id(), index).encode();
+    let token = BranchToken { path: common.path, ..BranchToken::new(handle.id(), index) }.encode();
     // The branch's own; what the others start from is put back later.
-    let edits = std::mem::take(&mut cx.msg.edits);
+    let mut edits = std::mem::take(&mut cx.msg.edits);
+    common.breadth.write(&cx.msg.message, &mut edits)?;
     write(cx, edits, socket, &token)?;
 
     let request = BranchRequest {

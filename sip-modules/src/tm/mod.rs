@@ -9,6 +9,7 @@ mod branch;
 mod call;
 mod failure;
 mod key;
+mod loops;
 mod memory;
 mod perform;
 mod reply;
@@ -17,6 +18,7 @@ mod turn;
 
 pub use call::{BranchInfo, Call};
 pub use key::{invite_key, progress_key, server_key};
+pub(crate) use loops::has_been_here;
 pub(crate) use memory::Memory;
 #[cfg(test)]
 pub(crate) use reply::NoCaller;

@@ -244,9 +244,7 @@ pub fn cancel(cx: &mut Cx, caller: &dyn Caller) -> bool {
 
 /// The Reason lines of a CANCEL (RFC 3326).
 fn reason_lines(cancel: &Message) -> Vec<u8> {
-    let lines =
-        cancel.header_lines().iter().filter(|header| cancel.text(header.name_span).eq_ignore_ascii_case(b"Reason"));
-    lines.flat_map(|header| cancel.text(header.line)).copied().collect()
+    cancel.headers(b"Reason").flat_map(|header| cancel.text(header.line)).copied().collect()
 }
 
 /// Does what is left when the request route is over: the error reply of a failed relay, the end of a transaction that

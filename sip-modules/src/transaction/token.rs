@@ -18,8 +18,8 @@ pub struct TransactionId {
 
 /// The branch parameter that this proxy puts into the Via of a branch's request.
 ///
-/// It is written by `Display`: the magic cookie, the transaction's number and secret, and the branch index, in
-/// hexadecimal. Whether a token that decodes is really ours is decided by the table, which knows the secret.
+/// It is written by `Display`: the magic cookie, the transaction's number and secret, the branch index, and the path if there
+/// is one, in hexadecimal. Whether a token that decodes is really ours is decided by the table, which knows the secret.
 ///
 /// # Examples
 ///
@@ -44,12 +44,14 @@ pub struct BranchToken {
     pub transaction: TransactionId,
     /// Index of the branch.
     pub branch: usize,
+    /// A hash of what has decided where the request goes, by which it is known again if it comes back.
+    pub path: Option<u32>,
 }
 
 impl BranchToken {
     /// Names a branch of a transaction.
     pub fn new(transaction: TransactionId, branch: usize) -> Self {
-        Self { transaction, branch }
+        Self { transaction, branch, path: None }
     }
 
     /// The token as the bytes of a branch parameter.
@@ -64,18 +66,26 @@ impl BranchToken {
         let number = hex(fields.next()?)?;
         let secret = hex(fields.next()?)?;
         let branch = usize::try_from(hex(fields.next()?)?).ok()?;
+        let path = match fields.next() {
+            Some(digits) => Some(u32::try_from(hex(digits)?).ok()?),
+            None => None,
+        };
         if fields.next().is_some() || branch >= MAX_BRANCHES {
             return None;
         }
         let transaction = TransactionId { number, secret };
-        Some(Self::new(transaction, branch))
+        Some(Self { transaction, branch, path })
     }
 }
 
 impl fmt::Display for BranchToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TransactionId { number, secret } = self.transaction;
-        write!(f, "z9hG4bK-{number:x}.{secret:x}.{:x}", self.branch)
+        write!(f, "z9hG4bK-{number:x}.{secret:x}.{:x}", self.branch)?;
+        match self.path {
+            Some(path) => write!(f, ".{path:x}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,7 +119,8 @@ mod tests {
             b"z9hG4bK776asdhds",
             b"z9hG4bK-524287-1---a1b2c3;rport",
             b"z9hG4bK-1.2",
-            b"z9hG4bK-1.2.3.4",
+            b"z9hG4bK-1.2.3.4.5",
+            b"z9hG4bK-1.2.3.100000000",
             b"z9hG4bK-1.2.c",
             b"z9hG4bK-01.2.3",
             b"z9hG4bK-A.2.3",
@@ -128,8 +139,8 @@ mod tests {
         })]
 
         #[test]
-        fn what_is_encoded_is_decoded(number: u64, secret: u64, branch in 0..MAX_BRANCHES) {
-            let token = BranchToken::new(TransactionId { number, secret }, branch);
+        fn what_is_encoded_is_decoded(number: u64, secret: u64, branch in 0..MAX_BRANCHES, path: Option<u32>) {
+            let token = BranchToken { transaction: TransactionId { number, secret }, branch, path };
             prop_assert_eq!(BranchToken::decode(&token.encode()), Some(token));
         }
 
