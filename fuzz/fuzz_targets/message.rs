@@ -35,8 +35,14 @@ fn unedited_is_identical(bytes: &[u8], message: &Message) {
     let mut out = Vec::new();
     Edits::new().serialise(message, &mut out);
     let start = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    assert_eq!(out, bytes[start..start + out.len()]);
-    assert_eq!(Message::parse(&out).as_ref(), Ok(message));
+    let received = &bytes[start..];
+    if received.starts_with(&out) {
+        assert_eq!(Message::parse(&out).as_ref(), Ok(message));
+        return;
+    }
+    // The empty line behind the headers was missing.
+    assert!(message.fault().is_some());
+    assert!(out.strip_suffix(b"\r\n").is_some_and(|whole| received.starts_with(whole)));
 }
 
 fn look(message: &Message) {

@@ -59,11 +59,7 @@ fn what_is_no_sip_message_is_dropped_in_silence() {
             ("no To", valid.replace("To:", "X-To:")),
             ("no Call-ID", valid.replace("Call-ID:", "X-Call-ID:")),
             ("no CSeq", valid.replace("CSeq:", "X-CSeq:")),
-            ("a CSeq beyond 32 bits", valid.replace("CSeq: 1 ", "CSeq: 99999999999 ")),
-            ("a length that is no number", valid.replace("Content-Length: 0", "Content-Length: lots")),
-            ("a negative length", valid.replace("Content-Length: 0", "Content-Length: -1")),
-            ("a length beyond the datagram", valid.replace("Content-Length: 0", "Content-Length: 9999")),
-            ("lengths that contradict each other", valid.replace("Content-Length: 0", "Content-Length: 0\nl: 5")),
+            ("a Via that names nobody", valid.replace("Via: SIP/2.0/UDP", "Via: SIP/2.0")),
             ("more headers than anybody needs", options(&bad, &to, &many_headers)),
             (
                 "a status line without a transaction",
@@ -76,6 +72,41 @@ fn what_is_no_sip_message_is_dropped_in_silence() {
                 panic!("{what}: expected silence, got:\n{}", answer.text);
             }
             answers(&good, &proxy);
+        }
+    });
+}
+
+#[test]
+fn a_faulty_request_that_can_be_read_is_answered_400() {
+    isolated(|| {
+        let proxy = Proxy::basic("lua");
+        let phone = Phone::new(&proxy);
+        let to = format!("bob@{}", proxy.address);
+        for (from, into, answer) in [
+            ("CSeq: 1 ", "CSeq: 99999999999 ", "CSeq number is illegal"),
+            ("CSeq: 1 ", "CSeq: one ", "CSeq number is illegal"),
+            ("CSeq: 1 OPTIONS", "CSeq: 1 BYE", "CSeq method does not match request method"),
+            ("Content-Length: 0", "Content-Length: lots", "Content-Length Failure"),
+            ("Content-Length: 0", "Content-Length: -1", "Content-Length Failure"),
+            ("Content-Length: 0", "Content-Length: 9999", "Content-Length mis-match"),
+            ("Content-Length: 0\n\n", "Content-Length: 0\n", "Content-Length Body Failure"),
+            ("Content-Length: 0", "Content-Length: 0\nl: 5", "Multiple Content-Length Headers"),
+            // Whoever takes the other one of two for the true one sees another request.
+            ("Call-ID: ", "i: another\nCall-ID: ", "Multiple Call-ID Headers"),
+            ("From: ", "f: <sip:x@y>;tag=2\nFrom: ", "Multiple From Headers"),
+            ("From: ", "t: <sip:x@y>;tag=2\nFrom: ", "Multiple To Headers"),
+            ("CSeq: ", "CSeq: 2 INVITE\nCSeq: ", "Multiple CSeq Headers"),
+            ("Max-Forwards: 70", "Max-Forwards: 0\nMax-Forwards: 70", "Multiple Max-Forwards Headers"),
+            ("Content-Length: 0", "Content-Length: 0\nl: 0", "Multiple Content-Length Headers"),
+            (" SIP/2.0\n", "  SIP/2.0\n", "Bad Request Line"),
+            (";rport\n", ";;rport,,\n", "Bad Via Header"),
+        ] {
+            let valid = options(&phone, &to, "");
+            let text = valid.replacen(from, into, 1);
+            assert_ne!(text, valid, "{answer}");
+            phone.send(&text);
+            let reply = phone.reply(400);
+            assert!(reply.text.starts_with(&format!("SIP/2.0 400 {answer}\r\n")), "{answer}: {}", reply.text);
         }
     });
 }
@@ -196,11 +227,6 @@ fn what_is_a_request_but_a_wrong_one_gets_the_reply_that_says_so() {
                 valid().replace(&format!("<sip:{to}>\n"), &format!("<sip:{to}>;tag=z\n")),
                 404,
             ),
-            // Of two that contradict each other the first counts, for everybody on the way.
-            ("hops twice", valid().replace("Max-Forwards: 70", "Max-Forwards: 0\nMax-Forwards: 70"), 483),
-            ("From and To twice", options(&bad, &to, "From: <sip:x@y>;tag=2\nTo: <sip:x@y>;tag=2\n"), 404),
-            ("CSeq and Call-ID twice", options(&bad, &to, "CSeq: 2 INVITE\nCall-ID: other\n"), 404),
-            ("the same length twice", options(&bad, &to, "l: 0\n"), 404),
             ("folded wherever it may be", valid().replace(": ", ":\n \t"), 404),
         ];
         let mut wrong = Vec::new();

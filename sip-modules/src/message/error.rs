@@ -1,5 +1,7 @@
 //! Why a message could not be read or written.
 
+use crate::message::HeaderName;
+
 /// Why bytes from the network are not a message; offsets count from the first byte received.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -39,32 +41,56 @@ pub enum ParseError {
         /// The most that is accepted.
         limit: usize,
     },
-    /// The bytes end before the empty line that ends the headers: a cut-off datagram.
-    #[error("message ends at byte {offset} before the empty line that ends the headers")]
+    /// The bytes end before the first line does: a cut-off datagram.
+    #[error("message ends at byte {offset} within its first line")]
     Truncated {
         /// Where the bytes end.
         offset: usize,
     },
-    /// `Content-Length` is no number or two of them differ.
-    #[error("bad Content-Length at byte {offset}: {why}")]
-    ContentLength {
-        /// Where the value starts.
-        offset: usize,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// Fewer body bytes than `Content-Length` says: a cut-off datagram.
-    #[error(
-        "body at byte {offset} has {present} bytes where Content-Length says {declared}; was the datagram cut off?"
-    )]
-    ShortBody {
-        /// Where the body starts.
-        offset: usize,
-        /// What `Content-Length` says.
-        declared: usize,
-        /// What is there.
-        present: usize,
-    },
+}
+
+/// What makes a message unfit to be passed on although its parts can be told apart.
+///
+/// Of several the gravest counts; they stand in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// There is more, or other white space in the request line than one space between method, URI and version.
+    #[error("Bad Request Line")]
+    RequestLine,
+    /// The topmost Via is not of `SIP/2.0`, or there are empty elements or parameters in its line.
+    #[error("Bad Via Header")]
+    Via,
+    /// A header is there twice that may be there once only (RFC 3261 7.3.1).
+    #[error("Multiple {} Headers", .0.as_str().unwrap_or_default())]
+    Repeated(HeaderName),
+    /// `Content-Length` is no number, or two of them differ.
+    #[error("Content-Length Failure")]
+    ContentLength,
+    /// The bytes end before the empty line that ends the headers; a line cut in the middle is left out.
+    #[error("Content-Length Body Failure")]
+    Unfinished,
+    /// The body is shorter than `Content-Length` says: a cut-off datagram (RFC 3261 18.3).
+    #[error("Content-Length mis-match")]
+    ShortBody,
+    /// `CSeq` cannot be read, or its number exceeds 32 bits.
+    #[error("CSeq number is illegal")]
+    CSeq,
+}
+
+impl Fault {
+    /// How grave it is, 0 most of all.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Fault::RequestLine => 0,
+            Fault::Via => 1,
+            Fault::Repeated(_) => 2,
+            Fault::ContentLength => 3,
+            Fault::Unfinished => 4,
+            Fault::ShortBody => 5,
+            Fault::CSeq => 6,
+        }
+    }
 }
 
 /// Why something cannot be written into a message.
@@ -101,6 +127,9 @@ pub enum WriteError {
         /// The code.
         code: u16,
     },
+    /// The message has a [`Fault`] with which it must not be passed on.
+    #[error("the message is unfit to be passed on: {0}")]
+    Unfit(Fault),
     /// The message lacks a header that the operation needs, or it cannot be read.
     #[error("the message has no usable {header} header")]
     MissingHeader {

@@ -131,6 +131,38 @@ impl HeaderName {
     }
 }
 
+/// A set of header names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameSet(u128);
+
+impl NameSet {
+    /// The set of these names.
+    pub(crate) const fn of(names: &[HeaderName]) -> NameSet {
+        let mut set = 0;
+        let mut i = 0;
+        while i < names.len() {
+            set |= 1 << names[i] as u32;
+            i += 1;
+        }
+        NameSet(set)
+    }
+
+    /// Adds a name.
+    pub(crate) fn insert(&mut self, name: HeaderName) {
+        self.0 |= 1 << name as u32;
+    }
+
+    /// Whether it has that name.
+    pub(crate) fn contains(self, name: HeaderName) -> bool {
+        self.0 & (1 << name as u32) != 0
+    }
+
+    /// Whether it has all names of the other.
+    pub(crate) fn contains_all(self, other: NameSet) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 struct Row {
     name: HeaderName,
     long: &'static str,
@@ -196,6 +228,22 @@ mod tests {
                 assert_eq!(HeaderName::from_bytes(&[letter]), row.name);
                 assert_eq!(HeaderName::from_bytes(&[letter.to_ascii_uppercase()]), row.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_set_has_what_was_put_in() {
+        assert!((HeaderName::Other as u32) < u128::BITS);
+        let mut set = NameSet::of(&[HeaderName::To, HeaderName::PPreferredIdentity]);
+        set.insert(HeaderName::Other);
+        for (name, there) in [
+            (HeaderName::To, true),
+            (HeaderName::PPreferredIdentity, true),
+            (HeaderName::Other, true),
+            (HeaderName::Via, false),
+        ] {
+            assert_eq!(set.contains(name), there, "{name:?}");
+            assert_eq!(set.contains_all(NameSet::of(&[HeaderName::To, name])), there, "{name:?}");
         }
     }
 

@@ -29,7 +29,8 @@ mod write;
 
 pub use self::cseq::CSeq;
 pub use self::edit::Edits;
-pub use self::error::{ParseError, WriteError};
+pub use self::error::{Fault, ParseError, WriteError};
+pub(crate) use self::header::NameSet;
 pub use self::header::{Header, HeaderName};
 pub use self::lexical::{unfold, unquote};
 pub use self::list::{ListItem, ListItems, split_list};

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
-use crate::message::lexical::{find_unquoted, trim};
+use crate::message::lexical::{find_unquoted, is_lws, trim};
 use crate::message::unquote;
 
 /// A run of parameters as it stands in a message; quoted values may contain semicolons.
@@ -44,6 +44,28 @@ impl<'a> Params<'a> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
+    }
+
+    /// Whether an empty one (`;;`) is among them.
+    pub fn has_empty(&self) -> bool {
+        // Hardly ever does a semicolon follow another one, or end the text.
+        let suspect = |at: usize| {
+            let behind = self.raw.get(at + 1..).unwrap_or_default();
+            behind.iter().find(|b| !is_lws(**b)).is_none_or(|next| *next == b';')
+        };
+        if !memchr_iter(b';', self.raw).any(suspect) {
+            return false;
+        }
+        let mut rest = self.raw;
+        while let Some(text) = rest.get(1..) {
+            let end = find_unquoted(text, b';').unwrap_or(text.len());
+            let (param, after) = text.split_at(end);
+            if trim(param).is_empty() {
+                return true;
+            }
+            rest = after;
+        }
+        false
     }
 
     /// All parameters in order, empty ones (`;;`) left out.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
-use crate::message::lexical::{is_token, number, trim};
-use crate::message::{CSeq, Header, HeaderName, Method, Params, ParseError, Span, Via};
+use crate::message::lexical::{find_unquoted, is_token, number, trim};
+use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameSet, Params, ParseError, Span, Via};
 
 /// The most bytes a message may have.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -37,7 +37,22 @@ pub struct Message {
     body: Span,
     top_via: Option<ViaSpans>,
     cseq: Option<CSeqSpans>,
+    names: NameSet,
+    fault: Option<Fault>,
 }
+
+/// The headers of a request that may be there once only and on which its way depends.
+const SINGLE: NameSet = NameSet::of(&[
+    HeaderName::From,
+    HeaderName::To,
+    HeaderName::CallId,
+    HeaderName::CSeq,
+    HeaderName::MaxForwards,
+    HeaderName::ContentLength,
+]);
+
+/// Those of a reply.
+const SINGLE_IN_REPLY: NameSet = NameSet::of(&[HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]);
 
 /// Where the parts of the topmost Via are. Nearly everything asks for them, so they are found once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,7 +115,8 @@ impl Message {
     /// Reads one datagram, reusing this message's buffers.
     ///
     /// Line breaks before the first line and bytes behind the body (RFC 3261 18.3) are left out; everything between is
-    /// kept byte for byte. Lines may end in CRLF or LF.
+    /// kept byte for byte. Lines may end in CRLF or LF. A message that has a [`fault`](Message::fault) can be looked at and
+    /// answered; one that ends before the empty line behind its headers is made to end with one.
     ///
     /// # Errors
     /// [`ParseError::KeepAlive`] for what should be ignored, another variant for what is not a message; this one is
@@ -112,6 +128,16 @@ impl Message {
             self.clear();
         }
         result
+    }
+
+    /// What makes the message unfit to be passed on, the gravest of all.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// The names of the headers that are there.
+    pub(crate) fn names(&self) -> NameSet {
+        self.names
     }
 
     /// The bytes from the first line to the end of the body.
@@ -247,6 +273,14 @@ impl Message {
         self.body = Span::default();
         self.top_via = None;
         self.cseq = None;
+        self.names = NameSet::default();
+        self.fault = None;
+    }
+
+    fn note(&mut self, fault: Fault) {
+        if self.fault.is_none_or(|noted| fault.rank() < noted.rank()) {
+            self.fault = Some(fault);
+        }
     }
 
     fn fill(&mut self, bytes: &[u8]) -> Result<(), ParseError> {
@@ -259,43 +293,82 @@ impl Message {
         let skipped = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         self.buf.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
         self.headers.reserve(FEW_HEADERS);
-        let buf = &self.buf;
-        let truncated = ParseError::Truncated { offset: bytes.len() };
-
-        let mut line_ends = memchr_iter(b'\n', buf);
-        let Some(end) = line_ends.next() else {
-            return Err(truncated);
+        let Some(end) = memchr(b'\n', &self.buf) else {
+            return Err(ParseError::Truncated { offset: bytes.len() });
         };
-        self.first_line = parse_first_line(without_cr(slice(buf, 0, end)), skipped)?;
+        let (first_line, spaced) = parse_first_line(without_cr(slice(&self.buf, 0, end)), skipped)?;
+        self.first_line = first_line;
+        let single = if self.is_request() { SINGLE } else { SINGLE_IN_REPLY };
+        if spaced {
+            self.note(Fault::RequestLine);
+        }
 
         let mut start = end + 1;
         self.headers_start = Span::new(start, start).start;
-        let mut length = None;
-        for end in line_ends {
+        let mut length = Length::Absent;
+        let mut body_start = None;
+        let mut from = start;
+        while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
-            if without_cr(slice(buf, start, end)).is_empty() {
-                self.headers_end = Span::new(start, start).start;
-                let body_end = body_end(length, next, buf.len(), skipped)?;
-                self.body = Span::new(next, body_end);
-                self.buf.truncate(body_end);
-                self.top_via = self.find_top_via();
-                self.cseq = self.find_cseq();
-                return Ok(());
+            from = next;
+            if without_cr(slice(&self.buf, start, end)).is_empty() {
+                body_start = Some(next);
+                break;
             }
-            if matches!(buf.get(next), Some(b' ' | b'\t')) {
+            if matches!(self.buf.get(next), Some(b' ' | b'\t')) {
                 continue;
             }
             if self.headers.len() == MAX_HEADERS {
                 return Err(ParseError::TooManyHeaders { offset: start + skipped, limit: MAX_HEADERS });
             }
-            let header = parse_header(slice(buf, start, next), start, skipped)?;
+            let header = parse_header(slice(&self.buf, start, next), start, skipped)?;
             if header.name == HeaderName::ContentLength {
-                length = Some(parse_length(buf, header.value, length, skipped)?);
+                length = length.and(number(header.value.of(&self.buf)));
             }
+            if single.contains(header.name) && self.names.contains(header.name) {
+                self.note(Fault::Repeated(header.name));
+            }
+            self.names.insert(header.name);
             self.headers.push(header);
             start = next;
         }
-        Err(truncated)
+        self.headers_end = Span::new(start, start).start;
+        let body_start = body_start.unwrap_or_else(|| {
+            // What is left is a line cut in the middle, if anything.
+            self.buf.truncate(start);
+            self.buf.extend_from_slice(b"\r\n");
+            self.note(Fault::Unfinished);
+            self.buf.len()
+        });
+        let body_end = self.body_end(length, body_start);
+        self.body = Span::new(body_start, body_end);
+        self.buf.truncate(body_end);
+        self.top_via = self.find_top_via();
+        self.cseq = self.find_cseq();
+        if self.is_request() && self.top_via.is_some() && !self.is_top_via_sound() {
+            self.note(Fault::Via);
+        }
+        if self.cseq.is_none() && self.names.contains(HeaderName::CSeq) {
+            self.note(Fault::CSeq);
+        }
+        Ok(())
+    }
+
+    /// Where the body ends that `Content-Length` says, as far as it is there.
+    fn body_end(&mut self, length: Length, start: usize) -> usize {
+        let present = self.buf.len().saturating_sub(start);
+        match length {
+            Length::Absent => self.buf.len(),
+            Length::Bad => {
+                self.note(Fault::ContentLength);
+                self.buf.len()
+            }
+            Length::Given(declared) if declared as usize > present => {
+                self.note(Fault::ShortBody);
+                self.buf.len()
+            }
+            Length::Given(declared) => start + declared as usize,
+        }
     }
 
     fn find_top_via(&self) -> Option<ViaSpans> {
@@ -309,6 +382,22 @@ impl Message {
             port: via.port,
             params: self.span_of(via.params.raw())?,
         })
+    }
+
+    /// Whether the topmost Via and the list that it begins have nothing empty in them.
+    fn is_top_via_sound(&self) -> bool {
+        let (Some(via), Some(value)) = (self.top_via(), self.value(HeaderName::Via)) else { return false };
+        let Some(rest) = value.strip_prefix(via.raw) else { return false };
+        let mut rest = trim(rest);
+        while let Some(element) = rest.get(1..) {
+            let end = find_unquoted(element, b',').unwrap_or(element.len());
+            let (element, after) = element.split_at(end);
+            if trim(element).is_empty() {
+                return false;
+            }
+            rest = after;
+        }
+        via.is_sound()
     }
 
     fn find_cseq(&self) -> Option<CSeqSpans> {
@@ -344,7 +433,8 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn parse_first_line(line: &[u8], skipped: usize) -> Result<FirstLine, ParseError> {
+/// The first line, and whether it is a request's with other white space than one space between each of its parts.
+fn parse_first_line(line: &[u8], skipped: usize) -> Result<(FirstLine, bool), ParseError> {
     let bad = |at: usize, why| ParseError::FirstLine { offset: at + skipped, why };
     // Everything below is borrowed from `line`, which starts the message, so it can always be located.
     let span = |part: &[u8]| Span::locate(line, part).unwrap_or_default();
@@ -356,22 +446,24 @@ fn parse_first_line(line: &[u8], skipped: usize) -> Result<FirstLine, ParseError
             .filter(|status| code.len() == 3 && (100..=699).contains(status))
             .and_then(|status| u16::try_from(status).ok())
             .ok_or_else(|| bad(offset, "the status code is not a number from 100 to 699"))?;
-        return Ok(FirstLine::Reply { version: span(first), status, reason: span(reason) });
+        return Ok((FirstLine::Reply { version: span(first), status, reason: span(reason) }, false));
     }
     if !is_token(first) {
         return Err(bad(0, "it starts with neither a method nor a SIP version"));
     }
-    let (uri, rest) = split_word(rest);
-    if uri.is_empty() || uri.iter().any(u8::is_ascii_control) {
-        let offset = span(uri).start as usize;
-        return Err(bad(offset, "the Request-URI is missing or unreadable"));
-    }
-    let (version, extra) = split_word(rest);
-    if !is_version(version) || !extra.is_empty() {
+    let (uri, version) = split_last_word(rest);
+    if !is_version(version) {
         let offset = span(version).start as usize;
         return Err(bad(offset, "the Request-URI is not followed by a SIP version alone"));
     }
-    Ok(FirstLine::Request { method: span(first), uri: span(uri), version: span(version) })
+    if uri.is_empty() || uri.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        let offset = span(uri).start as usize;
+        return Err(bad(offset, "the Request-URI is missing or unreadable"));
+    }
+    let spaced = line.len() != first.len() + uri.len() + version.len() + 2
+        || uri.iter().any(|b| matches!(b, b' ' | b'\t'))
+        || memchr(b'\t', line).is_some();
+    Ok((FirstLine::Request { method: span(first), uri: span(uri), version: span(version) }, spaced))
 }
 
 /// The text up to the first space or tab, and what follows without white space around it.
@@ -379,6 +471,13 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     (word, trim(rest))
+}
+
+/// What comes before the last space or tab, without white space around it, and what follows that.
+fn split_last_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let start = text.iter().rposition(|b| matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
+    let (rest, word) = text.split_at(start);
+    (trim(rest), word)
 }
 
 /// `SIP/` and something; whether the something is 2.0 is for the script to say (505 is its answer, not silence).
@@ -411,23 +510,22 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     })
 }
 
-fn parse_length(buf: &[u8], value: Span, earlier: Option<usize>, skipped: usize) -> Result<usize, ParseError> {
-    let bad = |why| ParseError::ContentLength { offset: value.start as usize + skipped, why };
-    let length = number(value.of(buf)).ok_or_else(|| bad("it is not a number"))? as usize;
-    if earlier.is_some_and(|earlier| earlier != length) {
-        return Err(bad("it differs from an earlier one"));
-    }
-    Ok(length)
+/// What all `Content-Length` headers say.
+#[derive(Clone, Copy)]
+enum Length {
+    Absent,
+    Given(u32),
+    /// One is no number, or they differ.
+    Bad,
 }
 
-fn body_end(declared: Option<usize>, start: usize, end: usize, skipped: usize) -> Result<usize, ParseError> {
-    let present = end.saturating_sub(start);
-    match declared {
-        Some(declared) if declared > present => {
-            Err(ParseError::ShortBody { offset: start + skipped, declared, present })
+impl Length {
+    fn and(self, further: Option<u32>) -> Length {
+        match (self, further) {
+            (Length::Absent, Some(length)) => Length::Given(length),
+            (Length::Given(earlier), Some(length)) if earlier == length => self,
+            _ => Length::Bad,
         }
-        Some(declared) => Ok(start + declared),
-        None => Ok(end),
     }
 }
 
@@ -509,7 +607,6 @@ mod tests {
             "INVITE",
             "INVITE sip:a",
             "INVITE  SIP/2.0",
-            "INVITE sip:a b SIP/2.0",
             "INVITE sip:a HTTP/1.1",
             "INVITE sip:a SIP/2.0 x",
             "IN(VITE sip:a SIP/2.0",
@@ -534,26 +631,138 @@ mod tests {
         }
     }
 
-    #[test]
-    fn content_length_rules() {
-        let parse =
-            |lines: &str, body: &str| Message::parse(format!("BYE sip:b SIP/2.0\r\n{lines}\r\n{body}").as_bytes());
-        assert_eq!(parse("", "to the end").unwrap().body(), b"to the end");
-        assert_eq!(parse("l: 2\r\nContent-Length: 02\r\n", "abc").unwrap().body(), b"ab");
-        for lines in ["l: x\r\n", "l: -1\r\n", "l:\r\n", "l: 99999999999\r\n", "l: 1\r\nl: 2\r\n"] {
-            let error = parse(lines, "abc").unwrap_err();
-            assert!(matches!(error, ParseError::ContentLength { .. }), "{lines}: {error}");
-        }
-        let error = parse("l: 4\r\n", "abc").unwrap_err();
-        assert_eq!(error, ParseError::ShortBody { offset: 27, declared: 4, present: 3 });
+    fn with_headers(lines: &str, body: &str) -> Message {
+        Message::parse(format!("BYE sip:b SIP/2.0\r\n{lines}\r\n{body}").as_bytes()).unwrap()
     }
 
     #[test]
-    fn cut_off_headers_are_refused() {
-        for text in ["BYE sip:b SIP/2.0", "BYE sip:b SIP/2.0\r\n", "BYE sip:b SIP/2.0\r\nTo: x\r\n"] {
-            let error = Message::parse(text.as_bytes()).unwrap_err();
-            assert_eq!(error, ParseError::Truncated { offset: text.len() });
+    fn white_space_in_the_request_line_is_a_fault() {
+        for (line, uri) in [
+            ("INVITE  sip:a SIP/2.0", "sip:a"),
+            ("INVITE sip:a  SIP/2.0", "sip:a"),
+            ("INVITE sip:a SIP/2.0 ", "sip:a"),
+            ("INVITE\tsip:a SIP/2.0", "sip:a"),
+            ("INVITE sip:a; lr SIP/2.0", "sip:a; lr"),
+        ] {
+            let message = Message::parse(format!("{line}\r\n\r\n").as_bytes());
+            // White space at the end belongs to no part.
+            let Ok(message) = message else { panic!("{line}") };
+            assert_eq!(message.ruri(), Some(uri.as_bytes()), "{line}");
+            assert_eq!(message.fault(), Some(Fault::RequestLine), "{line}");
         }
+    }
+
+    #[test]
+    fn content_length_rules() {
+        for (lines, body, read, fault) in [
+            ("", "to the end", "to the end", None),
+            ("l: 02\r\n", "abc", "ab", None),
+            ("l: x\r\n", "abc", "abc", Some(Fault::ContentLength)),
+            ("l: -1\r\n", "abc", "abc", Some(Fault::ContentLength)),
+            ("l:\r\n", "abc", "abc", Some(Fault::ContentLength)),
+            ("l: 99999999999\r\n", "abc", "abc", Some(Fault::ContentLength)),
+            ("l: 1 2\r\n", "abc", "abc", Some(Fault::ContentLength)),
+            ("l: 4\r\n", "abc", "abc", Some(Fault::ShortBody)),
+            ("l: 4294967295\r\n", "", "", Some(Fault::ShortBody)),
+            ("l: 1\r\nl: 1\r\n", "abc", "a", Some(Fault::Repeated(HeaderName::ContentLength))),
+            ("l: 1\r\nl: 2\r\n", "abc", "abc", Some(Fault::Repeated(HeaderName::ContentLength))),
+        ] {
+            let message = with_headers(lines, body);
+            assert_eq!(message.body(), read.as_bytes(), "{lines:?}");
+            assert_eq!(message.fault(), fault, "{lines:?}");
+        }
+        for (lines, fault) in [("l: 1\r\nl: 1\r\n", None), ("l: 1\r\nl: 2\r\n", Some(Fault::ContentLength))] {
+            let reply = Message::parse(format!("SIP/2.0 200 OK\r\n{lines}\r\nab").as_bytes()).unwrap();
+            assert_eq!(reply.fault(), fault, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_there_once_only_is_a_fault_when_it_is_there_twice() {
+        for (lines, name) in [
+            ("To: <sip:a>\r\nX: y\r\nt: <sip:b>\r\n", HeaderName::To),
+            ("From: <sip:a>\r\nFROM: <sip:a>\r\n", HeaderName::From),
+            ("i: 1\r\nCall-ID: 2\r\n", HeaderName::CallId),
+            ("CSeq: 1 BYE\r\ncseq: 2 BYE\r\n", HeaderName::CSeq),
+            ("Max-Forwards: 1\r\nMax-Forwards: 70\r\n", HeaderName::MaxForwards),
+        ] {
+            assert_eq!(with_headers(lines, "").fault(), Some(Fault::Repeated(name)), "{lines}");
+            let reply = Message::parse(format!("SIP/2.0 200 OK\r\n{lines}\r\n").as_bytes()).unwrap();
+            let fault = Some(Fault::Repeated(name)).filter(|_| name != HeaderName::MaxForwards);
+            assert_eq!(reply.fault(), fault, "{lines}");
+        }
+        let many = "Via: SIP/2.0/UDP a\r\nVia: SIP/2.0/UDP b\r\nRoute: <sip:a>\r\nRoute: <sip:b>\r\nX: y\r\nX: y\r\n";
+        assert_eq!(with_headers(many, "").fault(), None);
+    }
+
+    #[test]
+    fn a_top_via_with_nothing_in_places_or_another_protocol_is_a_fault() {
+        for (lines, sound) in [
+            ("Via: SIP/2.0/UDP h", true),
+            ("v: sip / 2.0 / UDP h:1 ; a = \";;\" ; rport", true),
+            ("Via: SIP/2.0/UDP h;x=\"1;;2,,\", SIP/2.0/UDP i", true),
+            ("Via: SIP/2.0/UDP h\r\nVia: SIP/2.0/UDP i;;", true),
+            ("Via: SIP/2.0/UDP h;", false),
+            ("Via: SIP/2.0/UDP h;;branch=1", false),
+            ("Via: SIP/2.0/UDP h; ;branch=1", false),
+            ("Via: SIP/2.0/UDP h;\r\n ;branch=1", false),
+            ("Via: SIP/2.0/UDP h;a=\";\";", false),
+            ("Via: SIP/2.0/UDP h,", false),
+            ("Via: SIP/2.0/UDP h;;,;,,", false),
+            ("Via: SIP/2.0/UDP h, , SIP/2.0/UDP i", false),
+            ("Via: ,SIP/2.0/UDP h", false),
+            ("Via:\r\nVia: SIP/2.0/UDP h", false),
+            ("Via: SIPX/2.0/UDP h", false),
+            ("Via: SIP/9.9/UDP h", false),
+        ] {
+            let fault = Some(Fault::Via).filter(|_| !sound);
+            assert_eq!(with_headers(&format!("{lines}\r\n"), "").fault(), fault, "{lines:?}");
+        }
+        // One that cannot be read leaves no way back.
+        let message = with_headers("Via: SIP/2.0 h\r\n", "");
+        assert_eq!((message.top_via(), message.fault()), (None, None));
+    }
+
+    #[test]
+    fn a_message_without_the_empty_line_has_the_headers_that_are_whole() {
+        for (text, headers) in [
+            ("BYE sip:b SIP/2.0\r\n", 0),
+            ("BYE sip:b SIP/2.0\r\nTo: x\r\n", 1),
+            ("BYE sip:b SIP/2.0\r\nTo: x\r\n y\r\n", 1),
+            ("BYE sip:b SIP/2.0\r\nTo: x\r\nFrom: y\r\nCSeq: 1 B", 2),
+            ("BYE sip:b SIP/2.0\r\nTo: x\r\nFrom: y\r\n folded", 1),
+            ("BYE sip:b SIP/2.0\r\nTo: x\r\nl: 0", 1),
+        ] {
+            let message = Message::parse(text.as_bytes()).unwrap();
+            assert_eq!(message.header_lines().len(), headers, "{text:?}");
+            assert_eq!(message.fault(), Some(Fault::Unfinished), "{text:?}");
+            assert_eq!(message.body(), b"");
+            assert!(message.bytes().ends_with(b"\r\n\r\n"), "{text:?}");
+        }
+        let error = Message::parse(b"BYE sip:b SIP/2.0").unwrap_err();
+        assert_eq!(error, ParseError::Truncated { offset: 17 });
+    }
+
+    #[test]
+    fn a_cseq_that_cannot_be_read_is_a_fault() {
+        for (value, fault) in [
+            ("4294967295 BYE", None),
+            ("4294967296 BYE", Some(Fault::CSeq)),
+            ("-1 BYE", Some(Fault::CSeq)),
+            ("abc BYE", Some(Fault::CSeq)),
+            ("1", Some(Fault::CSeq)),
+            ("", Some(Fault::CSeq)),
+        ] {
+            let message = with_headers(&format!("CSeq: {value}\r\n"), "");
+            assert_eq!(message.fault(), fault, "{value}");
+            assert_eq!(message.cseq().is_some(), fault.is_none(), "{value}");
+        }
+    }
+
+    #[test]
+    fn of_several_faults_the_gravest_counts() {
+        let message = with_headers("l: 9\r\nTo: a\r\nVia: SIP/2.0/UDP h;;\r\nTo: b\r\n", "");
+        assert_eq!(message.fault(), Some(Fault::Via));
     }
 
     #[test]

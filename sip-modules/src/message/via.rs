@@ -60,6 +60,11 @@ impl<'a> Via<'a> {
         })
     }
 
+    /// Whether the protocol is SIP/2.0 and no parameter is empty (RFC 3261 25.1).
+    pub fn is_sound(&self) -> bool {
+        self.protocol.eq_ignore_ascii_case(b"SIP") && self.version == b"2.0" && !self.params.has_empty()
+    }
+
     /// The first parameter of that name.
     pub fn param(&self, name: &[u8]) -> Option<Param<'a>> {
         self.params.get(name)

@@ -25,7 +25,7 @@ const DEFAULT_URIS: i64 = 7;
 pub fn sanity_check(cx: &mut Cx, checks: i64, uris: i64) -> i64 {
     tell_about_absent_checks(checks);
     let msg = &cx.msg;
-    let Err(check::Fault { code, reason, lines }) = check::run(&msg.message, msg.ruri(), checks, uris) else {
+    let Err(check::Refusal { code, reason, lines }) = check::run(&msg.message, msg.ruri(), checks, uris) else {
         return 1;
     };
     tracing::debug!(source = %msg.source, "a message fails the sanity check: {code} {reason}");
@@ -95,6 +95,12 @@ mod tests {
             (6, "CSeq: 1 INVITE", "CSeq: INVITE", "400 Missing number in CSeq header"),
             (6, "CSeq: 1 INVITE", "CSeq: 4294967296 INVITE", "400 CSeq number is illegal"),
             (6, "CSeq: 1 INVITE", "CSeq: x1 INVITE", "400 CSeq number is illegal"),
+            (6, "CSeq: 1 INVITE", "CSeq: -1 INVITE", "400 CSeq number is illegal"),
+            (7, "Content-Length: 0", "Content-Length: 1", "400 Content-Length mis-match"),
+            (7, "Content-Length: 0", "Content-Length: -1", "400 Content-Length Failure"),
+            (7, "Content-Length: 0\r\n\r\n", "Content-Length: 0\r\n", "400 Content-Length Body Failure"),
+            (2, "Expires: 60", "Expires: 60\r\nExpires: 60", "400 Multiple Expires Headers"),
+            (2, "CSeq: 1 INVITE", "CSeq: 1 INVITE\r\nt: <sip:x@h>", "400 Multiple To Headers"),
             (8, "Expires: 60", "Expires: ", "400 Missing number in Expires header"),
             (8, "Expires: 60", "Expires: soon", "400 Expires value is illegal"),
             (10, "sip:bob@example.org SIP", "sip:bob@ SIP", "400 Bad Request URI"),

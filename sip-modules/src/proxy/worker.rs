@@ -7,7 +7,7 @@ use std::time::Duration;
 use kemi_core::{CallbackId, Instance, Outcome};
 
 use crate::caught::caught;
-use crate::message::{HeaderName, Message, ParseError};
+use crate::message::{Fault, HeaderName, Message, NameSet, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::worker_pool::OwnSlot;
 use crate::proxy::{DropReason, Outbox, Shared, drain, fork, send_stateless};
@@ -220,6 +220,10 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
         tracing::debug!(source = %cx.msg.source, "a request without a mandatory header; dropped");
         return;
     }
+    if let Some(fault) = message.fault().filter(|fault| !is_for_script(*fault)) {
+        refuse_faulty(cx, fault);
+        return;
+    }
     // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
     if cx.msg.method() == b"ACK" && message.to().and_then(|to| to.tag()).is_some_and(|tag| cx.shared.is_own_tag(tag)) {
         return;
@@ -272,9 +276,15 @@ fn reply(cx: &mut Cx, script: &Instance<Cx>, reply_route: Option<CallbackId>) {
     if let Some(status) = cx.msg.message.status() {
         cx.statistics.reply_received(status);
     }
-    if !has_mandatory_headers(&cx.msg.message) {
+    let message = &cx.msg.message;
+    if !has_mandatory_headers(message) {
         cx.statistics.dropped(DropReason::Incomplete);
         tracing::debug!(source = %cx.msg.source, "a reply without a mandatory header; dropped");
+        return;
+    }
+    if let Some(fault) = message.fault() {
+        cx.statistics.dropped(DropReason::Malformed);
+        tracing::debug!(source = %cx.msg.source, "a faulty reply ({fault}); dropped");
         return;
     }
     cx.msg.route = Route::Reply;
@@ -300,11 +310,25 @@ fn parse(spare: &mut Arc<Message>, bytes: &[u8]) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Whether what no SIP message may lack is there (RFC 3261 §8.1.1), Max-Forwards aside.
+/// Whether what no SIP message may lack is there (RFC 3261 §8.1.1), Max-Forwards aside, and a reply to it could be sent.
 fn has_mandatory_headers(message: &Message) -> bool {
-    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
-        .into_iter()
-        .all(|name| message.known(name).is_some())
-        && message.top_via().is_some()
-        && message.cseq().is_some()
+    const MANDATORY: NameSet =
+        NameSet::of(&[HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]);
+    message.names().contains_all(MANDATORY) && message.top_via().is_some()
+}
+
+/// Whether a request with that fault is the script's to refuse (`sanity_check`), as in Kamailio.
+fn is_for_script(fault: Fault) -> bool {
+    matches!(fault, Fault::Unfinished | Fault::ShortBody | Fault::CSeq)
+}
+
+/// Answers a request that Kamailio's core drops and that RFC 3261 and 4475 want answered with 400.
+fn refuse_faulty(cx: &mut Cx, fault: Fault) {
+    cx.statistics.dropped(DropReason::Malformed);
+    tracing::debug!(source = %cx.msg.source, "a faulty request ({fault}); refused");
+    if cx.msg.method() != b"ACK"
+        && let Err(error) = send_stateless(cx, 400, fault.to_string().as_bytes())
+    {
+        tracing::debug!(source = %cx.msg.source, "no reply 400: {error}");
+    }
 }

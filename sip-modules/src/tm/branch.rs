@@ -203,6 +203,9 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
 /// Writes the request as it leaves, with our Via, into the context's buffer.
 fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<(), WriteError> {
     let message = Arc::clone(&cx.msg.message);
+    if let Some(fault) = message.fault() {
+        return Err(WriteError::Unfit(fault));
+    }
     if let Some(ruri) = &cx.msg.new_ruri {
         edits.set_ruri(&message, ruri)?;
     }

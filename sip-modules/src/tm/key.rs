@@ -4,7 +4,7 @@ use crate::message::Message;
 use crate::proxy::Shared;
 use crate::transaction::{KeyParts, ServerKey};
 
-/// Returns the key of a request's own transaction; `None` if it lacks what a key needs.
+/// Returns the key of a request's own transaction; `None` if it lacks what a key needs or must not be passed on.
 #[must_use]
 pub fn server_key(message: &Message) -> Option<ServerKey> {
     Some(ServerKey::new(&parts(message)?))
@@ -24,6 +24,9 @@ pub fn progress_key(shared: &Shared, message: &Message) -> Option<u64> {
 }
 
 fn parts(message: &Message) -> Option<KeyParts<'_>> {
+    if message.fault().is_some() {
+        return None;
+    }
     let via = message.top_via()?;
     let cseq = message.cseq()?;
     Some(KeyParts {

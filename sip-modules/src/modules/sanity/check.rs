@@ -1,20 +1,22 @@
 //! The checks, each a function of the message.
 
-use crate::message::{Header, HeaderName, Message, NameAddr, Scheme, Uri, split_list, unquote};
+use std::borrow::Cow;
+
+use crate::message::{Fault, Header, HeaderName, Message, NameAddr, NameSet, Scheme, Uri, split_list, unquote};
 
 /// The bits of the checks that are there.
 pub(super) const ALL: i64 = 0b111_1111_1110_0111;
 
 /// What is wrong with a message, as a reply says it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct Refusal {
     pub(super) code: u16,
-    pub(super) reason: &'static str,
+    pub(super) reason: Cow<'static, str>,
     /// Header lines for the reply.
     pub(super) lines: Vec<u8>,
 }
 
-type Checked = Result<(), Fault>;
+type Checked = Result<(), Refusal>;
 
 /// Runs the checks until one fails, the headers first that the answer itself needs.
 ///
@@ -66,19 +68,23 @@ pub(super) fn run(message: &Message, ruri: &[u8], checks: i64, uris: i64) -> Che
     Ok(())
 }
 
-fn fault(code: u16, reason: &'static str) -> Checked {
-    Err(Fault { code, reason, lines: Vec::new() })
+fn refuse(code: u16, reason: impl Into<Cow<'static, str>>) -> Checked {
+    Err(Refusal { code, reason: reason.into(), lines: Vec::new() })
 }
 
 fn bad(reason: &'static str) -> Checked {
-    fault(400, reason)
+    refuse(400, reason)
+}
+
+fn faulty(fault: Fault) -> Checked {
+    refuse(400, fault.to_string())
 }
 
 fn version(message: &Message) -> Checked {
     if message.version().eq_ignore_ascii_case(b"SIP/2.0") {
         return Ok(());
     }
-    fault(505, "Version Not Supported (R-URI)")
+    refuse(505, "Version Not Supported (R-URI)")
 }
 
 fn scheme(ruri: &[u8]) -> Checked {
@@ -86,16 +92,51 @@ fn scheme(ruri: &[u8]) -> Checked {
         None => bad("Bad Request URI"),
         Some(Scheme::Sip | Scheme::Sips | Scheme::Tel) => Ok(()),
         Some(Scheme::Other(name)) if name.eq_ignore_ascii_case(b"tels") || name.eq_ignore_ascii_case(b"urn") => Ok(()),
-        Some(Scheme::Other(_)) => fault(416, "Unsupported URI Scheme in Request URI"),
+        Some(Scheme::Other(_)) => refuse(416, "Unsupported URI Scheme in Request URI"),
     }
 }
 
+/// The headers that may be there once only (RFC 3261 7.3.1), and that say what is to be done with a message.
+const SINGLE: NameSet = {
+    use HeaderName::*;
+    NameSet::of(&[
+        From,
+        To,
+        CallId,
+        CSeq,
+        MaxForwards,
+        ContentLength,
+        ContentType,
+        Expires,
+        MinExpires,
+        Event,
+        SubscriptionState,
+        SipEtag,
+        SipIfMatch,
+        ReferTo,
+        ReferredBy,
+        Replaces,
+        Join,
+        RAck,
+        RSeq,
+        SessionExpires,
+        MinSe,
+    ])
+};
+
 fn required_headers(message: &Message) -> Checked {
     use HeaderName::{CSeq, CallId, From, To, Via};
-    match [Via, From, To, CallId, CSeq].into_iter().all(|name| message.known(name).is_some()) {
-        true => Ok(()),
-        false => bad("Bad Headers"),
+    if !message.names().contains_all(NameSet::of(&[Via, From, To, CallId, CSeq])) {
+        return bad("Bad Headers");
     }
+    let mut seen = NameSet::default();
+    for header in message.header_lines().iter().filter(|header| SINGLE.contains(header.name)) {
+        if seen.contains(header.name) {
+            return faulty(Fault::Repeated(header.name));
+        }
+        seen.insert(header.name);
+    }
+    Ok(())
 }
 
 /// The number and the method of CSeq as written; both may be empty.
@@ -120,10 +161,10 @@ fn cseq_number(message: &Message) -> Checked {
     }
 }
 
-/// Over UDP the reader has refused or cut what is too short or too long, so this one finds little.
+/// What is longer than it says was cut when it came (RFC 3261 18.3).
 fn content_length(message: &Message) -> Checked {
-    match message.content_length() {
-        Some(length) if usize::try_from(length) != Ok(message.body().len()) => bad("Content-Length mis-match"),
+    match message.fault() {
+        Some(fault @ (Fault::ContentLength | Fault::Unfinished | Fault::ShortBody)) => faulty(fault),
         _ => Ok(()),
     }
 }
@@ -156,7 +197,7 @@ fn proxy_require(message: &Message) -> Checked {
         return bad("Bad Proxy Require Header");
     }
     let lines = [b"Unsupported: ", options.join(&b", "[..]).as_slice(), b"\r\n"].concat();
-    Err(Fault { code: 420, reason: "Bad Proxy Require Extension", lines })
+    Err(Refusal { code: 420, reason: "Bad Proxy Require Extension".into(), lines })
 }
 
 fn parse_uris(message: &Message, ruri: &[u8], uris: i64) -> Checked {

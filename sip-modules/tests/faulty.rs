@@ -1,0 +1,79 @@
+//! What becomes of faulty requests whose route relays everything without a look at them: nothing faulty is passed on.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use kemi_core::Value;
+use sip_modules::modules::tm;
+use sip_modules::proxy::ProxySettings;
+
+const CALLER: &str = "127.0.0.9:5090";
+const CALLEE: &str = "127.0.0.8:5070";
+
+fn request(method: &str) -> String {
+    format!(
+        "{method} sip:bob@{CALLEE} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {CALLER};branch=z9hG4bKfaulty\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:alice@example.net>;tag=from\r\n\
+         To: <sip:bob@{CALLEE}>;tag=to\r\n\
+         Call-ID: faulty\r\n\
+         CSeq: 1 {method}\r\n\
+         Content-Length: 4\r\n\r\nbody"
+    )
+}
+
+/// The first lines of what is sent to the caller and the callee.
+fn relayed(text: &str) -> (Vec<String>, Vec<String>) {
+    let (mut proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
+        tm::t_relay(cx, script);
+        Ok(Value::Nil)
+    });
+    proxy.receive(text.as_bytes(), CALLER.parse().unwrap());
+    proxy.end_turn();
+    let (mut caller, mut callee) = (Vec::new(), Vec::new());
+    proxy.sent(|bytes, dest: SocketAddr| {
+        let line = String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned();
+        let to = if dest == CALLER.parse().unwrap() { &mut caller } else { &mut callee };
+        to.push(line);
+    });
+    (caller, callee)
+}
+
+#[test]
+fn a_faulty_request_is_answered_where_that_can_be_done_and_never_passed_on() {
+    let bad = Some("SIP/2.0 400 Bad Request");
+    for (from, into, answer) in [
+        (" SIP/2.0\r\n", "  SIP/2.0\r\n", Some("SIP/2.0 400 Bad Request Line")),
+        ("SIP/2.0/UDP 127", "SIPX/2.0/UDP 127", Some("SIP/2.0 400 Bad Via Header")),
+        (";branch", ";;branch", Some("SIP/2.0 400 Bad Via Header")),
+        ("faulty\r\nMax", "faulty,,\r\nMax", Some("SIP/2.0 400 Bad Via Header")),
+        ("SIP/2.0/UDP 127", "SIP/2.0 127", None),
+        ("Via:", "X-Via:", None),
+        ("CSeq:", "X-CSeq:", None),
+        ("\r\nTo: ", "\r\nt: <sip:x@h>\r\nTo: ", Some("SIP/2.0 400 Multiple To Headers")),
+        ("\r\nTo: ", "\r\nf: <sip:x@h>\r\nTo: ", Some("SIP/2.0 400 Multiple From Headers")),
+        ("\r\nTo: ", "\r\ni: 1\r\nTo: ", Some("SIP/2.0 400 Multiple Call-ID Headers")),
+        ("\r\nTo: ", "\r\nMax-Forwards: 1\r\nTo: ", Some("SIP/2.0 400 Multiple Max-Forwards Headers")),
+        ("\r\nTo: ", "\r\ncseq: 2 BYE\r\nTo: ", Some("SIP/2.0 400 Multiple CSeq Headers")),
+        ("\r\nTo: ", "\r\nl: 4\r\nTo: ", Some("SIP/2.0 400 Multiple Content-Length Headers")),
+        ("Length: 4", "Length: -4", Some("SIP/2.0 400 Content-Length Failure")),
+        ("Length: 4", "Length: 5", bad),
+        ("\r\n\r\nbody", "\r\n", bad),
+        ("\r\n\r\nbody", "", bad),
+        ("CSeq: 1 ", "CSeq: abc ", bad),
+        ("CSeq: 1 ", "CSeq: 4294967296 ", bad),
+    ] {
+        for method in ["MESSAGE", "INVITE", "CANCEL", "ACK"] {
+            let text = request(method).replacen(from, into, 1);
+            assert_ne!(text, request(method), "{into:?}");
+            let (caller, callee) = relayed(&text);
+            let answer = answer.filter(|_| method != "ACK");
+            assert_eq!(caller, Vec::from_iter(answer), "{method} {into:?}");
+            assert!(callee.is_empty(), "{method} {into:?}: {callee:?}");
+        }
+    }
+    assert_eq!(relayed(&request("MESSAGE")).1, [format!("MESSAGE sip:bob@{CALLEE} SIP/2.0")]);
+    assert_eq!(relayed(&request("ACK")).1, [format!("ACK sip:bob@{CALLEE} SIP/2.0")]);
+}
