@@ -132,7 +132,99 @@ fn the_seeds_are_messages() {
     assert_eq!(wild.contacts().count(), 2);
 }
 
+/// White space as it may stand around separators, folds among it.
+fn space() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["", "", " ", "\r\n ", " \r\n\t", "\n  "])
+}
+
+/// Elements with white space around their commas.
+fn list(element: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    vec((space(), element, space()), 1..4).prop_map(|parts| {
+        let parts: Vec<_> = parts.into_iter().map(|(before, text, behind)| format!("{before}{text}{behind}")).collect();
+        parts.join(",")
+    })
+}
+
+fn folded_via() -> impl Strategy<Value = String> {
+    let param = prop::sample::select(vec!["rport", "rport=1", "received=9.9.9.9", "branch=z9hG4bK1", "x=\";,\"", "y"]);
+    let host = prop::sample::select(vec!["192.0.2.7", "192.0.2.7:5062", "host"]);
+    (host, vec((space(), param, space()), 0..4)).prop_map(|(host, params)| {
+        let params = params.into_iter().map(|(before, param, between)| format!("{before};{between}{param}"));
+        format!("SIP/2.0/UDP {host}{}", params.collect::<String>())
+    })
+}
+
+fn folded_message() -> impl Strategy<Value = String> {
+    let address = || {
+        prop::sample::select(vec!["<sip:a>", "<sip:b,c;lr>;x", "\"A, B\" <sip:d>", "<sip:e;lr>"])
+            .prop_map(str::to_owned)
+    };
+    (list(folded_via()), list(folded_via()), list(address()), list(address()), list(address()), space(), space())
+        .prop_map(|(via, more, route, record, contact, before, behind)| {
+            format!(
+                "INVITE sip:x SIP/2.0\r\nX-First:{before}1\r\nVia:{via}\r\nX-Folded: a\r\n b\r\nv:{more}\r\n\
+                 From:{before}<sip:a>;tag=1{behind}\r\nRoute:{route}\r\nTo:{before}<sip:b>{behind}\r\n\
+                 Record-Route:{record}\r\nMax-Forwards:{before}7{behind}\r\nm:{contact}\r\nCall-ID: c\r\n\
+                 CSeq:{before}1 INVITE{behind}\r\nX-Last:{before}2\r\nl:{before}4{behind}\r\n\r\nbody"
+            )
+        })
+}
+
+/// The lines of the headers that are white space alone: those that others may take for the end of the headers.
+fn blank_lines(bytes: &[u8]) -> usize {
+    let message = Message::parse(bytes).unwrap();
+    let headers = &bytes[..message.headers_end() as usize];
+    let blank = |line: &&[u8]| line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'));
+    headers.strip_suffix(b"\n").unwrap().split(|b| *b == b'\n').filter(blank).count()
+}
+
+/// The header lines whose name begins with X, and the body.
+fn others(message: &Message) -> Vec<&[u8]> {
+    let ours = |header: &&crate::message::Header| message.text(header.name_span).starts_with(b"X");
+    message.header_lines().iter().filter(ours).map(|header| message.text(header.line)).chain([message.body()]).collect()
+}
+
 proptest! {
+    #[test]
+    fn no_edit_of_folded_lines_leaves_a_line_of_blanks(
+        text in folded_message(),
+        stamp in prop::option::of(any::<bool>()),
+        picks in vec((0usize..4, any::<Index>()), 0..8),
+        forwards in any::<bool>(),
+        body in any::<bool>(),
+    ) {
+        let message = Message::parse(text.as_bytes()).unwrap();
+        let before = blank_lines(text.as_bytes());
+        let mut edits = Edits::new();
+        if let Some(force_rport) = stamp {
+            edits.stamp_top_via(&message, ViaSource { force_rport, ..source() }).unwrap();
+        }
+        for (list, pick) in picks {
+            let name = [HeaderName::Via, HeaderName::Route, HeaderName::RecordRoute, HeaderName::Contact][list];
+            let items: Vec<_> = message.items(name).collect();
+            edits.delete_item(&message, &items[pick.index(items.len())]);
+        }
+        if forwards {
+            edits.decrement_max_forwards(&message, 70).unwrap();
+        }
+        if body {
+            edits.set_body(b"body");
+        }
+        let mut out = Vec::new();
+        edits.serialise(&message, &mut out);
+        prop_assert!(blank_lines(&out) <= before, "{}", out.escape_ascii());
+        let sent = Message::parse(&out).unwrap();
+        prop_assert_eq!(others(&sent), others(&message));
+
+        let parts = ReplyParts { source: Some(source()), to_tag: Some(b"t"), ..ReplyParts::new(200) };
+        out.clear();
+        write_reply(&message, &parts, &mut out).unwrap();
+        prop_assert!(blank_lines(&out) <= before, "{}", out.escape_ascii());
+        out.clear();
+        write_cancel(&message, b"", &mut out).unwrap();
+        prop_assert!(blank_lines(&out) <= before, "{}", out.escape_ascii());
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(byte(), 0..300)) {
         look_at_text(&bytes);

@@ -111,24 +111,36 @@ impl<'a> Via<'a> {
     pub(super) fn write_stamped(&self, source: ViaSource, out: &mut Vec<u8>) {
         let ip = source.addr.ip().to_canonical();
         let fill_rport = source.force_rport || self.has_rport();
-        let head = self.raw.len() - self.params.raw().len();
-        out.extend_from_slice(self.raw.get(..head).unwrap_or_default());
+        let (head, _) = self.raw.split_at(self.raw.len() - self.params.raw().len());
+        // White space, folds too, is written only before something: at the end of a line it would be a line of blanks.
+        let (head, mut space) = split_space(head);
+        out.extend_from_slice(head);
         // Before the sender's parameters, so that an open quote among these cannot swallow ours.
         if fill_rport {
+            out.extend_from_slice(std::mem::take(&mut space));
             out.extend_from_slice(b";rport=");
             push_number(out, u64::from(source.addr.port()));
         }
         if fill_rport || self.host_ip().map(|ip| ip.to_canonical()) != Some(ip) {
+            out.extend_from_slice(std::mem::take(&mut space));
             out.extend_from_slice(b";received=");
             push_ip(ip, out);
         }
         for param in self.params {
             let ours = param.name.eq_ignore_ascii_case(b"received") || param.name.eq_ignore_ascii_case(b"rport");
             if !ours {
-                out.extend_from_slice(param.raw);
+                let (param, behind) = split_space(param.raw);
+                out.extend_from_slice(space);
+                out.extend_from_slice(param);
+                space = behind;
             }
         }
     }
+}
+
+/// The text without the white space that it ends with, and that.
+fn split_space(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().rposition(|b| !is_lws(*b)).map_or(0, |last| last + 1))
 }
 
 /// Without brackets: RFC 3261's `via-received` has none.
@@ -223,6 +235,20 @@ mod tests {
             stamped("SIP/2.0/UDP 1.2.3.4;branch=1", "1.2.3.4:9", true),
             "SIP/2.0/UDP 1.2.3.4;rport=9;received=1.2.3.4;branch=1"
         );
+    }
+
+    #[test]
+    fn a_fold_before_what_goes_goes_with_it() {
+        for (via, expected) in [
+            ("SIP/2.0/UDP 1.2.3.4;branch=1\r\n ;rport", "SIP/2.0/UDP 1.2.3.4;rport=9;received=1.2.3.4;branch=1"),
+            ("SIP/2.0/UDP 1.2.3.4;branch=1\r\n ;received=6.6.6.6", "SIP/2.0/UDP 1.2.3.4;branch=1"),
+            ("SIP/2.0/UDP 1.2.3.4\r\n ;received=6.6.6.6", "SIP/2.0/UDP 1.2.3.4"),
+            ("SIP/2.0/UDP 1.2.3.4\r\n ;received=x\r\n\t;a;b", "SIP/2.0/UDP 1.2.3.4\r\n ;a;b"),
+            ("SIP/2.0/UDP h\r\n ;a\r\n ;received=x\r\n\t;b", "SIP/2.0/UDP h\r\n ;received=1.2.3.4;a\r\n ;b"),
+            ("SIP/2.0/UDP 1.2.3.4\r\n ;rport\r\n ;a", "SIP/2.0/UDP 1.2.3.4\r\n ;rport=9;received=1.2.3.4;a"),
+        ] {
+            assert_eq!(stamped(via, "1.2.3.4:9", false), expected, "{via:?}");
+        }
     }
 
     #[test]
