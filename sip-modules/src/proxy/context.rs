@@ -231,6 +231,7 @@ impl MessageState {
 #[derive(Clone, Debug)]
 pub(crate) struct BranchState {
     edits: Edits,
+    record_route: RecordRoute,
     new_ruri: Option<Vec<u8>>,
     dst_uri: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
@@ -246,6 +247,7 @@ impl MessageState {
     pub(crate) fn branch_state(&self) -> BranchState {
         BranchState {
             edits: self.edits.clone(),
+            record_route: self.record_route.clone(),
             new_ruri: self.new_ruri.clone(),
             dst_uri: self.dst_uri.clone(),
             path: self.path.clone(),
@@ -259,9 +261,20 @@ impl MessageState {
 
     /// Puts it back.
     pub(crate) fn restore_after_branch(&mut self, before: BranchState) {
-        let BranchState { edits, new_ruri, dst_uri, path, branch_flags, send_socket, route, branch_index, drop } =
-            before;
+        let BranchState {
+            edits,
+            record_route,
+            new_ruri,
+            dst_uri,
+            path,
+            branch_flags,
+            send_socket,
+            route,
+            branch_index,
+            drop,
+        } = before;
         self.edits = edits;
+        self.record_route = record_route;
         self.new_ruri = new_ruri;
         self.dst_uri = dst_uri;
         self.path = path;
@@ -315,4 +328,6 @@ pub struct RecordRoute {
     pub params: Vec<u8>,
     /// The addresses that `record_route_preset` has given it; empty for the ones of the proxy's sockets.
     pub preset: Vec<Vec<u8>>,
+    /// The socket besides the one the request came in by that the headers name.
+    pub(crate) outbound: Option<usize>,
 }

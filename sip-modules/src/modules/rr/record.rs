@@ -54,9 +54,8 @@ pub(super) fn remove(cx: &mut Cx) {
 /// Call it for each branch before it is written. Without a Record-Route of ours it does nothing.
 pub fn complete(cx: &mut Cx, socket: usize) {
     let msg = &mut cx.msg;
-    let known = msg.send_socket.unwrap_or(msg.socket);
     msg.send_socket = Some(socket);
-    if msg.record_route.added && known != socket {
+    if msg.record_route.added && msg.record_route.outbound != outbound(msg) {
         write(&cx.shared, msg);
     }
 }
@@ -71,11 +70,16 @@ pub(super) fn is_upstream(msg: &MessageState) -> bool {
     }
 }
 
+/// The socket by which the request leaves, as far as it is known and another one than it came in by.
+fn outbound(msg: &MessageState) -> Option<usize> {
+    msg.send_socket.filter(|socket| *socket != msg.socket)
+}
+
 /// Writes the headers, in the place of what was written before.
 fn write(shared: &Shared, msg: &mut MessageState) {
     let name = |socket: usize| shared.identity.listeners().get(socket).map_or("", |listener| &listener.name).as_bytes();
     let mut text = Vec::with_capacity(128);
-    let outbound = msg.send_socket.filter(|socket| *socket != msg.socket);
+    let outbound = outbound(msg);
     match outbound {
         _ if !msg.record_route.preset.is_empty() => {
             for address in &msg.record_route.preset {
@@ -91,6 +95,7 @@ fn write(shared: &Shared, msg: &mut MessageState) {
     }
     let place = place(msg);
     msg.edits.replace(place, &text);
+    msg.record_route.outbound = outbound;
 }
 
 fn write_one(shared: &Shared, msg: &MessageState, address: &[u8], pair: &[u8], out: &mut Vec<u8>) {

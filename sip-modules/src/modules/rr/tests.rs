@@ -97,6 +97,48 @@ fn two_sockets_make_a_pair_with_the_outbound_one_on_top() {
 }
 
 #[test]
+fn the_socket_may_change_after_record_route_and_for_each_branch() {
+    let pair = ["<sip:127.0.0.2:5070;r2=on;lr=on>", "<sip:127.0.0.1:5060;r2=on;lr=on>"];
+    // A lookup, `set_send_socket` or `$fs` has chosen the socket, and then a branch leaves by one.
+    for (before, chosen, socket, expected) in [
+        (None, Some(1), 1, &pair[..]),
+        (Some(1), Some(0), 0, &["<sip:127.0.0.1:5060;lr=on>"]),
+        (Some(1), Some(1), 1, &pair[..]),
+        (None, None, 0, &["<sip:127.0.0.1:5060;lr=on>"]),
+    ] {
+        let mut wire = Wire::with(settings(true, false), &invite(""));
+        wire.cx.msg.send_socket = before;
+        assert_eq!(record_route(&mut wire.cx), 1);
+        wire.cx.msg.send_socket = chosen;
+        complete(&mut wire.cx, socket);
+        assert_eq!(record_routes(&wire), expected, "{before:?} {chosen:?}");
+    }
+    // Each branch has its own, whatever the one before it did.
+    let mut wire = Wire::with(settings(true, false), &invite(""));
+    assert_eq!(record_route(&mut wire.cx), 1);
+    let before = wire.cx.msg.branch_state();
+    for (socket, expected) in [(1, &pair[..]), (0, &["<sip:127.0.0.1:5060;lr=on>"]), (1, &pair[..])] {
+        wire.cx.msg.send_socket = Some(socket);
+        complete(&mut wire.cx, socket);
+        assert_eq!(record_routes(&wire), expected, "{socket}");
+        wire.cx.msg.restore_after_branch(before.clone());
+    }
+    // One that a branch route adds is that branch's alone.
+    let mut wire = Wire::with(settings(true, false), &invite(""));
+    let before = wire.cx.msg.branch_state();
+    for _ in 0..2 {
+        assert_eq!(record_route(&mut wire.cx), 1);
+        wire.cx.msg.restore_after_branch(before.clone());
+        assert!(record_routes(&wire).is_empty());
+    }
+    // Addresses of the script's choice stay.
+    let mut wire = Wire::with(settings(true, false), &invite(""));
+    assert_eq!(record_route_preset_one(&mut wire.cx, b"1.2.3.4"), 1);
+    complete(&mut wire.cx, 1);
+    assert_eq!(record_routes(&wire), ["<sip:1.2.3.4;lr=on>"]);
+}
+
+#[test]
 fn preset_addresses_are_taken_as_they_are() {
     let mut wire = Wire::with(settings(true, false), &invite(""));
     assert_eq!(record_route_preset_one(&mut wire.cx, b"1.2.3.4:5090;transport=udp"), 1);
