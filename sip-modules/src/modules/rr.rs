@@ -63,17 +63,18 @@ pub fn add_rr_param(cx: &mut Cx, param: &[u8]) -> i64 {
 
 /// Routes the request by its Route headers.
 ///
-/// Removes the topmost Route if it names this proxy (and its pair), and sends the request to the next one. Returns 1 if
-/// it did, also when no Route is left and the R-URI decides; -1 if there is no Route, it cannot be read, or it was the
-/// only one of a request that starts a dialog; -3 if such a request brought its own route set.
+/// Removes the topmost Route if it names this proxy (and its pair), and sends the request to the next one. A Route without
+/// a port names 5060, or 5061 for TLS. Returns 1 if it did, also when no Route is left and the R-URI decides; -1 if there
+/// is no Route or it cannot be read; -3 if a request that starts a dialog had no other Route than this proxy's.
 #[kemi_export(module = "rr")]
 pub fn loose_route(cx: &mut Cx) -> i64 {
     route::route(cx, 0)
 }
 
-/// Routes by the Route headers only if the request starts a dialog and brought its own route set.
+/// Routes a request that starts a dialog as `loose_route` does.
 ///
-/// Returns 1 if it did, -1 otherwise.
+/// Returns 1 if it had no other Route than this proxy's, for which `loose_route` returns -3; else -1, and then further
+/// Routes are followed nevertheless. Does nothing within a dialog.
 #[kemi_export(module = "rr")]
 pub fn loose_route_preloaded(cx: &mut Cx) -> i64 {
     if cx.msg.message.has_to_tag() {
@@ -109,7 +110,7 @@ pub fn check_route_param(cx: &Cx, expression: &str) -> i64 {
 /// Tells whether the request goes `"downstream"` (as the one that started the dialog) or `"upstream"`.
 ///
 /// It needs the setting `append_fromtag`, and `loose_route` must have run before; what cannot be told is downstream.
-/// Returns 1 if the direction is the one named, else -1.
+/// Returns 1 if the direction is the one named, else -1; -6 without that setting.
 #[kemi_export(module = "rr")]
 pub fn is_direction(cx: &Cx, direction: &str) -> Result<i64, String> {
     let wanted = match direction {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::message::Uri;
+use crate::message::{Scheme, Uri};
 
 /// A socket the proxy listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +59,21 @@ impl Identity {
         })
     }
 
-    /// Returns whether a URI's host and port are ours; a port that is left out is 5060 or 5061 by the scheme.
+    /// Returns whether a URI's host is ours, and its port if it names one.
     #[must_use]
     pub fn is_my_uri(&self, uri: &Uri<'_>) -> bool {
-        // A URI without a port names the default one only where the host is an address we listen on; an alias
-        // without a port stands for all of them.
-        match uri.port {
-            Some(port) => self.is_me(uri.host, Some(port)),
-            None => self.is_me(uri.host, Some(5060)) || self.is_me(uri.host, None),
-        }
+        self.is_me(uri.host, uri.port)
+    }
+
+    /// Returns whether a Route is ours: its host, and its port, which is 5060 or 5061 where it names none (RFC 3261
+    /// §19.1.2).
+    ///
+    /// A GRUU never is: it names somebody's phone (RFC 5627).
+    #[must_use]
+    pub fn is_my_route(&self, uri: &Uri<'_>) -> bool {
+        let secure = || uri.scheme == Scheme::Sips || uri.transport().is_some_and(|t| t.eq_ignore_ascii_case(b"tls"));
+        let port = uri.port.unwrap_or_else(|| if secure() { 5061 } else { 5060 });
+        uri.is_sip() && !uri.params.contains(b"gr") && self.is_me(uri.host, Some(port))
     }
 
     /// Returns the socket to reach an address from: the preferred one if it has the same family, else the first.
@@ -107,6 +113,35 @@ mod tests {
             ("other.org", None, false),
         ] {
             assert_eq!(me.is_me(host.as_bytes(), port), expected, "{host} {port:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_without_a_port_is_that_of_the_default_one() {
+        let listeners = ["127.0.0.1:5060", "127.0.0.2:5080", "127.0.0.3:5061"];
+        let listeners = listeners.map(|address| Listener::new(address.parse().unwrap()));
+        let me = Identity::new(listeners.into(), vec![("example.org".into(), None), ("p.test".into(), Some(5070))]);
+        for (uri, any_port, route) in [
+            ("sip:127.0.0.1", true, true),
+            ("sip:127.0.0.1:5060", true, true),
+            ("sip:127.0.0.1:5080", false, false),
+            ("sip:anybody@127.0.0.1;transport=tcp", true, true),
+            ("sips:127.0.0.1", true, false),
+            ("sip:127.0.0.1;transport=TLS", true, false),
+            ("sip:127.0.0.2", true, false),
+            ("sip:127.0.0.2:5080", true, true),
+            ("sips:127.0.0.3", true, true),
+            ("sip:127.0.0.3;transport=tls", true, true),
+            ("sip:127.0.0.3", true, false),
+            ("sip:example.org", true, true),
+            ("sip:example.org:9", true, true),
+            ("sip:p.test", true, false),
+            ("sip:p.test:5070", true, true),
+            ("sip:127.0.0.1;gr=urn:uuid:1", true, false),
+            ("sip:127.0.0.1;gr", true, false),
+        ] {
+            let uri = Uri::parse(uri.as_bytes()).unwrap();
+            assert_eq!((me.is_my_uri(&uri), me.is_my_route(&uri)), (any_port, route), "{uri:?}");
         }
     }
 

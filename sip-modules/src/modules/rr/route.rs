@@ -12,7 +12,7 @@ const DRIVEN: i64 = 1;
 /// There is no usable route set.
 const NOT_DRIVEN: i64 = -1;
 
-/// The next hop is from a route set that came with a request which starts a dialog.
+/// A request that starts a dialog had only our own Route.
 pub(super) const PRELOADED: i64 = -3;
 
 /// The bit of the mode that leaves out strict routing.
@@ -36,7 +36,7 @@ pub(super) fn route(cx: &mut Cx, mode: i64) -> i64 {
 ///
 /// The R-URI alone being ours is not enough: a dialog's other end may be addressed by our own name.
 fn comes_from_strict_router(identity: &Identity, msg: &MessageState) -> bool {
-    Uri::parse(msg.ruri()).is_some_and(|uri| uri.user.is_none() && uri.is_lr() && is_mine(identity, &uri))
+    Uri::parse(msg.ruri()).is_some_and(|uri| uri.user.is_none() && uri.is_lr() && identity.is_my_route(&uri))
 }
 
 /// The route set of a request that has come through a strict router: the true R-URI is the last Route.
@@ -74,7 +74,7 @@ fn follow(identity: &Identity, msg: &mut MessageState, message: &Message, preloa
     let Some(top_uri) = top.uri() else { return unreadable(&first) };
     let mut next = Some(first);
     let mut second = None;
-    let mine = is_mine(identity, &top_uri);
+    let mine = identity.is_my_route(&top_uri);
     let mut socket = None;
     if mine {
         next = routes.next();
@@ -113,7 +113,7 @@ fn follow(identity: &Identity, msg: &mut MessageState, message: &Message, preloa
         }
     }
     match hop {
-        None if preloaded => NOT_DRIVEN,
+        None if preloaded => PRELOADED,
         None => DRIVEN,
         Some((item, uri, strict)) => {
             if strict {
@@ -121,7 +121,7 @@ fn follow(identity: &Identity, msg: &mut MessageState, message: &Message, preloa
             } else {
                 msg.dst_uri = Some(uri.to_vec());
             }
-            if preloaded { PRELOADED } else { DRIVEN }
+            DRIVEN
         }
     }
 }
@@ -159,10 +159,6 @@ fn unreadable(item: &ListItem<'_>) -> i64 {
     NOT_DRIVEN
 }
 
-fn is_mine(identity: &Identity, uri: &Uri<'_>) -> bool {
-    uri.is_sip() && identity.is_my_uri(uri)
-}
-
 fn is_pair(uri: &Uri<'_>) -> bool {
     uri.params.contains(b"r2")
 }
@@ -170,7 +166,7 @@ fn is_pair(uri: &Uri<'_>) -> bool {
 /// If the Route is the second of a pair of ours: the socket it names, `None` within for an alias.
 fn own_pair(identity: &Identity, item: &ListItem<'_>) -> Option<Option<usize>> {
     let route = item.name_addr()?;
-    let uri = route.uri().filter(|uri| is_pair(uri) && is_mine(identity, uri))?;
+    let uri = route.uri().filter(|uri| is_pair(uri) && identity.is_my_route(uri))?;
     let port = uri.port.unwrap_or(5060);
     let ip = uri.host_ip();
     Some(identity.listeners().iter().position(|l| Some(l.addr.ip()) == ip && l.addr.port() == port))

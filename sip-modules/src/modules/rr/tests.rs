@@ -166,7 +166,18 @@ type Routed = (i64, Option<&'static str>, Option<&'static str>, &'static [&'stat
 
 #[test]
 fn loose_routing_within_a_dialog() {
-    let cases: [(&str, &str, Routed); 12] = [
+    let cases: [(&str, &str, Routed); 15] = [
+        (
+            "without a port it is 5060, which that address does not listen on",
+            "Route: <sip:127.0.0.2;lr>\r\n",
+            (1, Some("sip:127.0.0.2;lr"), None, &["<sip:127.0.0.2;lr>"], None),
+        ),
+        ("mine by another transport", "Route: <sip:127.0.0.1:5060;transport=tcp;lr>\r\n", (1, None, None, &[], None)),
+        (
+            "a GRUU is nobody's Route",
+            "Route: <sip:127.0.0.1:5060;gr=x;lr>\r\n",
+            (1, Some("sip:127.0.0.1:5060;gr=x;lr"), None, &["<sip:127.0.0.1:5060;gr=x;lr>"], None),
+        ),
         ("no Route", "", (-1, None, None, &[], None)),
         ("only mine", "Route: <sip:127.0.0.1:5060;lr>\r\n", (1, None, None, &[], None)),
         ("mine by an alias", "Route: <sip:example.org;lr>\r\n", (1, None, None, &[], None)),
@@ -272,11 +283,12 @@ fn a_request_from_a_strict_router_gets_its_uri_back() {
 }
 
 #[test]
-fn a_preloaded_route_set_is_followed_and_reported() {
+fn a_preloaded_route_set_is_followed_and_one_of_ours_alone_reported() {
     for (lines, code, dst, preloaded) in [
-        ("Route: <sip:127.0.0.1:5060;lr>\r\n", -1, None, -1),
-        ("Route: <sip:127.0.0.1:5060;lr>, <sip:10.0.0.1;lr>\r\n", -3, Some("sip:10.0.0.1;lr"), 1),
-        ("Route: <sip:10.0.0.1;lr>\r\n", -3, Some("sip:10.0.0.1;lr"), 1),
+        ("Route: <sip:127.0.0.1:5060;lr>\r\n", -3, None, 1),
+        ("Route: <sip:127.0.0.1:5060;r2=on;lr>,<sip:127.0.0.2:5070;r2=on;lr>\r\n", -3, None, 1),
+        ("Route: <sip:127.0.0.1:5060;lr>, <sip:10.0.0.1;lr>\r\n", 1, Some("sip:10.0.0.1;lr"), -1),
+        ("Route: <sip:10.0.0.1;lr>\r\n", 1, Some("sip:10.0.0.1;lr"), -1),
         ("", -1, None, -1),
     ] {
         let mut wire = Wire::new(&invite(lines));
