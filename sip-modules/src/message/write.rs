@@ -38,7 +38,8 @@ impl ReplyParts<'_> {
     }
 }
 
-/// Appends a reply to `request` (RFC 3261 8.2.6): all Via, From, To, Call-ID and CSeq are copied, in a 100 Timestamp too.
+/// Appends a reply to `request` (RFC 3261 8.2.6): all Via, From, To, Call-ID and CSeq are copied, in a 100 Timestamp too, and
+/// from 180 to 299 all Record-Route.
 ///
 /// # Errors
 /// When the request lacks one of these headers or is none, when the code is out of range, when a text has a line break
@@ -102,6 +103,12 @@ fn push_reply(request: &Message, parts: &ReplyParts<'_>, out: &mut Vec<u8>) -> R
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
     push_vias(request, parts.source, out);
+    // Whoever gets the reply learns from them the way of the dialog (RFC 3261 12.1.1).
+    if (180..300).contains(&parts.code) && request.names().contains(HeaderName::RecordRoute) {
+        for header in request.all_known(HeaderName::RecordRoute) {
+            push_copy(request, header, out);
+        }
+    }
     push_copy(request, from, out);
     push_head(request, to, out);
     if let Some(tag) = parts.to_tag
@@ -294,6 +301,23 @@ mod tests {
              Content-Type: text/plain\r\n\
              Content-Length: 5\r\n\r\nsorry"
         );
+    }
+
+    #[test]
+    fn the_record_routes_are_copied_from_180_to_299() {
+        let subscribe = Message::parse(
+            b"SUBSCRIBE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a\r\nRecord-Route: <sip:p1;lr>,\r\n <sip:p2;lr>\r\n\
+            From: x\r\nTo: y\r\nrecord-route: <sip:p3;lr>\r\nCall-ID: 1\r\nCSeq: 1 SUBSCRIBE\r\n\r\n",
+        )
+        .unwrap();
+        let lines = "\r\nRecord-Route: <sip:p1;lr>,\r\n <sip:p2;lr>\r\nrecord-route: <sip:p3;lr>\r\nFrom: x\r\n";
+        for (code, copied) in
+            [(100, false), (179, false), (180, true), (200, true), (299, true), (300, false), (486, false)]
+        {
+            let reply = text(|out| write_reply(&subscribe, &ReplyParts::new(code), out));
+            assert_eq!(reply.contains(lines), copied, "{reply}");
+            assert_eq!(reply.contains("ecord-"), copied, "{reply}");
+        }
     }
 
     #[test]
