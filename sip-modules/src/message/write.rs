@@ -186,7 +186,9 @@ fn push_hop_request(
     for route in sent.all_known(HeaderName::Route) {
         push_copy(sent, route, out);
     }
-    out.extend_from_slice(b"Max-Forwards: 70\r\n");
+    out.extend_from_slice(b"Max-Forwards: ");
+    push_number(out, u64::from(sent.max_forwards().unwrap_or(70)));
+    out.extend_from_slice(b"\r\n");
     push_copy(sent, from, out);
     push_copy(to_from, to, out);
     push_copy(sent, call_id, out);
@@ -256,6 +258,7 @@ mod tests {
     use super::*;
 
     const INVITE: &[u8] = b"INVITE sip:bob@10.0.0.2;x SIP/2.0\n\
+        Max-Forwards: 069\n\
         v: SIP/2.0/UDP me;branch=z9hG4bK9;rport, SIP/2.0/UDP pc;branch=z9hG4bK1\n\
         Route: <sip:p1;lr>\n\
         Record-Route: <sip:me;lr>\n\
@@ -393,13 +396,17 @@ mod tests {
              Via: SIP/2.0/UDP me;branch=z9hG4bK9;rport\r\n\
              Route: <sip:p1;lr>\r\n\
              Route: <sip:p2;lr>\r\n\
-             Max-Forwards: 70\r\n\
+             Max-Forwards: 69\r\n\
              f: <sip:a@h>;tag=7\r\n\
              t: <sip:bob@h>;tag=theirs\r\n\
              i: abc@h\r\n\
              CSeq: 12 ACK\r\n\
              Content-Length: 0\r\n\r\n"
         );
+    }
+
+    fn text_of_cancel(invite: &str) -> String {
+        text(|out| write_cancel(&Message::parse(invite.as_bytes()).unwrap(), b"", out))
     }
 
     #[test]
@@ -412,6 +419,12 @@ mod tests {
             )
         );
         assert!(cancel.contains("\r\nTo: <sip:bob@h>\r\n") && cancel.contains("CSeq: 12 CANCEL\r\n"));
+        assert!(cancel.contains("\r\nMax-Forwards: 69\r\n"));
+        for line in ["", "Max-Forwards: many\n"] {
+            let text = String::from_utf8_lossy(INVITE).replace("Max-Forwards: 069\n", line);
+            let cancel = text_of_cancel(&text);
+            assert_eq!(cancel.matches("\r\nMax-Forwards: 70\r\n").count(), 1, "{cancel}");
+        }
     }
 
     #[test]
