@@ -8,10 +8,13 @@ use crate::proxy::Cx;
 /// The greatest value a script may ask for, as in Kamailio.
 const LIMIT: i64 = 256;
 
+/// The greatest value that counts as a number of hops, as in Kamailio.
+const MOST_HOPS: u32 = 65_535;
+
 /// Lowers Max-Forwards by one, or adds it with the value `max` if the request has none.
 ///
 /// A value above the setting `max_limit` is lowered to that. Returns 1 when it was lowered, 2 when it was added, -1 when
-/// it is 0 already (answer 483), -2 when it is no number, `max` is not between 0 and 256, or this is a reply.
+/// it is 0 already (answer 483), -2 when it is no number up to 65535, `max` is not between 0 and 256, or this is a reply.
 #[kemi_export(module = "maxfwd")]
 pub fn process_maxfwd(cx: &mut Cx, max: i64) -> i64 {
     let initial = match u32::try_from(max) {
@@ -24,6 +27,10 @@ pub fn process_maxfwd(cx: &mut Cx, max: i64) -> i64 {
     let msg = &mut cx.msg;
     if msg.message.is_reply() {
         tracing::warn!(target: "script", "process_maxfwd: a reply has no Max-Forwards; call it for requests only");
+        return -2;
+    }
+    if msg.message.max_forwards().is_some_and(|hops| hops > MOST_HOPS) {
+        tracing::warn!(target: "script", "process_maxfwd: the received Max-Forwards is greater than {MOST_HOPS}");
         return -2;
     }
     let limit = cx.shared.settings.max_forwards_limit;
@@ -52,7 +59,7 @@ pub fn process_maxfwd(cx: &mut Cx, max: i64) -> i64 {
 
 /// Tells whether Max-Forwards, as `process_maxfwd` has left it, is less than a value.
 ///
-/// Returns 1 if it is, -1 if it is not, -2 if the message has none, -3 if it is no number or `limit` is negative.
+/// Returns 1 if it is, -1 if it is not, -2 if the message has none, -3 if it is no number up to 65535 or `limit` is negative.
 #[kemi_export(module = "maxfwd")]
 pub fn is_maxfwd_lt(cx: &Cx, limit: i64) -> i64 {
     if limit < 0 {
@@ -63,7 +70,7 @@ pub fn is_maxfwd_lt(cx: &Cx, limit: i64) -> i64 {
     let value = match (cx.msg.max_forwards, message.known(HeaderName::MaxForwards)) {
         (Some(value), _) => value,
         (None, None) => return -2,
-        (None, Some(_)) => match message.max_forwards() {
+        (None, Some(_)) => match message.max_forwards().filter(|hops| *hops <= MOST_HOPS) {
             Some(value) => value,
             None => return -3,
         },
@@ -86,6 +93,9 @@ mod tests {
             ("", 10, 2, Some("Max-Forwards: 10\r\n")),
             ("", 256, 2, Some("Max-Forwards: 256\r\n")),
             ("Max-Forwards: 0\r\n", 10, -1, None),
+            ("Max-Forwards: 65535\r\n", 10, 1, Some("Max-Forwards: 70\r\n")),
+            ("Max-Forwards: 65536\r\n", 10, -2, None),
+            ("Max-Forwards: 4294967296\r\n", 10, -2, None),
             ("Max-Forwards: many\r\n", 10, -2, None),
             ("Max-Forwards: 5\r\n", -1, -2, None),
             ("Max-Forwards: 5\r\n", 257, -2, None),
@@ -123,6 +133,7 @@ mod tests {
             ("", true, 5, -1),
             ("", true, 11, 1),
             ("Max-Forwards: x\r\n", false, 5, -3),
+            ("Max-Forwards: 65536\r\n", false, 5, -3),
             ("Max-Forwards: 1\r\n", false, -1, -3),
         ] {
             let mut wire = Wire::new(&request("INVITE", "sip:b@h", header));

@@ -232,7 +232,7 @@ fn params(module: Module, name: &str) -> Module {
             .param(Param::bool("enable_full_lr").default_bool(false).doc("Write lr=on instead of lr."))
             .param(Param::bool("append_fromtag").default_bool(true).doc("Add ftag with the caller's tag.")),
         "maxfwd" => {
-            module.param(Param::int("max_limit", 0, 255).default_int(70).doc("The greatest value let through."))
+            module.param(Param::int("max_limit", 0, 256).default_int(70).doc("The greatest value let through."))
         }
         "registrar" => module
             .param(Param::int("default_expires", 1, 31_536_000).default_int(3600).doc("Seconds."))
