@@ -2,6 +2,7 @@
 
 use kemi_core::{Arg, CallbackId, Callbacks, Instance, Outcome, RouteId, Script, ScriptError};
 
+use crate::modules::core::log::prefixed;
 use crate::proxy::Cx;
 
 /// What the callbacks of the core are called; the settings `kemi.…_callback` change them.
@@ -59,12 +60,12 @@ pub trait Caller {
 
 impl Caller for Instance<Cx> {
     fn call(&self, callback: CallbackId, cx: &mut Cx, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
-        Instance::call(self, callback, cx, args)
+        prefixed(cx, |cx| Instance::call(self, callback, cx, args))
     }
 }
 
 impl Caller for Script<'_> {
     fn call(&self, callback: CallbackId, cx: &mut Cx, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
-        Script::call(self, callback, cx, args)
+        prefixed(cx, |cx| Script::call(self, callback, cx, args))
     }
 }

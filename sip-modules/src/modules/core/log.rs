@@ -1,5 +1,9 @@
 //! Logging: what scripts write goes to `tracing` with the target `script`.
+//!
+//! The functions need no message, so that a script may log while it is loaded. `log_prefix` is expanded when a callback
+//! begins, as Kamailio does it, and its worker keeps the text for the lines that follow.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use kemi_macros::kemi_export;
@@ -12,10 +16,10 @@ use crate::proxy::Cx;
 macro_rules! loggers {
     ($($(#[$doc:meta])* $name:ident => $level:ident $(, $priority:literal)?;)*) => {$(
         $(#[$doc])*
-        #[kemi_export(module = "")]
-        pub fn $name(cx: &mut Cx, text: &[u8]) {
+        #[kemi_export(module = "", context = Cx)]
+        pub fn $name(text: &[u8]) {
             if tracing::enabled!(target: "script", Level::$level) {
-                let line = line(cx, text);
+                let line = line(text);
                 tracing::event!(target: "script", Level::$level, $(priority = $priority,)? "{line}");
             }
         }
@@ -37,8 +41,8 @@ loggers! {
 }
 
 /// Logs a text at the level of that name: `dbg`, `info`, `notice`, `warn`, `err` or `crit`; any other name is `err`.
-#[kemi_export(module = "")]
-pub fn log(cx: &mut Cx, level: &[u8], text: &[u8]) {
+#[kemi_export(module = "", context = Cx)]
+pub fn log(level: &[u8], text: &[u8]) {
     let write = match level {
         b"dbg" => dbg,
         b"info" => info,
@@ -47,7 +51,7 @@ pub fn log(cx: &mut Cx, level: &[u8], text: &[u8]) {
         b"crit" => crit,
         _ => err,
     };
-    write(cx, text);
+    write(text);
 }
 
 /// Returns how much is logged, in Kamailio's numbers: -1 errors, 0 warnings too, 2 info too, 3 debug too, -5 nothing.
@@ -62,21 +66,60 @@ pub fn get_debug() -> i64 {
     }
 }
 
-/// The line to log: `log_prefix` with its values, then the text up to a NUL, without the line end scripts give it.
-fn line(cx: &mut Cx, text: &[u8]) -> String {
+thread_local! {
+    /// `log_prefix` with the values of the message that a callback works on.
+    static PREFIX: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a callback, whose lines get `log_prefix` with the values that the message has now.
+pub(crate) fn prefixed<R>(cx: &mut Cx, run: impl FnOnce(&mut Cx) -> R) -> R {
+    /// Puts the text of the callback around this one back, however this one ends.
+    struct Back(Vec<u8>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            PREFIX.set(std::mem::take(&mut self.0));
+        }
+    }
+    if cx.shared.settings.log_prefix.is_none() {
+        return run(cx);
+    }
+    let shared = Arc::clone(&cx.shared);
+    let mut text = Vec::new();
+    expand(cx, shared.settings.log_prefix.as_deref().unwrap_or_default().as_bytes(), &mut text);
+    let _back = Back(PREFIX.replace(text));
+    run(cx)
+}
+
+/// The line to log: the prefix, then the text up to a NUL, without the line end scripts give it.
+///
+/// Further line ends are written as `\r` and `\n`: what came from the network must not look like a line of its own.
+fn line(text: &[u8]) -> String {
     let text = text.split(|b| *b == 0).next().unwrap_or_default();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let mut line = Vec::new();
-    let shared = Arc::clone(&cx.shared);
-    if let Some(prefix) = &shared.settings.log_prefix {
-        expand(cx, prefix.as_bytes(), &mut line);
-    }
+    let mut line = PREFIX.with_borrow(Clone::clone);
     line.extend_from_slice(text);
-    match String::from_utf8(line) {
+    let line = match String::from_utf8(line) {
         Ok(line) => line,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    match line.contains(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']) {
+        true => escaped(&line),
+        false => line,
     }
+}
+
+fn escaped(line: &str) -> String {
+    let mut text = String::with_capacity(line.len() + 8);
+    for c in line.chars() {
+        match c {
+            '\r' => text.push_str("\\r"),
+            '\n' => text.push_str("\\n"),
+            '\u{85}' | '\u{2028}' | '\u{2029}' => text.extend(c.escape_unicode()),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -84,12 +127,13 @@ mod tests {
     use std::fmt::Write as _;
     use std::sync::Mutex;
 
+    use kemi_core::Registry;
     use tracing::field::{Field, Visit};
     use tracing::span;
 
     use super::*;
-    use crate::modules::testing::{INVITE, cx, cx_with};
-    use crate::proxy::ProxySettings;
+    use crate::modules::testing::{INVITE, cx_with, receive};
+    use crate::proxy::{ProxySettings, RouteNames, Routes};
 
     /// Keeps what is logged up to a level.
     struct Keep {
@@ -131,13 +175,12 @@ mod tests {
 
     #[test]
     fn each_function_has_its_level() {
-        let mut cx = cx(INVITE);
         let lines = logged(Level::INFO, || {
             for write in [dbg, info, notice, warn, err, crit] {
-                write(&mut cx, b"x\n");
+                write(b"x\n");
             }
             for level in ["dbg", "notice", "other"] {
-                log(&mut cx, level.as_bytes(), b"y");
+                log(level.as_bytes(), b"y");
             }
         });
         let expected = [
@@ -154,23 +197,45 @@ mod tests {
 
     #[test]
     fn a_line_ends_at_a_nul_or_its_line_end_and_any_bytes_can_be_logged() {
-        let mut cx = cx(INVITE);
         for (text, expected) in [
             (&b"a\0b\n"[..], "a"),
             (b"a\n", "a"),
             (b"a\r\n", "a"),
-            (b"a\nb", "a\nb"),
             (b"\xff\n", "\u{fffd}"),
             (b"", ""),
+            // What follows must not look like a line of the log's own.
+            (b"phone\r\n ERROR all is lost\n", "phone\\r\\n ERROR all is lost"),
+            (b"a\n\n", "a\\n"),
+            (b"a\rb", "a\\rb"),
+            ("a\u{2028}b\u{85}".as_bytes(), "a\\u{2028}b\\u{85}"),
         ] {
-            assert_eq!(line(&mut cx, text), expected);
+            assert_eq!(line(text), expected);
         }
     }
 
     #[test]
-    fn the_prefix_is_expanded_for_each_message() {
+    fn the_prefix_is_expanded_for_each_callback() {
         let settings = ProxySettings { log_prefix: Some("{$rm $cs} ".to_owned()), ..ProxySettings::default() };
         let mut cx = cx_with(INVITE, settings, Default::default());
-        assert_eq!(line(&mut cx, b"text\n"), "{INVITE 7} text");
+        assert_eq!(line(b"text\n"), "text");
+        prefixed(&mut cx, |cx| {
+            assert_eq!(line(b"text\n"), "{INVITE 7} text");
+            receive(cx, &INVITE.replace("7 INVITE", "8 INVITE"));
+            prefixed(cx, |_| assert_eq!(line(b"text\n"), "{INVITE 8} text"));
+            assert_eq!(line(b"text\n"), "{INVITE 7} text");
+        });
+        assert_eq!(line(b"text\n"), "text");
+    }
+
+    #[test]
+    fn logging_needs_no_message() {
+        let (callbacks, _) = Routes::declare(&RouteNames::default());
+        let registry = Registry::<Cx>::builder().root(crate::dialect::ROOT).module("").callbacks(callbacks).build();
+        let registry = registry.unwrap();
+        for name in ["dbg", "info", "notice", "warn", "err", "crit", "log", "get_debug"] {
+            let export =
+                registry.exports().iter().find(|export| export.def().module.is_empty() && export.def().name == name);
+            assert!(!export.unwrap().def().needs_context, "{name}");
+        }
     }
 }
