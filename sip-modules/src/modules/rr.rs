@@ -5,10 +5,14 @@ mod route;
 
 use kemi_macros::kemi_export;
 
+use crate::modules::mistaken;
 use crate::modules::textops::matches;
 use crate::proxy::{Cx, Route};
 
 pub use record::complete;
+
+/// The number of Kamailio's for a mistake in the configuration or script.
+const CONFIGURATION: i64 = -6;
 
 /// Adds a Record-Route with this proxy's address, or two if the request leaves by another socket than it came in by.
 ///
@@ -113,10 +117,17 @@ pub fn check_route_param(cx: &Cx, expression: &str) -> i64 {
 /// Returns 1 if the direction is the one named, else -1; -6 without that setting.
 #[kemi_export(module = "rr")]
 pub fn is_direction(cx: &Cx, direction: &str) -> Result<i64, String> {
+    if !cx.shared.settings.append_fromtag {
+        tracing::error!(target: "script", "is_direction: needs the setting append_fromtag");
+        return Ok(CONFIGURATION);
+    }
     let wanted = match direction {
         _ if direction.eq_ignore_ascii_case("upstream") => true,
         _ if direction.eq_ignore_ascii_case("downstream") => false,
-        _ => return Err(format!("unknown direction '{direction}': upstream or downstream")),
+        _ => {
+            let why = format!("unknown direction '{direction}': upstream or downstream");
+            return mistaken(cx, "is_direction", CONFIGURATION, why);
+        }
     };
     Ok(if record::is_upstream(&cx.msg) == wanted { 1 } else { -1 })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kemi_core::Registry;
+use kemi_core::{ArgumentPolicy, Registry};
 
 use crate::message::Message;
 use crate::proxy::{Cx, Identity, Listener, MessageState, Outbox, ProxySettings, RouteNames, Routes, Shared};
@@ -44,8 +44,18 @@ pub(crate) fn cx(message: &str) -> Cx {
 
 /// As [`cx`], with settings and definitions.
 pub(crate) fn cx_with(message: &str, settings: ProxySettings, defines: BTreeMap<String, String>) -> Cx {
+    cx_under(ArgumentPolicy::Strict, message, settings, defines)
+}
+
+/// As [`cx`], under the policy `compat`.
+pub(crate) fn lenient_cx(message: &str) -> Cx {
+    cx_under(ArgumentPolicy::Compat, message, ProxySettings::default(), BTreeMap::new())
+}
+
+fn cx_under(policy: ArgumentPolicy, message: &str, settings: ProxySettings, defines: BTreeMap<String, String>) -> Cx {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
-    let registry = Registry::builder().root(crate::dialect::ROOT).callbacks(callbacks).build().unwrap();
+    let builder = Registry::builder().root(crate::dialect::ROOT).policy(policy);
+    let registry = builder.callbacks(callbacks).build().unwrap();
     let listeners = vec![Listener::new("127.0.0.1:5060".parse().unwrap())];
     let identity = Identity::new(listeners, vec![("example.org".to_owned(), None)]);
     let shared = Arc::new(Shared::new(settings, identity, registry, routes, defines));

@@ -8,6 +8,7 @@ use kemi_macros::kemi_export;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::message::Header;
+use crate::modules::mistaken;
 use crate::proxy::Cx;
 
 /// How many compiled expressions a worker keeps.
@@ -36,14 +37,17 @@ fn search_str(text: &[u8], expression: &str) -> i64 {
 /// `which` is `"a"` for all of them, `"f"` for the first, `"l"` for the last. Returns 1 or -1; -1 as well for a bad
 /// expression.
 #[kemi_export(module = "textops", cost = 10)]
-fn search_hf(cx: &Cx, name: &[u8], expression: &str, which: &str) -> Result<i64, String> {
+pub(super) fn search_hf(cx: &Cx, name: &[u8], expression: &str, which: &str) -> Result<i64, String> {
     let message = &cx.msg.message;
     let value = |header: &Header| found("search_hf", expression, message.text(header.value));
     let result = match which {
         "a" => message.headers(name).map(value).find(|result| *result > 0),
         "f" => message.headers(name).next().map(value),
         "l" => message.headers(name).last().map(value),
-        _ => return Err(format!("unknown choice '{which}': a (all), f (the first) or l (the last)")),
+        _ => {
+            let why = format!("unknown choice '{which}': a (all), f (the first) or l (the last)");
+            return mistaken(cx, "search_hf", -1, why);
+        }
     };
     Ok(result.unwrap_or(-1))
 }
@@ -126,19 +130,23 @@ fn ends_with(text: &[u8], end: &[u8]) -> i64 {
 
 /// Tells whether a text is an element of a list whose elements are separated by one character. Returns 1 or -1.
 ///
-/// White space around an element does not count.
+/// White space around an element does not count. Of a longer separator the first character counts; without one it is -1.
 #[kemi_export(module = "textops", context = Cx)]
-fn in_list(subject: &[u8], list: &[u8], separator: &[u8]) -> Result<i64, String> {
-    Ok(answer(elements(list, separator)?.any(|element| element.trim_ascii() == subject)))
+fn in_list(subject: &[u8], list: &[u8], separator: &[u8]) -> i64 {
+    let found = elements("in_list", list, separator)
+        .is_some_and(|mut elements| elements.any(|element| element.trim_ascii() == subject));
+    answer(found)
 }
 
 /// Tells whether an element of a list, whose elements are separated by one character, is the start of a text.
 ///
-/// White space around an element does not count. Returns 1 or -1.
+/// White space around an element does not count. Returns 1 or -1; the separator is as for `in_list`.
 #[kemi_export(module = "textops", context = Cx)]
-fn in_list_prefix(subject: &[u8], list: &[u8], separator: &[u8]) -> Result<i64, String> {
-    let mut elements = elements(list, separator)?.map(<[u8]>::trim_ascii);
-    Ok(answer(elements.any(|element| !element.is_empty() && subject.starts_with(element))))
+fn in_list_prefix(subject: &[u8], list: &[u8], separator: &[u8]) -> i64 {
+    let found = elements("in_list_prefix", list, separator).is_some_and(|elements| {
+        elements.map(<[u8]>::trim_ascii).any(|element| !element.is_empty() && subject.starts_with(element))
+    });
+    answer(found)
 }
 
 /// Whether a regular expression is found in a text, in any case; bytes that are no UTF-8 count as unknown characters.
@@ -175,14 +183,13 @@ fn found(function: &str, expression: &str, text: &[u8]) -> i64 {
     }
 }
 
-fn elements<'a>(list: &'a [u8], separator: &[u8]) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>, String> {
-    match separator {
-        [separator] => {
-            let separator = *separator;
-            Ok(list.split(move |byte| *byte == separator))
-        }
-        _ => Err(format!("the separator '{}' must be one character", separator.escape_ascii())),
+fn elements<'a>(function: &str, list: &'a [u8], separator: &[u8]) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
+    if separator.len() != 1 {
+        let shown = separator.escape_ascii();
+        tracing::error!(target: "script", "{function}: the separator '{shown}' must be one character");
     }
+    let separator = *separator.first()?;
+    Some(list.split(move |byte| *byte == separator))
 }
 
 fn answer(yes: bool) -> i64 {
@@ -272,14 +279,17 @@ mod tests {
         );
         assert_eq!((starts_with(b"abc", b"ab"), starts_with(b"abc", b"bc")), (1, -1));
         assert_eq!((ends_with(b"abc", b"ab"), ends_with(b"abc", b"bc")), (-1, 1));
-        assert_eq!((in_list(b"fi", b"dk,fi,no", b","), in_list(b"f", b"dk,fi,no", b",")), (Ok(1), Ok(-1)));
-        assert_eq!(in_list_prefix(b"final", b"dk,fi,no", b","), Ok(1));
-        assert_eq!(in_list_prefix(b"x", b"dk,,no", b","), Ok(-1));
+        assert_eq!((in_list(b"fi", b"dk,fi,no", b","), in_list(b"f", b"dk,fi,no", b",")), (1, -1));
+        assert_eq!(in_list_prefix(b"final", b"dk,fi,no", b","), 1);
+        assert_eq!(in_list_prefix(b"x", b"dk,,no", b","), -1);
         for list in [&b"path, 100rel"[..], b" path\t,\r\n 100rel ", b"100rel ,path"] {
-            assert_eq!((in_list(b"100rel", list, b","), in_list(b"rel", list, b",")), (Ok(1), Ok(-1)));
-            assert_eq!(in_list_prefix(b"100relay", list, b","), Ok(1));
+            assert_eq!((in_list(b"100rel", list, b","), in_list(b"rel", list, b",")), (1, -1));
+            assert_eq!(in_list_prefix(b"100relay", list, b","), 1);
         }
-        assert_eq!(in_list_prefix(b"x", b"dk, ,no", b","), Ok(-1));
-        assert!(in_list(b"a", b"a,b", b", ").is_err());
+        assert_eq!(in_list_prefix(b"x", b"dk, ,no", b","), -1);
+        for (separator, code) in [(&b", "[..], 1), (b",", 1), (b";,", -1), (b"", -1)] {
+            assert_eq!(in_list(b"a", b"a,b", separator), code, "{separator:?}");
+            assert_eq!(in_list_prefix(b"a", b"a,b", separator), code, "{separator:?}");
+        }
     }
 }

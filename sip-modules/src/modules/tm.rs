@@ -4,6 +4,7 @@ use crate::dialect::NO_CALLBACK;
 use kemi_core::{CallbackId, CallbackName, RouteId, Script, ScriptError};
 use kemi_macros::kemi_export;
 
+use crate::modules::mistaken;
 use crate::proxy::{Cx, Route};
 use crate::tm::{self, Checked, Created};
 
@@ -115,7 +116,10 @@ pub fn t_is_set(cx: &Cx, target: &str) -> Result<i64, String> {
         Some(b'b') => cx.msg.armed.branch.is_some(),
         Some(b'o') => cx.msg.armed.reply.is_some(),
         Some(b'f') => cx.msg.armed.failure.is_some(),
-        _ => return Err(format!("unknown target '{target}': branch_route, onreply_route or failure_route")),
+        _ => {
+            let why = format!("unknown target '{target}': branch_route, onreply_route or failure_route");
+            return mistaken(cx, "t_is_set", -1, why);
+        }
     };
     Ok(if set { 1 } else { -1 })
 }

@@ -332,6 +332,9 @@ fn the_direction_is_that_of_the_tag_in_the_own_route() {
         assert_eq!(is_direction(&wire.cx, "Downstream"), Ok(-upstream), "{route}");
         assert!(is_direction(&wire.cx, "sideways").is_err());
     }
+    let mut wire = Wire::with(settings(false, false), &within("sip:b@10.0.0.9", "Route: <sip:127.0.0.1:5060;lr>\r\n"));
+    assert_eq!(loose_route(&mut wire.cx), 1);
+    assert_eq!(is_direction(&wire.cx, "downstream"), Ok(-6), "without append_fromtag nobody can tell");
     // Recorded again, the tag stays that of whoever started the dialog.
     let mut wire = Wire::new(&within("sip:b@10.0.0.9", "Route: <sip:127.0.0.1:5060;lr;ftag=t1>\r\n"));
     assert_eq!(loose_route(&mut wire.cx), 1);
