@@ -1,10 +1,12 @@
-//! What becomes of faulty requests whose route relays everything without a look at them: nothing faulty is passed on.
+//! What is never passed on: faulty requests, even if the route relays without a look at them, and parts of a Request-URI that may
+//! not stand there.
 
 mod common;
 
 use std::net::SocketAddr;
 
 use kemi_core::Value;
+use sip_modules::modules::core::seturi;
 use sip_modules::modules::tm;
 use sip_modules::proxy::ProxySettings;
 
@@ -76,4 +78,17 @@ fn a_faulty_request_is_answered_where_that_can_be_done_and_never_passed_on() {
     }
     assert_eq!(relayed(&request("MESSAGE")).1, [format!("MESSAGE sip:bob@{CALLEE} SIP/2.0")]);
     assert_eq!(relayed(&request("ACK")).1, [format!("ACK sip:bob@{CALLEE} SIP/2.0")]);
+}
+
+#[test]
+fn a_new_request_uri_loses_what_may_not_stand_there() {
+    let (mut proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
+        seturi(cx, format!("sip:bob@{CALLEE};method=INVITE;line=7?Subject=hi").as_bytes());
+        tm::t_relay(cx, script);
+        Ok(Value::Nil)
+    });
+    proxy.receive(request("MESSAGE").as_bytes(), CALLER.parse().unwrap());
+    let mut lines = Vec::new();
+    proxy.sent(|bytes, _| lines.extend(String::from_utf8_lossy(bytes).lines().next().map(str::to_owned)));
+    assert_eq!(lines, [format!("MESSAGE sip:bob@{CALLEE};line=7 SIP/2.0")]);
 }

@@ -1,5 +1,6 @@
 //! SIP, SIPS and tel URIs as borrowed views.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use memchr::{memchr, memchr2};
@@ -88,6 +89,21 @@ impl<'a> Uri<'a> {
     /// The value of the `transport` parameter; compare it without regard to case.
     pub fn transport(&self) -> Option<&'a [u8]> {
         self.params.value(b"transport")
+    }
+
+    /// The text as a Request-URI: without headers and the `method` parameter, which may not stand there (RFC 3261 19.1.1
+    /// and 16.6 step 2).
+    pub fn as_request_uri(&self) -> Cow<'a, [u8]> {
+        let tail = self.params.raw().len() + self.headers.map_or(0, |headers| headers.len() + 1);
+        if !self.is_sip() || self.headers.is_none() && !self.params.contains(b"method") {
+            return Cow::Borrowed(self.raw);
+        }
+        let mut text = Vec::with_capacity(self.raw.len());
+        text.extend_from_slice(self.raw.get(..self.raw.len().saturating_sub(tail)).unwrap_or_default());
+        for param in self.params.iter().filter(|param| !param.name.eq_ignore_ascii_case(b"method")) {
+            text.extend_from_slice(param.raw);
+        }
+        Cow::Owned(text)
     }
 
     /// The host as an address, `None` when it is a name.
@@ -215,6 +231,24 @@ pub(super) fn split_at_byte(text: &[u8], at: usize) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_uri_has_neither_headers_nor_a_method() {
+        for (uri, expected) in [
+            ("sip:bob@h", "sip:bob@h"),
+            ("sip:bob@h;method=INVITE;line=7?Subject=hi", "sip:bob@h;line=7"),
+            ("sip:bob@h;line=7;METHOD=X", "sip:bob@h;line=7"),
+            ("sips:h:5061?a=b&c=d", "sips:h:5061"),
+            ("sip:bob@h?", "sip:bob@h"),
+            ("sip:a;method=x?y@h;lr", "sip:a;method=x?y@h;lr"),
+            ("sip:a;method=x?y@h;method=INVITE;lr", "sip:a;method=x?y@h;lr"),
+            ("tel:+1;method=x", "tel:+1;method=x"),
+            ("urn:service:sos?x", "urn:service:sos?x"),
+        ] {
+            let uri = Uri::parse(uri.as_bytes()).unwrap();
+            assert_eq!(uri.as_request_uri().escape_ascii().to_string(), expected);
+        }
+    }
 
     #[test]
     fn a_full_uri_comes_apart() {

@@ -1,10 +1,11 @@
 //! Branches: one copy of the request for each destination.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kemi_core::Outcome;
 
-use crate::message::{Edits, ViaSource, WriteError};
+use crate::message::{Edits, Uri, ViaSource, WriteError};
 use crate::proxy::{Caller, Cx, DestinationError, ExtraBranch, Route, destination};
 use crate::tm::loops::{self, Breadth};
 use crate::tm::perform::perform;
@@ -207,7 +208,8 @@ fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<
         return Err(WriteError::Unfit(fault));
     }
     if let Some(ruri) = &cx.msg.new_ruri {
-        edits.set_ruri(&message, ruri)?;
+        let uri = Uri::parse(ruri);
+        edits.set_ruri(&message, &uri.map_or(Cow::Borrowed(ruri.as_slice()), |uri| uri.as_request_uri()))?;
     }
     edits.stamp_top_via(&message, ViaSource { addr: cx.msg.source, force_rport: cx.msg.force_rport })?;
     if let Some(path) = &cx.msg.path {
