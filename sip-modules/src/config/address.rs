@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::parser::NO_WILDCARD;
+
 /// A local address as written: `udp:host:port`, `host:port`, `udp:host` or `host`.
 ///
 /// The host is a name, an IPv4 address or an IPv6 address in brackets; here it stands without the
@@ -42,6 +44,9 @@ impl Address {
         };
         if host.is_empty() {
             return Err(format!("address '{text}' has no host"));
+        }
+        if host == "*" {
+            return Err(NO_WILDCARD.to_owned());
         }
         if !rest.starts_with('[') && !host.bytes().all(is_host_byte) {
             return Err(format!("'{host}' in the address '{text}' is not a host name or address"));

@@ -265,8 +265,13 @@ impl Parser {
     fn address(&mut self, after: &Place) -> Parsed<(Address, Place)> {
         let (text, place) = match self.peek().map(|token| &token.kind) {
             Some(TokenKind::Str(_)) => self.string("an address")?,
+            Some(TokenKind::Sign('*')) => (String::new(), after.clone()),
             _ => self.glued_text("an address", after)?,
         };
+        // The sign ends what is read as one word.
+        if self.next_is('*') {
+            return Err(syntax(&place, NO_WILDCARD.to_owned()));
+        }
         let address = Address::parse(&text).map_err(|why| syntax(&place, why))?;
         Ok((address, place))
     }
@@ -445,6 +450,9 @@ fn syntax(place: &Place, text: impl Into<String>) -> ConfigError {
 }
 
 /// What a bare word means.
+/// What is said of `listen=*`.
+pub(super) const NO_WILDCARD: &str = "'*' for all addresses is not supported: name the address to listen on";
+
 fn word_value(text: String) -> Result<Value, String> {
     match text.as_str() {
         "yes" | "on" | "true" => return Ok(Value::Bool(true)),

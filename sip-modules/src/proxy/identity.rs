@@ -17,7 +17,9 @@ impl Listener {
     /// Describes a bound UDP socket.
     #[must_use]
     pub fn new(addr: SocketAddr) -> Listener {
-        Listener { addr, name: addr.to_string() }
+        // The scope of a link-local address means something on this machine only (RFC 4007 11).
+        let name = SocketAddr::new(addr.ip(), addr.port()).to_string();
+        Listener { addr, name }
     }
 }
 
@@ -94,6 +96,13 @@ mod tests {
     fn identity() -> Identity {
         let listeners = ["127.0.0.1:5080", "[::1]:5080"].map(|a| Listener::new(a.parse().unwrap()));
         Identity::new(listeners.into(), vec![("Example.org".into(), None), ("p.test".into(), Some(5070))])
+    }
+
+    #[test]
+    fn a_scope_is_no_part_of_the_name() {
+        for (address, name) in [("[fe80::1%2]:5060", "[fe80::1]:5060"), ("127.0.0.1:5060", "127.0.0.1:5060")] {
+            assert_eq!(Listener::new(address.parse().unwrap()).name, name);
+        }
     }
 
     #[test]

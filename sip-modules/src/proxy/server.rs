@@ -81,7 +81,11 @@ impl Server {
             return Err(ServerError::Nothing("no worker"));
         }
         let mut by_listener = Vec::new();
-        for &addr in &setup.listen {
+        for (i, &addr) in setup.listen.iter().enumerate() {
+            // Named twice, it is one address; port 0 is another one each time.
+            if addr.port() != 0 && setup.listen.iter().take(i).any(|earlier| *earlier == addr) {
+                continue;
+            }
             by_listener.push(bind_all(addr, setup.workers, setup.receive_buffer)?);
         }
         let listeners = by_listener.iter().filter_map(|sockets| sockets.first());
@@ -247,5 +251,32 @@ impl Stopper {
         for slot in self.shared.pool.slots() {
             slot.waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::RouteNames;
+
+    #[test]
+    fn an_address_named_twice_is_bound_once() {
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let (callbacks, routes) = Routes::declare(&RouteNames::default());
+        let registry = Registry::builder().root(crate::dialect::ROOT).callbacks(callbacks).build().unwrap();
+        let server = Server::bind(Setup {
+            listen: vec![free, any, free, any],
+            workers: 2,
+            receive_buffer: None,
+            aliases: Vec::new(),
+            settings: ProxySettings::default(),
+            registry,
+            routes,
+            defines: BTreeMap::new(),
+        });
+        let addresses = server.unwrap().addresses();
+        assert_eq!(addresses.len(), 3, "{addresses:?}");
+        assert_eq!(addresses.iter().filter(|address| **address == free).count(), 1);
     }
 }
