@@ -3,15 +3,10 @@
 
 mod common;
 
-use std::net::SocketAddr;
-
+use common::{CALLEE, CALLER, Proxy};
 use kemi_core::Value;
 use sip_modules::modules::core::seturi;
 use sip_modules::modules::tm;
-use sip_modules::proxy::ProxySettings;
-
-const CALLER: &str = "127.0.0.9:5090";
-const CALLEE: &str = "127.0.0.8:5070";
 
 fn request(method: &str) -> String {
     format!(
@@ -28,19 +23,16 @@ fn request(method: &str) -> String {
 
 /// The first lines of what is sent to the caller and the callee.
 fn relayed(text: &str) -> (Vec<String>, Vec<String>) {
-    let (mut proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
+    let mut proxy = Proxy::new(|cx, script, _| {
         tm::t_relay(cx, script);
         Ok(Value::Nil)
     });
-    proxy.receive(text.as_bytes(), CALLER.parse().unwrap());
-    proxy.end_turn();
-    let (mut caller, mut callee) = (Vec::new(), Vec::new());
-    proxy.sent(|bytes, dest: SocketAddr| {
-        let line = String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned();
-        let to = if dest == CALLER.parse().unwrap() { &mut caller } else { &mut callee };
-        to.push(line);
-    });
-    (caller, callee)
+    proxy.receive(CALLER, text);
+    (first_lines(&mut proxy, CALLER), first_lines(&mut proxy, CALLEE))
+}
+
+fn first_lines(proxy: &mut Proxy, to: &str) -> Vec<String> {
+    proxy.taken(to).iter().map(|message| message.lines().next().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
@@ -82,13 +74,11 @@ fn a_faulty_request_is_answered_where_that_can_be_done_and_never_passed_on() {
 
 #[test]
 fn a_new_request_uri_loses_what_may_not_stand_there() {
-    let (mut proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
+    let mut proxy = Proxy::new(|cx, script, _| {
         seturi(cx, format!("sip:bob@{CALLEE};method=INVITE;line=7?Subject=hi").as_bytes());
         tm::t_relay(cx, script);
         Ok(Value::Nil)
     });
-    proxy.receive(request("MESSAGE").as_bytes(), CALLER.parse().unwrap());
-    let mut lines = Vec::new();
-    proxy.sent(|bytes, _| lines.extend(String::from_utf8_lossy(bytes).lines().next().map(str::to_owned)));
-    assert_eq!(lines, [format!("MESSAGE sip:bob@{CALLEE};line=7 SIP/2.0")]);
+    proxy.receive(CALLER, &request("MESSAGE"));
+    assert_eq!(first_lines(&mut proxy, CALLEE), [format!("MESSAGE sip:bob@{CALLEE};line=7 SIP/2.0")]);
 }
