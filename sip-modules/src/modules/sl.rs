@@ -75,7 +75,7 @@ fn answer(
     match with_lines(cx, &contact, |cx| send(cx, code, reason)) {
         Ok(()) => {
             // The script may go on for long.
-            cx.out.flush();
+            cx.out.release();
             1
         }
         Err(error) => {

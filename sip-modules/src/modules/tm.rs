@@ -56,7 +56,7 @@ pub fn t_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
     match tm::reply(cx, code, reason) {
         Ok(()) => {
             // The script may go on for long.
-            cx.out.flush();
+            cx.out.release();
             1
         }
         Err(error) => {

@@ -13,7 +13,7 @@ use crate::proxy::statistics::WorkerStatistics;
 use crate::proxy::worker_pool::OwnSlot;
 use crate::proxy::{Caller, Outbox, Shared};
 use crate::tm::Call;
-use crate::transaction::{Actions, Handle, TimerQueue};
+use crate::transaction::{Actions, Handle, ServerKey, TimerQueue};
 
 /// The number of the next worker.
 static NEXT_WORKER: AtomicU64 = AtomicU64::new(0);
@@ -72,7 +72,11 @@ impl Cx {
 impl Cx {
     /// Calls a callback of the script. What is ready to be sent leaves first: nobody knows how long the script takes.
     pub(crate) fn call_script(&mut self, caller: &dyn Caller, callback: CallbackId) -> Result<Outcome, ScriptError> {
-        self.out.flush();
+        match self.msg.route {
+            // Seldom, and what it does may well be slow: an ACK before it does not wait on the off chance.
+            Route::Failure => self.out.flush(),
+            _ => self.out.release(),
+        }
         caller.call(callback, self, &[])
     }
 
@@ -135,6 +139,8 @@ pub struct MessageState {
     pub branch_index: Option<usize>,
     /// The transaction, once there is one.
     pub transaction: Option<Handle<Call>>,
+    /// By what it is found; from when it was looked for until it is made.
+    pub(crate) server_key: Option<ServerKey>,
     /// The callbacks armed for the transaction.
     pub armed: Armed,
     /// The waiting times in milliseconds that `t_set_fr` has set for the transaction: after ringing, and before.
@@ -182,6 +188,7 @@ impl MessageState {
             route: Route::Request,
             branch_index: None,
             transaction: None,
+            server_key: None,
             armed: Armed::default(),
             fr: (None, None),
             final_reply: false,

@@ -1,21 +1,31 @@
 //! What a worker is about to send.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::transaction::{BranchToken, TransactionId};
 use crate::transport::{SendBatch, SendError, UdpSocket};
 
+/// How many hosts are known to be reached, before all are forgotten.
+const MAX_REACHED: usize = 4096;
+
 /// Datagrams by the socket they leave from.
 ///
-/// What is queued waits for [`flush`](Self::flush), and nobody may have it wait for long: whoever calls the script, or
-/// returns to it, flushes first.
+/// What is queued waits for [`flush`](Self::flush), and nobody may have it wait for long: before and after whatever may take
+/// its time [`release`](Self::release) is called. That sends at once, unless the worker is [patient](Self::set_patient),
+/// because its callbacks have been quick lately: then one system call sends what a whole turn has made.
 #[derive(Debug)]
 pub struct Outbox {
     sockets: Arc<[Arc<UdpSocket>]>,
     batches: Vec<SendBatch<Option<BranchToken>>>,
+    patient: bool,
     /// The branches whose request the system has refused.
     refused: Vec<BranchToken>,
+    /// From which socket which hosts have been sent requests without being refused.
+    reached: HashSet<(usize, IpAddr), foldhash::fast::RandomState>,
+    /// Those that are about to be sent one for the first time.
+    trying: Vec<(usize, SocketAddr)>,
 }
 
 impl Outbox {
@@ -23,14 +33,46 @@ impl Outbox {
     #[must_use]
     pub fn new(sockets: Arc<[Arc<UdpSocket>]>) -> Outbox {
         let batches = sockets.iter().map(|_| SendBatch::new()).collect();
-        Outbox { sockets, batches, refused: Vec::new() }
+        Outbox {
+            sockets,
+            batches,
+            patient: false,
+            refused: Vec::new(),
+            reached: HashSet::default(),
+            trying: Vec::new(),
+        }
     }
 
     /// Creates an empty outbox for as many listeners, without sockets: what is queued waits until it is drained.
     #[must_use]
     pub fn detached(listeners: usize) -> Outbox {
         let batches = (0..listeners).map(|_| SendBatch::new()).collect();
-        Outbox { sockets: Arc::from([]), batches, refused: Vec::new() }
+        Outbox { batches, ..Outbox::new(Arc::from([])) }
+    }
+
+    /// Sets whether what is queued may wait for the end of the turn.
+    pub(super) fn set_patient(&mut self, patient: bool) {
+        self.patient = patient;
+    }
+
+    /// Returns whether anything is queued.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.batches.iter().any(|batch| !batch.is_empty())
+    }
+
+    /// Sends what is queued, unless it may wait for the end of the turn.
+    pub(crate) fn release(&mut self) {
+        if !self.patient {
+            self.flush();
+        }
+    }
+
+    /// Sends what is queued if a request among it goes where none has gone yet, so that whoever has queued it learns at once
+    /// whether it is refused; else as [`release`](Self::release).
+    pub(crate) fn release_requests(&mut self) {
+        if !self.patient || !self.trying.is_empty() {
+            self.flush();
+        }
     }
 
     /// Queues a datagram.
@@ -53,7 +95,11 @@ impl Outbox {
         dest: SocketAddr,
         branch: BranchToken,
     ) -> Result<(), SendError> {
-        self.push(socket, bytes, dest, Some(branch))
+        self.push(socket, bytes, dest, Some(branch))?;
+        if !self.reached.contains(&(socket, dest.ip())) {
+            self.trying.push((socket, dest));
+        }
+        Ok(())
     }
 
     fn push(
@@ -81,22 +127,43 @@ impl Outbox {
 
     /// Sends everything; what could not be sent is logged, since SIP retransmits what matters.
     pub fn flush(&mut self) {
-        for (batch, socket) in self.batches.iter_mut().zip(self.sockets.iter()) {
+        for (number, (batch, socket)) in self.batches.iter_mut().zip(self.sockets.iter()).enumerate() {
             if batch.is_empty() {
                 continue;
             }
             for (branch, error) in batch.flush(socket).errors {
                 tracing::warn!(reason = %error, "a datagram was not sent");
+                self.trying.retain(|(socket, dest)| (*socket, *dest) != (number, error.dest()));
                 // A buffer that is full has room when the request is repeated.
-                self.refused.extend(branch.filter(|_| !error.is_temporary()));
+                if let Some(branch) = branch.filter(|_| !error.is_temporary()) {
+                    self.reached.remove(&(number, error.dest().ip()));
+                    self.refused.push(branch);
+                }
             }
+        }
+        if !self.trying.is_empty() {
+            if self.reached.len() >= MAX_REACHED {
+                self.reached.clear();
+            }
+            self.reached.extend(self.trying.drain(..).map(|(socket, dest)| (socket, dest.ip())));
         }
     }
 
-    /// Takes the branches of a transaction whose request was refused since somebody last asked for any.
+    /// Takes the branches of a transaction whose request was refused.
     pub(crate) fn take_refused(&mut self, transaction: TransactionId) -> Vec<usize> {
-        let refused = std::mem::take(&mut self.refused);
-        refused.into_iter().filter(|token| token.transaction == transaction).map(|token| token.branch).collect()
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let (taken, rest) =
+            std::mem::take(&mut self.refused).into_iter().partition(|token| token.transaction == transaction);
+        self.refused = rest;
+        let taken: Vec<BranchToken> = taken;
+        taken.into_iter().map(|token| token.branch).collect()
+    }
+
+    /// Takes a branch whose request was refused and which nobody has asked for.
+    pub(crate) fn next_refused(&mut self) -> Option<BranchToken> {
+        self.refused.pop()
     }
 }
 
@@ -124,6 +191,37 @@ mod tests {
     }
 
     #[test]
+    fn a_patient_outbox_waits_unless_a_request_goes_where_none_has_gone() {
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
+        let mut outbox = Outbox::new(Arc::from([Arc::new(socket)]));
+        let token = BranchToken::new(id(&TransactionTable::new(), b"z9hG4bKa"), 0);
+        let (there, elsewhere) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.2:9".parse().unwrap());
+        outbox.queue(0, b"reply", there).unwrap();
+        outbox.release();
+        assert!(!outbox.is_waiting(), "nobody is patient unasked");
+        outbox.set_patient(true);
+        outbox.queue(0, b"reply", there).unwrap();
+        outbox.release();
+        outbox.release_requests();
+        assert!(outbox.is_waiting());
+        outbox.queue_request(0, b"request", there, token).unwrap();
+        outbox.release_requests();
+        assert!(!outbox.is_waiting());
+        outbox.queue_request(0, b"request", there, token).unwrap();
+        outbox.release_requests();
+        assert!(outbox.is_waiting(), "it was reached before");
+        outbox.queue_request(0, b"request", elsewhere, token).unwrap();
+        outbox.release_requests();
+        assert!(!outbox.is_waiting());
+        let refused = "127.255.255.255:9".parse().unwrap();
+        for _ in 0..2 {
+            outbox.queue_request(0, b"request", refused, token).unwrap();
+            outbox.release_requests();
+            assert_eq!(outbox.next_refused(), Some(token), "at once, each time");
+        }
+    }
+
+    #[test]
     fn the_branches_whose_request_is_refused_are_told_once_and_to_their_transaction() {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
         let mut outbox = Outbox::new(Arc::from([Arc::new(socket)]));
@@ -141,6 +239,8 @@ mod tests {
             outbox.queue_request(0, b"request", dest, BranchToken::new(one, 0)).unwrap();
             outbox.flush();
             assert!(outbox.take_refused(two).is_empty());
+            assert_eq!(outbox.next_refused(), Some(BranchToken::new(one, 0)));
+            assert_eq!(outbox.next_refused(), None);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What all workers share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kemi_core::Registry;
@@ -45,8 +45,7 @@ pub struct Shared {
     pub(crate) statistics: Statistics,
     /// The preprocessor's definitions, for `kx.ifdef`.
     pub defines: BTreeMap<String, String>,
-    /// Requests whose route runs right now, for `tmx.t_precheck_trans`.
-    in_progress: Mutex<HashSet<u64>>,
+    in_progress: InProgress,
     hasher: RandomState,
     quick: foldhash::quality::RandomState,
     tag_prefix: String,
@@ -79,7 +78,7 @@ impl Shared {
             failures: Failures::default(),
             statistics: Statistics::default(),
             defines,
-            in_progress: Mutex::default(),
+            in_progress: InProgress::default(),
             hasher,
             quick: foldhash::quality::RandomState::default(),
             tag_prefix,
@@ -140,12 +139,43 @@ impl Shared {
     }
 }
 
+/// The requests whose route runs right now, for `tmx.t_precheck_trans`.
+///
+/// There are no more of them than workers, so each part is a short list.
+#[derive(Debug)]
+struct InProgress {
+    parts: Box<[Part]>,
+}
+
+/// Apart from the others, since each worker writes to another one.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part(Mutex<Vec<u64>>);
+
+impl Default for InProgress {
+    fn default() -> InProgress {
+        InProgress { parts: (0..32).map(|_| Part::default()).collect() }
+    }
+}
+
+impl InProgress {
+    fn part(&self, key: u64) -> MutexGuard<'_, Vec<u64>> {
+        let index = key as usize % self.parts.len();
+        self.parts[index].0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Notes that a request's route runs; `false` if one for the same request runs already.
 pub(crate) fn enter_progress(shared: &Shared, key: u64) -> bool {
-    shared.in_progress.lock().unwrap_or_else(PoisonError::into_inner).insert(key)
+    let mut part = shared.in_progress.part(key);
+    let new = !part.contains(&key);
+    if new {
+        part.push(key);
+    }
+    new
 }
 
 /// Notes that it is over.
 pub(crate) fn leave_progress(shared: &Shared, key: u64) {
-    shared.in_progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    shared.in_progress.part(key).retain(|other| *other != key);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kemi_core::{CallbackId, Instance, Outcome};
 
@@ -10,7 +10,7 @@ use crate::caught::caught;
 use crate::message::{Fault, HeaderName, Message, NameSet, ParseError};
 use crate::proxy::context::{Cx, MessageState, Route};
 use crate::proxy::worker_pool::OwnSlot;
-use crate::proxy::{DropReason, Outbox, Shared, drain, fork, send_stateless};
+use crate::proxy::{DropReason, Outbox, Shared, drain, fork, leave_progress, send_stateless};
 use crate::tm;
 use crate::transport::{Datagram, RecvBatch, UdpSocket, Waker};
 
@@ -20,8 +20,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long it sleeps while another one is stuck: it does not wait for that one's datagrams, but looks for them.
 const RELIEF_SLEEP: Duration = Duration::from_millis(5);
 
-/// From how many milliseconds a message on it takes only one datagram at a time.
-const SLOW: u64 = 2;
+/// How long what is ready waits in a turn of a patient worker.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long it waits after an error of its socket, which may well come again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -38,6 +38,40 @@ pub(super) struct Worker<'a> {
     /// The last message, whose buffers are used again.
     spare: Arc<Message>,
     on_reply: Option<CallbackId>,
+    pace: Pace,
+}
+
+/// How quick a worker's callbacks have been lately.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many messages it has routed since the last slow turn.
+    quick: usize,
+}
+
+impl Pace {
+    /// From how long a message on, on the average of a turn, callbacks are slow.
+    const SLOW: Duration = Duration::from_micros(500);
+    /// From how long a turn on they are slow in any case.
+    const SLOW_TURN: Duration = Duration::from_millis(4);
+    /// After how many messages they count as quick.
+    const QUICK_AFTER: usize = 256;
+
+    /// Notes how long a batch took, and sets how many datagrams the next one is to have: what a worker with slow callbacks
+    /// has not taken from the socket others can take.
+    fn turn(&mut self, took: Duration, batch: &mut RecvBatch) {
+        let messages = batch.len();
+        if messages == 0 {
+            return;
+        }
+        let slow = took >= Pace::SLOW_TURN || took / messages as u32 >= Pace::SLOW;
+        self.quick = if slow { 0 } else { self.quick.saturating_add(messages) };
+        batch.set_limit(if slow { 1 } else { batch.limit() * 2 });
+    }
+
+    /// Whether what is ready to be sent may wait for the end of the turn.
+    fn is_quick(&self) -> bool {
+        self.quick >= Pace::QUICK_AFTER
+    }
 }
 
 impl<'a> Worker<'a> {
@@ -46,7 +80,7 @@ impl<'a> Worker<'a> {
         cx.statistics = cx.shared.statistics.join();
         cx.timers = place.me.timers.clone();
         cx.place = Some(place.clone());
-        Worker { cx, place, stop, spare: Arc::new(Message::new()), on_reply: None }
+        Worker { cx, place, stop, spare: Arc::new(Message::new()), on_reply: None, pace: Pace::default() }
     }
 
     /// Works until it is told to stop.
@@ -64,37 +98,39 @@ impl<'a> Worker<'a> {
             self.route(&mut batch, me.listener, script);
             look_at_timers(&mut self.cx, script);
             self.relieve(&mut batch, script);
-            self.flush();
+            self.flush(script);
             me.end_turn();
         }
-        self.flush();
     }
 
     /// Sends what is to be sent.
-    fn flush(&mut self) {
+    fn flush(&mut self, script: &Instance<Cx>) {
         // The callback of a timer may have forked; what is to be sent is the parent's to send.
         fork::end_child();
+        self.cx.out.flush();
+        guarded(&mut self.cx, |cx| tm::fail_refused(cx, script));
         self.cx.out.flush();
     }
 
     fn route(&mut self, batch: &mut RecvBatch, listener: usize, script: &Instance<Cx>) {
-        let begun = self.cx.shared.now();
+        let begun = Instant::now();
         for datagram in batch.iter() {
+            if self.cx.out.is_waiting() && begun.elapsed() >= PATIENCE {
+                self.cx.out.flush();
+            }
             receive(&mut self.cx, script, self.on_reply, &mut self.spare, datagram, listener);
             fork::end_child();
         }
         self.place.me.end_messages();
-        // What a worker with slow callbacks has not taken from the socket others can take.
-        if let Some(each) = (self.cx.shared.now() - begun).checked_div(batch.len() as u64) {
-            batch.set_limit(if each >= SLOW { 1 } else { batch.limit() * 2 });
-        }
+        self.pace.turn(begun.elapsed(), batch);
+        self.cx.out.set_patient(self.pace.is_quick());
     }
 
     /// Does the work of the workers that are stuck.
     fn relieve(&mut self, batch: &mut RecvBatch, script: &Instance<Cx>) {
         for other in self.place.stuck_others() {
             // This worker may get stuck as well; what is done does not wait for that.
-            self.flush();
+            self.flush(script);
             fill(batch, &other.socket, Duration::ZERO, None);
             self.route(batch, other.listener, script);
             guarded(&mut self.cx, |cx| tm::on_timers(cx, &other.timers, script));
@@ -201,6 +237,9 @@ fn guarded(cx: &mut Cx, work: impl FnOnce(&mut Cx)) {
     if caught(|| work(cx)).is_none() {
         let call_id = cx.msg.message.call_id().unwrap_or_default().escape_ascii().to_string();
         tracing::error!(%call_id, "the worker panicked and dropped this message; this is a bug in the proxy");
+        if let Some(key) = cx.msg.in_progress.take() {
+            leave_progress(&cx.shared, key);
+        }
         cx.msg = MessageState::default();
     }
 }
@@ -330,5 +369,38 @@ fn refuse_faulty(cx: &mut Cx, fault: Fault) {
         && let Err(error) = send_stateless(cx, 400, fault.to_string().as_bytes())
     {
         tracing::debug!(source = %cx.msg.source, "no reply 400: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_quick_after_many_quick_messages_and_slow_at_once() {
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), false, None).unwrap();
+        let receive = |batch: &mut RecvBatch, count: usize| {
+            for _ in 0..count {
+                let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+                sender.send_to(b"x", socket.local_addr()).unwrap();
+            }
+            socket.recv_batch(batch, Some(Duration::from_secs(1)), None).unwrap();
+        };
+        let (mut pace, mut batch) = (Pace::default(), RecvBatch::new());
+        for _ in 0..64 {
+            assert!(!pace.is_quick());
+            receive(&mut batch, 4);
+            pace.turn(Duration::from_micros(200), &mut batch);
+        }
+        assert!(pace.is_quick());
+        receive(&mut batch, 1);
+        pace.turn(Duration::from_millis(1), &mut batch);
+        assert!(!pace.is_quick());
+        assert_eq!(batch.limit(), 1, "the rest is left to others");
+        for expected in [1, 2, 4] {
+            receive(&mut batch, 4);
+            assert_eq!(batch.len(), expected);
+            pace.turn(Duration::from_micros(10), &mut batch);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::transport::SendError;
 pub(super) type RelayFailure = (u16, &'static str);
 
 const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
-const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
+pub(super) const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
 pub(super) const CANCELED: RelayFailure = (487, "Request Terminated");
 const TOO_BROAD: RelayFailure = (440, "Max-Breadth Exceeded");
 const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
@@ -60,12 +60,16 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
     if common.breadth.copies < targets {
         tracing::warn!(call_id = %call_id(cx), targets, copies = common.breadth.copies, "a request may not be forked so often: Max-Breadth");
     }
-    let before = cx.msg.branch_state();
+    // What each target starts from; the last one's is put back, without a copy.
+    let mut before = Some(cx.msg.branch_state());
     let mut made = 0;
     let mut failure = if common.breadth.copies == 0 { TOO_BROAD } else { NO_BRANCH };
-    for target in std::iter::once(first).chain(more).take(common.breadth.copies) {
+    for (number, target) in std::iter::once(first).chain(more).take(common.breadth.copies).enumerate() {
         let result = add_one(cx, handle, target, &common, caller);
-        cx.msg.restore_after_branch(before.clone());
+        let state = if number + 1 == common.breadth.copies { before.take() } else { before.clone() };
+        if let Some(state) = state {
+            cx.msg.restore_after_branch(state);
+        }
         match result {
             Ok(true) => made += 1,
             Ok(false) => {}
@@ -90,11 +94,21 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
 
 /// Sends what is queued; returns how many requests of the transaction the system has refused, whose branches are over.
 fn send(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -> usize {
-    cx.out.flush();
+    cx.out.release_requests();
     let refused = cx.out.take_refused(handle.id());
-    if refused.is_empty() {
-        return 0;
+    if refused.is_empty() { 0 } else { fail(cx, handle, refused, caller) }
+}
+
+/// Fails the branches whose request was refused after `t_relay` had returned: the host had been reached before.
+pub(crate) fn fail_refused(cx: &mut Cx, caller: &dyn Caller) {
+    while let Some(token) = cx.out.next_refused() {
+        let Some(handle) = cx.shared.transactions.find_branch(&token) else { continue };
+        fail(cx, &handle, vec![token.branch], caller);
     }
+}
+
+/// Fails branches that were not sent; returns how many of them had not failed before.
+fn fail(cx: &mut Cx, handle: &Handle<Call>, refused: Vec<usize>, caller: &dyn Caller) -> usize {
     let mut actions = std::mem::take(&mut cx.actions);
     let mut failed = 0;
     {
@@ -197,7 +211,7 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
     branch.extend_from_slice(format!("-ack-{hash:016x}").as_bytes());
     write(cx, cx.msg.edits.clone(), socket, &branch)?;
     cx.out.queue(socket, &cx.buffer, dest)?;
-    cx.out.flush();
+    cx.out.release();
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod reply;
 mod request;
 mod turn;
 
+pub(crate) use branch::fail_refused;
 pub use call::{BranchInfo, Call};
 pub use key::{invite_key, progress_key, server_key};
 pub(crate) use loops::has_been_here;

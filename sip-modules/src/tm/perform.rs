@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::message::{Edits, HeaderName, Message, ReplyParts, write_ack, write_cancel, write_reply};
 use crate::proxy::{Caller, Cx, ReplyError};
 use crate::tm::turn::{self, Asked, Job};
-use crate::tm::{Call, failure};
+use crate::tm::{Call, branch, failure};
 use crate::transaction::{Action, Actions, BranchToken, Bytes, Choice, Handle};
 
 /// Carries out the actions in order and sees to it that the transaction is looked at again in time.
@@ -170,6 +170,11 @@ fn final_reply(cx: &Cx, call: &Call, choice: Choice) -> Option<Bytes> {
             401 | 407 => with_challenges(call, choice, bytes),
             _ => bytes.clone(),
         }),
+        // Refused after `t_relay` had returned; else it answers by itself.
+        _ if !call.machine.branches().get(choice.branch)?.sent() => {
+            let (code, reason) = branch::UNSENDABLE;
+            own_reply(cx, call, code, Some(reason.as_bytes()))
+        }
         // A 503 says that the caller should leave this proxy alone for a while, which is not meant (RFC 3261 §16.7 step 6).
         _ if choice.status == 503 => own_reply(cx, call, choice.mapped_status, Some(b"Service Unavailable")),
         _ => own_reply(cx, call, choice.mapped_status, None),

@@ -62,8 +62,12 @@ pub fn check(cx: &mut Cx, caller: &dyn Caller) -> Checked {
             invite_key(message).is_some_and(|key| cx.shared.transactions.find(&key).is_some())
         }
         (Route::Request, _) => {
-            let handle = server_key(message).and_then(|key| cx.shared.transactions.find(&key));
-            let Some(handle) = handle else { return Checked::New };
+            let Some(key) = server_key(message) else { return Checked::New };
+            let Some(handle) = cx.shared.transactions.find(&key) else {
+                // `create` comes next.
+                cx.msg.server_key = Some(key);
+                return Checked::New;
+            };
             repeat_reply(cx, &handle, caller);
             return Checked::Absorbed;
         }
@@ -86,7 +90,8 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
     if cx.msg.transaction.is_some() {
         return Created::Already;
     }
-    let Some(key) = server_key(&cx.msg.message) else { return Created::Unusable };
+    let key = cx.msg.server_key.take().or_else(|| server_key(&cx.msg.message));
+    let Some(key) = key else { return Created::Unusable };
     if !cx.shared.transaction_memory.has_room(cx.msg.is_within_dialog()) && cx.shared.transactions.find(&key).is_none()
     {
         cx.shared.transaction_memory.report(cx.shared.now());
