@@ -47,7 +47,7 @@ impl<'a> Params<'a> {
     }
 
     /// Whether an empty one (`;;`) is among them.
-    pub fn has_empty(&self) -> bool {
+    pub(super) fn has_empty(&self) -> bool {
         // Hardly ever does a semicolon follow another one, or end the text.
         let suspect = |at: usize| {
             let behind = self.raw.get(at + 1..).unwrap_or_default();
