@@ -9,7 +9,6 @@ use kemi_core::Value;
 use sip_modules::message::{Edits, HeaderName, Message};
 use sip_modules::modules::sanity::sanity_check;
 use sip_modules::modules::{core, maxfwd, sl, tm};
-use sip_modules::proxy::ProxySettings;
 
 const MESSAGES: &str = include_str!("torture.txt");
 
@@ -43,7 +42,7 @@ fn wire(text: &str) -> Vec<u8> {
 
 /// Routes one message as a careful script does; returns what became of it and what was passed on.
 fn route(bytes: &[u8]) -> (String, Vec<u8>) {
-    let (mut proxy, _program) = common::proxy(ProxySettings::default(), |cx, script, _| {
+    let proxy = common::Proxy::new(|cx, script, _| {
         if maxfwd::process_maxfwd(cx, 70) == -1 {
             sl::send_reply(cx, 483, b"Too Many Hops");
             return Ok(Value::Nil);
@@ -55,6 +54,7 @@ fn route(bytes: &[u8]) -> (String, Vec<u8>) {
         tm::t_relay(cx, script);
         Ok(Value::Nil)
     });
+    let common::Proxy { harness: mut proxy, program: _program, .. } = proxy;
     let (caller, callee): (SocketAddr, SocketAddr) = (CALLER.parse().unwrap(), CALLEE.parse().unwrap());
     proxy.receive(bytes, caller);
     proxy.end_turn();
