@@ -70,7 +70,7 @@ impl Edits {
     }
 
     /// As [`Edits::insert`], with text in parts.
-    pub(super) fn insert_parts(&mut self, at: u32, parts: [&[u8]; 3]) {
+    pub(super) fn insert_parts(&mut self, at: u32, parts: &[&[u8]]) {
         let start = self.text.len();
         for part in parts {
             self.text.extend_from_slice(part);

@@ -1,7 +1,7 @@
 //! Comma-separated header values, over all header lines of a name, each element with its place.
 
 use crate::message::lexical::{find_comma, find_unquoted, trim};
-use crate::message::{HeaderName, Message, NameAddr, Span, Via};
+use crate::message::{Header, HeaderName, Message, NameAddr, Span, Via};
 
 /// One element of a list header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct ListItem<'a> {
 #[derive(Clone, Debug)]
 pub struct ListItems<'a> {
     message: &'a Message,
+    /// The header lines to look at.
+    lines: &'a [Header],
     name: HeaderName,
     /// Index of the next header line to look at.
     next: usize,
@@ -44,7 +46,7 @@ impl<'a> ListItem<'a> {
 
 impl<'a> ListItems<'a> {
     pub(super) fn new(message: &'a Message, name: HeaderName) -> ListItems<'a> {
-        ListItems { message, name, next: 0, rest: b"" }
+        ListItems { message, lines: message.lines_with(name), name, next: 0, rest: b"" }
     }
 }
 
@@ -58,7 +60,7 @@ impl<'a> Iterator for ListItems<'a> {
             if let Some(raw) = next_element(&mut self.rest, comma) {
                 return Some(ListItem { raw, span: self.message.span_of(raw)?, header: self.next.checked_sub(1)? });
             }
-            let header = self.message.header_lines().get(self.next)?;
+            let header = self.lines.get(self.next)?;
             self.next += 1;
             if header.name == self.name {
                 self.rest = self.message.text(header.value);

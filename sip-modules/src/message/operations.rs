@@ -42,9 +42,14 @@ impl Edits {
             let why = "is not of the form SIP/2.0/TRANSPORT host:port;params";
             return Err(WriteError::Value { what: "the Via", why });
         }
-        let at = message.known(HeaderName::Via).map_or(message.headers_start(), |header| header.line.start);
-        self.insert_parts(at, [b"Via: ", via, b"\r\n"]);
+        self.insert_via(message, &[b"Via: ", via, b"\r\n"]);
         Ok(())
+    }
+
+    /// Adds a Via line that is known to be one, in parts, before all others.
+    pub(crate) fn insert_via(&mut self, message: &Message, line: &[&[u8]]) {
+        let at = message.known(HeaderName::Via).map_or(message.headers_start(), |header| header.line.start);
+        self.insert_parts(at, line);
     }
 
     /// Writes into the topmost Via where the request came from (RFC 3261 18.2.1, RFC 3581 4).
@@ -57,9 +62,9 @@ impl Edits {
     /// When there is no readable Via.
     pub fn stamp_top_via(&mut self, message: &Message, source: ViaSource) -> Result<(), WriteError> {
         let missing = WriteError::MissingHeader { header: "Via" };
-        let item = message.vias().next().ok_or_else(|| missing.clone())?;
-        let via = item.via().ok_or(missing)?;
-        self.replace_with(item.span, |out| via.write_stamped(source, out));
+        let via = message.top_via().ok_or_else(|| missing.clone())?;
+        let span = message.span_of(via.raw).ok_or(missing)?;
+        self.replace_with(span, |out| via.write_stamped(source, out));
         Ok(())
     }
 
@@ -111,7 +116,7 @@ impl Edits {
         if value.is_empty() {
             return Err(WriteError::Value { what, why: "is empty" });
         }
-        self.insert_parts(message.headers_start(), [b"Record-Route: ", value, b"\r\n"]);
+        self.insert_parts(message.headers_start(), &[b"Record-Route: ", value, b"\r\n"]);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use memchr::memchr;
 
 use crate::message::lexical::{find_unquoted, is_token, number, trim};
-use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameSet, Params, ParseError, Span, Via};
+use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
 
 /// The most bytes a message may have.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -37,6 +37,8 @@ pub struct Message {
     body: Span,
     top_via: Option<ViaSpans>,
     cseq: Option<CSeqSpans>,
+    from: Option<PartySpans>,
+    to: Option<PartySpans>,
     names: NameSet,
     fault: Option<Fault>,
 }
@@ -53,6 +55,16 @@ const SINGLE: NameSet = NameSet::of(&[
 
 /// Those of a reply.
 const SINGLE_IN_REPLY: NameSet = NameSet::of(&[HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]);
+
+/// Where the parts of From or To are; dialogs and transactions are told apart by the tags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PartySpans {
+    raw: Span,
+    display: Span,
+    addr: Span,
+    params: Span,
+    tag: Option<Span>,
+}
 
 /// Where the parts of the topmost Via are. Nearly everything asks for them, so they are found once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,6 +275,35 @@ impl Message {
         Some(CSeq { number, method: Method::from_bytes(self.text(method)) })
     }
 
+    /// The From header, `None` when it is missing or unreadable.
+    pub fn from(&self) -> Option<NameAddr<'_>> {
+        self.from.map(|party| self.party(party))
+    }
+
+    /// The To header, `None` when it is missing or unreadable.
+    pub fn to(&self) -> Option<NameAddr<'_>> {
+        self.to.map(|party| self.party(party))
+    }
+
+    /// The tag of From; `None` when there is none, or an empty one.
+    pub fn from_tag(&self) -> Option<&[u8]> {
+        self.from?.tag.map(|tag| self.text(tag))
+    }
+
+    /// The tag of To; `None` when there is none, or an empty one.
+    pub fn to_tag(&self) -> Option<&[u8]> {
+        self.to?.tag.map(|tag| self.text(tag))
+    }
+
+    fn party(&self, party: PartySpans) -> NameAddr<'_> {
+        NameAddr {
+            raw: self.text(party.raw),
+            display: self.text(party.display),
+            addr: self.text(party.addr),
+            params: Params::new(self.text(party.params)),
+        }
+    }
+
     /// Forgets the message and keeps the buffers.
     pub fn clear(&mut self) {
         self.buf.clear();
@@ -273,6 +314,8 @@ impl Message {
         self.body = Span::default();
         self.top_via = None;
         self.cseq = None;
+        self.from = None;
+        self.to = None;
         self.names = NameSet::default();
         self.fault = None;
     }
@@ -345,6 +388,8 @@ impl Message {
         self.buf.truncate(body_end);
         self.top_via = self.find_top_via();
         self.cseq = self.find_cseq();
+        self.from = self.find_party(HeaderName::From);
+        self.to = self.find_party(HeaderName::To);
         if self.is_request() && self.top_via.is_some() && !self.is_top_via_sound() {
             self.note(Fault::Via);
         }
@@ -399,6 +444,19 @@ impl Message {
         }
         // A request of another version is told so by its request line.
         via.is_sound(self.version().get(b"SIP/".len()..).unwrap_or_default())
+    }
+
+    fn find_party(&self, name: HeaderName) -> Option<PartySpans> {
+        let party = NameAddr::parse(self.value(name)?)?;
+        // An empty part may be borrowed from nowhere.
+        let span = |part: &[u8]| self.span_of(part).unwrap_or_default();
+        Some(PartySpans {
+            raw: span(party.raw),
+            display: span(party.display),
+            addr: span(party.addr),
+            params: span(party.params.raw()),
+            tag: party.tag().map(span),
+        })
     }
 
     fn find_cseq(&self) -> Option<CSeqSpans> {

@@ -1,7 +1,7 @@
 //! What the headers of a message say, decoded when somebody asks.
 
 use crate::message::lexical::number;
-use crate::message::{FirstLine, Header, HeaderName, ListItems, Message, NameAddr, Uri, unfold};
+use crate::message::{FirstLine, Header, HeaderName, ListItems, Message, Uri, unfold};
 
 impl Message {
     /// The first header line of a name, compact or long, in any case.
@@ -12,7 +12,7 @@ impl Message {
     /// All header lines of a name, compact or long, in any case.
     pub fn headers<'m, 'n>(&'m self, name: &'n [u8]) -> impl Iterator<Item = &'m Header> + use<'m, 'n> {
         let known = HeaderName::from_bytes(name);
-        self.header_lines().iter().filter(move |header| {
+        self.lines_with(known).iter().filter(move |header| {
             header.name == known
                 && (known != HeaderName::Other || self.text(header.name_span).eq_ignore_ascii_case(name))
         })
@@ -25,7 +25,12 @@ impl Message {
 
     /// All header lines of a known name.
     pub fn all_known(&self, name: HeaderName) -> impl Iterator<Item = &Header> + use<'_> {
-        self.header_lines().iter().filter(move |header| header.name == name)
+        self.lines_with(name).iter().filter(move |header| header.name == name)
+    }
+
+    /// All header lines if that name is among them, else none.
+    pub(super) fn lines_with(&self, name: HeaderName) -> &[Header] {
+        if self.names().contains(name) { self.header_lines() } else { &[] }
     }
 
     /// The value of the first header line of a known name, folds included.
@@ -71,19 +76,9 @@ impl Message {
         }
     }
 
-    /// The From header.
-    pub fn from(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.value(HeaderName::From)?)
-    }
-
-    /// The To header.
-    pub fn to(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.value(HeaderName::To)?)
-    }
-
     /// Whether the To header has a tag: the request belongs to a dialog.
     pub fn has_to_tag(&self) -> bool {
-        self.to().is_some_and(|to| to.tag().is_some())
+        self.to_tag().is_some()
     }
 
     /// The Call-ID, `None` when it is missing or empty.

@@ -215,7 +215,7 @@ impl MessageState {
 
     /// Returns whether it belongs to a dialog: whether To has a tag.
     pub(crate) fn is_within_dialog(&self) -> bool {
-        self.message.to().and_then(|to| to.tag()).is_some()
+        self.message.to_tag().is_some()
     }
 
     /// Returns the current R-URI; empty for a reply.

@@ -126,7 +126,7 @@ impl Shared {
 
     /// Hashes what is the same in every retransmission of a request and in no other request but its CANCEL and ACK.
     pub(crate) fn identity_hash(&self, request: &Message) -> u64 {
-        let from_tag = request.from().and_then(|from| from.tag());
+        let from_tag = request.from_tag();
         let branch = request.top_via().and_then(|via| via.branch());
         let number = request.cseq().map(|cseq| cseq.number);
         self.hash((request.call_id(), from_tag, branch, number, request.ruri()))

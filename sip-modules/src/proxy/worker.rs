@@ -264,7 +264,7 @@ fn request(cx: &mut Cx, script: &Instance<Cx>) {
         return;
     }
     // The ACK for a stateless reply ends here: there is nothing that it could find (Kamailio's sl_filter_ACK).
-    if cx.msg.method() == b"ACK" && message.to().and_then(|to| to.tag()).is_some_and(|tag| cx.shared.is_own_tag(tag)) {
+    if cx.msg.method() == b"ACK" && message.to_tag().is_some_and(|tag| cx.shared.is_own_tag(tag)) {
         return;
     }
     if drain::refuse(cx) {

@@ -49,7 +49,7 @@ pub(super) fn expect(shared: &Shared, handle: &Handle<Call>, call: &mut Call, me
         return;
     }
     let Some(dialog) = dialog(shared, message) else { return };
-    let tag = shared.hash(to_tag);
+    let tag = shared.quick_hash(to_tag);
     if !call.accepted_tags.contains(&tag) && call.accepted_tags.len() < MAX_ACCEPTED {
         call.accepted_tags.push(tag);
     }
@@ -58,10 +58,10 @@ pub(super) fn expect(shared: &Shared, handle: &Handle<Call>, call: &mut Call, me
 
 /// Hashes what the INVITE, its replies and the ACK for a 2xx have in common.
 fn dialog(shared: &Shared, message: &Message) -> Option<u64> {
-    let from_tag = message.from().and_then(|from| from.tag());
-    Some(shared.hash((message.call_id()?, message.cseq()?.number, from_tag)).max(1))
+    let from_tag = message.from_tag();
+    Some(shared.quick_hash((message.call_id()?, message.cseq()?.number, from_tag)).max(1))
 }
 
 fn to_tag(shared: &Shared, message: &Message) -> Option<u64> {
-    Some(shared.hash(message.to()?.tag()?))
+    Some(shared.quick_hash(message.to_tag()?))
 }

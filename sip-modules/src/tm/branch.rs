@@ -206,7 +206,7 @@ fn forward_ack(cx: &mut Cx) -> Result<(), BranchError> {
     let message = Arc::clone(&cx.msg.message);
     // The same for every retransmission of the ACK, and no token of a transaction.
     let via = message.top_via().map(|via| via.raw);
-    let hash = cx.shared.hash((message.call_id(), via, message.to().and_then(|to| to.tag())));
+    let hash = cx.shared.hash((message.call_id(), via, message.to_tag()));
     let mut branch = MAGIC_COOKIE.to_vec();
     branch.extend_from_slice(format!("-ack-{hash:016x}").as_bytes());
     write(cx, cx.msg.edits.clone(), socket, &branch)?;
@@ -235,8 +235,7 @@ fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<
         }
     }
     let name = cx.shared.identity.listeners().get(socket).map_or("", |listener| listener.name.as_str());
-    let via = [b"SIP/2.0/UDP ", name.as_bytes(), b";branch=", branch].concat();
-    edits.prepend_via(&message, &via)?;
+    edits.insert_via(&message, &[b"Via: SIP/2.0/UDP ", name.as_bytes(), b";branch=", branch, b"\r\n"]);
     cx.buffer.clear();
     edits.serialise(&message, &mut cx.buffer);
     Ok(())

@@ -36,7 +36,7 @@ fn parts(message: &Message) -> Option<KeyParts<'_>> {
         sent_by_port: via.port,
         call_id: message.call_id()?,
         cseq: cseq.number,
-        from_tag: message.from().and_then(|from| from.tag()),
+        from_tag: message.from_tag(),
         ruri: message.ruri()?,
         via: via.raw,
     })

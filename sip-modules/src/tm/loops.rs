@@ -5,7 +5,9 @@
 //! Via carries a hash of all that decides about the next hop; against the second Max-Breadth shares sixty copies out among the
 //! branches.
 
-use crate::message::{Edits, HeaderName, Message, WriteError};
+use std::hash::{Hash, Hasher};
+
+use crate::message::{Edits, HeaderName, Message, Via, WriteError};
 use crate::proxy::Cx;
 use crate::transaction::BranchToken;
 
@@ -23,13 +25,9 @@ pub(super) fn path(cx: &Cx) -> Option<u32> {
     if message.has_to_tag() {
         return None;
     }
-    let from_tag = message.from().and_then(|from| from.tag());
+    let from_tag = message.from_tag();
     let number = message.cseq().map(|cseq| cseq.number);
-    let steers = |header: &&crate::message::Header| {
-        matches!(header.name, HeaderName::Route | HeaderName::ProxyRequire | HeaderName::ProxyAuthorization)
-    };
-    let steering: Vec<&[u8]> =
-        message.header_lines().iter().filter(steers).map(|header| message.text(header.value)).collect();
+    let steering = Steering(message);
     let hash = cx.shared.hash((
         message.ruri(),
         message.call_id(),
@@ -42,13 +40,29 @@ pub(super) fn path(cx: &Cx) -> Option<u32> {
     Some((hash ^ hash >> 32) as u32)
 }
 
+/// The values of the headers that decide about the next hop.
+struct Steering<'a>(&'a Message);
+
+impl Hash for Steering<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        use HeaderName::{ProxyAuthorization, ProxyRequire, Route};
+        for header in self.0.header_lines() {
+            if matches!(header.name, Route | ProxyRequire | ProxyAuthorization) {
+                self.0.text(header.value).hash(state);
+            }
+        }
+    }
+}
+
 /// Returns whether the request being routed has been here just like this.
 pub(crate) fn has_been_here(cx: &Cx) -> bool {
     if matches!(cx.msg.method(), b"ACK" | b"CANCEL") {
         return false;
     }
-    let vias = cx.msg.message.vias();
-    let mut hashes = vias.filter_map(|item| BranchToken::decode(item.via()?.branch()?)?.path).peekable();
+    let message = &cx.msg.message;
+    let hash = |via: Option<Via<'_>>| BranchToken::decode(via?.branch()?)?.path;
+    let top = hash(message.top_via());
+    let mut hashes = top.into_iter().chain(message.vias().skip(1).filter_map(|item| hash(item.via()))).peekable();
     hashes.peek().is_some() && path(cx).is_some_and(|here| hashes.any(|hash| hash == here))
 }
 

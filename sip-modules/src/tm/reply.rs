@@ -29,7 +29,7 @@ pub fn reply(cx: &mut Cx, code: u16, reason: &[u8]) -> Result<(), ReplyError> {
             && let Some(request) = call.request.as_ref().map(|request| Arc::clone(&request.message))
         {
             let own = cx.shared.stateful_tag(&request);
-            let tag = request.to().and_then(|to| to.tag()).unwrap_or(own.as_bytes());
+            let tag = request.to_tag().unwrap_or(own.as_bytes());
             ack::expect(&cx.shared, &handle, &mut call, &request, tag);
         }
     }
@@ -134,7 +134,7 @@ pub(super) fn answer(cx: &mut Cx, handle: &Handle<Call>, branch: usize, caller: 
         let mut call = handle.lock();
         let result = call.machine.reply(branch, status, bytes, now, &mut actions);
         if (200..300).contains(&status)
-            && let Some(tag) = message.to().and_then(|to| to.tag())
+            && let Some(tag) = message.to_tag()
         {
             ack::expect(&cx.shared, handle, &mut call, &message, tag);
         }

@@ -56,7 +56,19 @@ impl BranchToken {
 
     /// The token as the bytes of a branch parameter.
     pub fn encode(&self) -> Vec<u8> {
-        self.to_string().into_bytes()
+        let mut text = Vec::with_capacity(56);
+        text.extend_from_slice(MAGIC_COOKIE);
+        let TransactionId { number, secret } = self.transaction;
+        let path = self.path.map(u64::from);
+        for (separator, value) in
+            [(b'-', Some(number)), (b'.', Some(secret)), (b'.', Some(self.branch as u64)), (b'.', path)]
+        {
+            if let Some(value) = value {
+                text.push(separator);
+                push_hex(&mut text, value);
+            }
+        }
+        text
     }
 
     /// Reads a branch parameter; `None` if it does not have the form of ours.
@@ -87,6 +99,12 @@ impl fmt::Display for BranchToken {
             None => Ok(()),
         }
     }
+}
+
+/// Appends a number in lower-case hexadecimal without leading zeros.
+fn push_hex(text: &mut Vec<u8>, value: u64) {
+    let digits = (u64::BITS - value.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf]));
 }
 
 /// Reads lower-case hexadecimal without leading zeros, the only form that is ever written here.
@@ -142,6 +160,7 @@ mod tests {
         fn what_is_encoded_is_decoded(number: u64, secret: u64, branch in 0..MAX_BRANCHES, path: Option<u32>) {
             let token = BranchToken { transaction: TransactionId { number, secret }, branch, path };
             prop_assert_eq!(BranchToken::decode(&token.encode()), Some(token));
+            prop_assert_eq!(token.encode(), token.to_string().into_bytes());
         }
 
         #[test]

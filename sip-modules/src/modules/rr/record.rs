@@ -63,7 +63,7 @@ pub fn complete(cx: &mut Cx, socket: usize) {
 /// Whether the request goes against the direction of the one that started its dialog.
 pub(super) fn is_upstream(msg: &MessageState) -> bool {
     let Some(own) = &msg.own_route else { return false };
-    let from = msg.message.from().and_then(|from| from.tag());
+    let from = msg.message.from_tag();
     match (Params::new(own).value(b"ftag"), from) {
         (Some(starter), Some(from)) => starter != from,
         _ => false,

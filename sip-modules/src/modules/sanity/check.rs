@@ -31,8 +31,10 @@ pub(super) fn run(message: &Message, ruri: &[u8], checks: i64, uris: i64) -> Che
     if asked(0) && request {
         version(message)?;
     }
+    let wanted = request && (asked(1) || asked(10) && uris & 1 != 0);
+    let uri = if wanted { Uri::parse(ruri) } else { None };
     if asked(1) && request {
-        scheme(ruri)?;
+        scheme(uri)?;
     }
     if asked(5) {
         cseq_method(message)?;
@@ -50,14 +52,17 @@ pub(super) fn run(message: &Message, ruri: &[u8], checks: i64, uris: i64) -> Che
         proxy_require(message)?;
     }
     if asked(10) {
-        parse_uris(message, ruri, uris)?;
+        if request && uris & 1 != 0 && uri.is_none() {
+            return bad("Bad Request URI");
+        }
+        parse_uris(message, uris)?;
     }
     if asked(11) && request {
         digest(message, false)?;
     }
     if asked(12) {
-        one_tag(message, HeaderName::From, "Many From Tag Params")?;
-        one_tag(message, HeaderName::To, "Many To Tag Params")?;
+        one_tag(message.from(), "Many From Tag Params")?;
+        one_tag(message.to(), "Many To Tag Params")?;
     }
     if asked(13) && request {
         digest(message, true)?;
@@ -87,8 +92,8 @@ fn version(message: &Message) -> Checked {
     refuse(505, "Version Not Supported (R-URI)")
 }
 
-fn scheme(ruri: &[u8]) -> Checked {
-    match Uri::parse(ruri).map(|uri| uri.scheme) {
+fn scheme(uri: Option<Uri<'_>>) -> Checked {
+    match uri.map(|uri| uri.scheme) {
         None => bad("Bad Request URI"),
         Some(Scheme::Sip | Scheme::Sips | Scheme::Tel) => Ok(()),
         Some(Scheme::Other(name)) if name.eq_ignore_ascii_case(b"tels") || name.eq_ignore_ascii_case(b"urn") => Ok(()),
@@ -200,10 +205,7 @@ fn proxy_require(message: &Message) -> Checked {
     Err(Refusal { code: 420, reason: "Bad Proxy Require Extension".into(), lines })
 }
 
-fn parse_uris(message: &Message, ruri: &[u8], uris: i64) -> Checked {
-    if uris & 1 != 0 && message.is_request() && Uri::parse(ruri).is_none() {
-        return bad("Bad Request URI");
-    }
+fn parse_uris(message: &Message, uris: i64) -> Checked {
     if uris & 2 != 0 && !has_uri(message.from()) {
         return bad("Invalid From Header");
     }
@@ -226,8 +228,7 @@ fn has_uri(party: Option<NameAddr<'_>>) -> bool {
     party.is_some_and(|party| party.uri().is_some())
 }
 
-fn one_tag(message: &Message, name: HeaderName, reason: &'static str) -> Checked {
-    let party = message.value(name).and_then(NameAddr::parse);
+fn one_tag(party: Option<NameAddr<'_>>, reason: &'static str) -> Checked {
     let tags = party.map_or(0, |party| party.params.iter().filter(|p| p.name.eq_ignore_ascii_case(b"tag")).count());
     if tags > 1 { bad(reason) } else { Ok(()) }
 }
