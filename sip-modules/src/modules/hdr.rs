@@ -3,7 +3,8 @@
 //! Getters and tests see the message as it was received. Changes are noted and made when it leaves. Names are
 //! compared without regard to case, and a compact form is the same name.
 //!
-//! A text may have several header lines, as in Kamailio; nothing in it can end the headers.
+//! A text may have several header lines, as in Kamailio, if each has its line end: then the script has written them, and
+//! no value at the end of a header that it builds. Nothing in a text can end the headers.
 
 use kemi_macros::kemi_export;
 
@@ -17,14 +18,14 @@ const SHOWN: usize = 80;
 /// Adds a header after the last one; 1, or -1 when the text is no header.
 #[kemi_export(module = "hdr")]
 pub fn append(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.append_headers(&cx.msg.message, text);
+    let result = whole_headers(text).and_then(|()| cx.msg.edits.append_headers(&cx.msg.message, text));
     done("append", text, result)
 }
 
 /// Adds a header after the last one, under the name that some of Kamailio's examples use; as `append`.
 #[kemi_export(module = "hdr")]
 pub fn append_hf(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.append_headers(&cx.msg.message, text);
+    let result = whole_headers(text).and_then(|()| cx.msg.edits.append_headers(&cx.msg.message, text));
     done("append_hf", text, result)
 }
 
@@ -33,17 +34,17 @@ pub fn append_hf(cx: &mut Cx, text: &[u8]) -> i64 {
 #[kemi_export(module = "hdr")]
 pub fn append_after(cx: &mut Cx, text: &[u8], name: &[u8]) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = match edits.append_headers_after(message, name, text) {
+    let result = whole_headers(text).and_then(|()| match edits.append_headers_after(message, name, text) {
         Ok(false) => edits.append_headers(message, text),
         other => other.map(|_| ()),
-    };
+    });
     done("append_after", text, result)
 }
 
 /// Adds a header before the first one; 1, or -1 when the text is no header.
 #[kemi_export(module = "hdr")]
 pub fn insert(cx: &mut Cx, text: &[u8]) -> i64 {
-    let result = cx.msg.edits.insert_headers(&cx.msg.message, text);
+    let result = whole_headers(text).and_then(|()| cx.msg.edits.insert_headers(&cx.msg.message, text));
     done("insert", text, result)
 }
 
@@ -52,10 +53,10 @@ pub fn insert(cx: &mut Cx, text: &[u8]) -> i64 {
 #[kemi_export(module = "hdr")]
 pub fn insert_before(cx: &mut Cx, text: &[u8], name: &[u8]) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = match edits.insert_headers_before(message, name, text) {
+    let result = whole_headers(text).and_then(|()| match edits.insert_headers_before(message, name, text) {
         Ok(false) => edits.insert_headers(message, text),
         other => other.map(|_| ()),
-    };
+    });
     done("insert_before", text, result)
 }
 
@@ -179,15 +180,28 @@ type AddLines = fn(&mut Edits, &Message, &[u8]) -> Result<(), WriteError>;
 
 fn replace(cx: &mut Cx, function: &str, name: &[u8], text: &[u8], add: AddLines) -> i64 {
     let (edits, message) = (&mut cx.msg.edits, &cx.msg.message);
-    let result = add(edits, message, text);
+    let result = whole_headers(text).and_then(|()| add(edits, message, text));
     if result.is_ok() {
         edits.remove_headers(message, name);
     }
     done(function, text, result)
 }
 
+/// Refuses several header lines of which the last has no line end: a line break in a value that a script builds a header
+/// from must not add another.
+fn whole_headers(text: &[u8]) -> Result<(), WriteError> {
+    let begins_header = |at: &usize| !matches!(text.get(at + 1), None | Some(b' ' | b'\t' | b'\r' | b'\n'));
+    match memchr::memchr_iter(b'\n', text).find(begins_header) {
+        Some(at) if !text.ends_with(b"\n") => {
+            Err(WriteError::HeaderText { offset: at + 1, why: "of several headers each needs its line end" })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what a reply could not be written with, while the script can still be told.
 fn check_reply_headers(message: &Message, text: &[u8]) -> Result<(), WriteError> {
+    whole_headers(text)?;
     Edits::new().append_headers(message, text)?;
     let names = text.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b':').next());
     if names.map(<[u8]>::trim_ascii).any(|name| HeaderName::from_bytes(name) == HeaderName::ContentLength) {
@@ -262,19 +276,19 @@ mod tests {
     #[test]
     fn several_lines_are_several_headers() {
         let mut cx = cx(INVITE);
-        assert_eq!(append(&mut cx, b"A: 1\r\nB: 2\n 3\r\nC: 4"), 1);
+        assert_eq!(append(&mut cx, b"A: 1\r\nB: 2\n 3\r\nC: 4\r\n"), 1);
         assert_eq!(rmappend(&mut cx, b"X-List", b"X-List: new\nX-List: newer\n"), 1);
-        assert_eq!(append_to_reply(&mut cx, b"D: 1\r\nE: 2"), 1);
+        assert_eq!(append_to_reply(&mut cx, b"D: 1\r\nE: 2\r\n"), 1);
         let text = edited(&cx);
         assert!(text.ends_with("A: 1\r\nB: 2\r\n 3\r\nC: 4\r\nX-List: new\r\nX-List: newer\r\n\r\nbody"), "{text}");
         assert_eq!(text.matches("ist: ").count(), 2);
         assert_eq!(cx.msg.reply_headers, b"D: 1\r\nE: 2\r\n");
-        assert_eq!(append_to_reply(&mut cx, b"D: 1\r\nl: 2"), -1);
+        assert_eq!(append_to_reply(&mut cx, b"D: 1\r\nl: 2\r\n"), -1);
     }
 
     #[test]
     fn only_whole_headers_are_taken() {
-        let bad: [&[u8]; 10] = [
+        let bad: [&[u8]; 13] = [
             b"",
             b"\r\n",
             b"text",
@@ -283,6 +297,9 @@ mod tests {
             b" fold: 1",
             b"A: \0",
             b"A: 1\rB: 2",
+            b"A: 1\r\nB: 2",
+            b"A: 1\nB: 2",
+            b"A: 1\r\n folded\r\nB: 2",
             b"A: 1\r\nB\r\n",
             b"A: 1\r\n \r\nB: 2",
         ];
