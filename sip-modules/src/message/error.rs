@@ -58,7 +58,7 @@ pub enum Fault {
     /// There is more, or other white space in the request line than one space between method, URI and version.
     #[error("Bad Request Line")]
     RequestLine,
-    /// The topmost Via is of another protocol than the request line, or there are empty elements or parameters in its line.
+    /// The topmost Via is neither of SIP/2.0 nor of the request line's version, or there are empty elements or parameters in its line.
     #[error("Bad Via Header")]
     Via,
     /// A header is there twice that may be there once only (RFC 3261 7.3.1).

@@ -60,9 +60,11 @@ impl<'a> Via<'a> {
         })
     }
 
-    /// Whether the protocol is SIP of that version and no parameter is empty (RFC 3261 25.1).
+    /// Whether the protocol is SIP/2.0, or SIP of the other version that the request line names, and no parameter is empty
+    /// (RFC 3261 25.1).
     pub(super) fn is_sound(&self, version: &[u8]) -> bool {
-        self.protocol.eq_ignore_ascii_case(b"SIP") && self.version == version && !self.params.has_empty()
+        let known = self.version == b"2.0" || self.version == version;
+        self.protocol.eq_ignore_ascii_case(b"SIP") && known && !self.params.has_empty()
     }
 
     /// The first parameter of that name.
