@@ -96,7 +96,7 @@ impl Message {
         number(self.value(HeaderName::Expires)?)
     }
 
-    /// The Content-Length as declared; the body is never longer or shorter than that.
+    /// The Content-Length as declared; the body is that long unless the message has a [`fault`](Message::fault).
     pub fn content_length(&self) -> Option<u32> {
         number(self.value(HeaderName::ContentLength)?)
     }
