@@ -221,11 +221,10 @@ fn write(cx: &mut Cx, mut edits: Edits, socket: usize, branch: &[u8]) -> Result<
     if let Some(fault) = message.fault() {
         return Err(WriteError::Unfit(fault));
     }
-    // Headers may not leave in a request line, wherever they come from (RFC 3261 16.6 step 2, RFC 4475 3.1.2.11).
-    let ruri = cx.msg.ruri();
-    if cx.msg.new_ruri.is_some() || ruri.contains(&b'?') {
+    // A URI that was received leaves as it came, one of our choice as a Request-URI (RFC 3261 16.6 step 2).
+    if let Some(ruri) = &cx.msg.new_ruri {
         let uri = Uri::parse(ruri);
-        edits.set_ruri(&message, &uri.map_or(Cow::Borrowed(ruri), |uri| uri.as_request_uri()))?;
+        edits.set_ruri(&message, &uri.map_or(Cow::Borrowed(ruri.as_slice()), |uri| uri.as_request_uri()))?;
     }
     edits.stamp_top_via(&message, ViaSource { addr: cx.msg.source, force_rport: cx.msg.force_rport })?;
     if let Some(path) = &cx.msg.path {
