@@ -23,6 +23,7 @@ mod span;
 mod torture;
 mod uri;
 mod uri_compare;
+mod uri_key;
 mod via;
 mod views;
 mod write;

@@ -1,7 +1,7 @@
 //! SIP, SIPS and tel URIs as borrowed views.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use memchr::{memchr, memchr2};
 
@@ -220,6 +220,12 @@ const fn host_bytes() -> [u8; 256] {
 /// The address a host text stands for, brackets or not.
 pub(super) fn host_ip(host: &[u8]) -> Option<IpAddr> {
     let bare = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(host);
+    std::str::from_utf8(bare).ok()?.parse().ok()
+}
+
+/// The address in the brackets of an IPv6 reference.
+pub(super) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+    let bare = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
     std::str::from_utf8(bare).ok()?.parse().ok()
 }
 

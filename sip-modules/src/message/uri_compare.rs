@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::message::uri::split_at_byte;
+use crate::message::uri::{ipv6, split_at_byte};
 use crate::message::{Param, Params, Scheme, Uri};
 
 impl Uri<'_> {
@@ -15,7 +15,7 @@ impl Uri<'_> {
             (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => {
                 same_option(self.user, other.user)
                     && same_option(self.password, other.password)
-                    && self.host.eq_ignore_ascii_case(other.host)
+                    && same_host(self.host, other.host)
                     && self.port == other.port
                     && sip_params_agree(self.params, other.params)
                     && sip_params_agree(other.params, self.params)
@@ -32,6 +32,11 @@ impl Uri<'_> {
             _ => false,
         }
     }
+}
+
+/// IPv6 addresses are compared as addresses (RFC 5954 4.2), names without regard to case.
+fn same_host(one: &[u8], two: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(two) || ipv6(one).is_some_and(|address| ipv6(two) == Some(address))
 }
 
 /// Parameters that must match even when only one of the URIs has them.
@@ -114,8 +119,8 @@ fn same_ignoring_case(one: &[u8], two: &[u8]) -> bool {
 }
 
 /// Characters with `%HH` decoded; the flag tells an escaped reserved character from a bare one, which differ.
-struct Decoded<'a> {
-    rest: &'a [u8],
+pub(super) struct Decoded<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl Iterator for Decoded<'_> {
@@ -162,6 +167,7 @@ mod tests {
             ("tel:+1-201-555-0123", "tel:+12015550123"),
             ("sip:a;x=1;x=2", "sip:a;x=1;x=2"),
             ("urn:service:sos", "URN:service:sos"),
+            ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]"),
         ] {
             assert!(equivalent(one, two), "{one} {two}");
         }
@@ -182,6 +188,8 @@ mod tests {
             ("sip:a@b", "sip:b"),
             ("tel:+1;phone-context=a", "tel:+1"),
             ("urn:a", "urn:b"),
+            ("sip:a@[::1]", "sip:a@[::2]"),
+            ("sip:a@[::ffff:192.0.2.1]", "sip:a@192.0.2.1"),
         ] {
             assert!(!equivalent(one, two), "{one} {two}");
         }
