@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::message::WriteError;
 
@@ -112,7 +112,11 @@ pub(super) fn find_unquoted(text: &[u8], wanted: u8) -> Option<usize> {
 
 /// The first comma that separates list items: outside of quoted strings and of `<…>`.
 pub(super) fn find_comma(text: &[u8]) -> Option<usize> {
-    // Most values have a single element; then there is no comma at all.
+    // Mostly a comma comes before anything that could hide one, or there is none at all.
+    let first = memchr3(b'"', b'<', b',', text)?;
+    if text.get(first) == Some(&b',') {
+        return Some(first);
+    }
     memchr(b',', text)?;
     let mut scan = Scan::default();
     let mut angle = false;
@@ -246,6 +250,8 @@ mod tests {
         assert_eq!(find_unquoted(br#""a;\";";b"#, b';'), Some(7));
         assert_eq!(find_unquoted(br#""open;"#, b';'), None);
         assert_eq!(find_comma(br#""a,b" <sip:x,y@z>,c"#), Some(17));
+        assert_eq!(find_comma(br#"a,"b,c""#), Some(1));
+        assert_eq!(find_comma(br#"a"b,c""#), None);
     }
 
     #[test]

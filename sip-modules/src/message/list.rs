@@ -77,7 +77,14 @@ pub fn split_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn next_element<'a>(rest: &mut &'a [u8], comma: fn(&[u8]) -> Option<usize>) -> Option<&'a [u8]> {
-    while !rest.is_empty() {
+    loop {
+        // Empty elements cost next to nothing, however many they are.
+        while let [b',' | b' ' | b'\t' | b'\r' | b'\n', after @ ..] = *rest {
+            *rest = after;
+        }
+        if rest.is_empty() {
+            return None;
+        }
         let (element, after) = rest.split_at(comma(rest).unwrap_or(rest.len()));
         *rest = after.get(1..).unwrap_or_default();
         let element = trim(element);
@@ -85,7 +92,6 @@ fn next_element<'a>(rest: &mut &'a [u8], comma: fn(&[u8]) -> Option<usize>) -> O
             return Some(element);
         }
     }
-    None
 }
 
 #[cfg(test)]
