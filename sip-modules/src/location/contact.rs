@@ -1,6 +1,7 @@
 //! One binding of an address of record.
 
 use std::fmt;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use super::SaveError;
@@ -23,9 +24,16 @@ pub struct Contact {
     expires_at: u64,
     last_modified: u64,
     socket: Option<SocketAddr>,
+    id: u64,
+    marks: Marks,
 }
 
 impl Contact {
+    /// The number of the binding, which no other has and which a refresh does not change.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The URI as it was registered.
     pub fn uri(&self) -> &[u8] {
         self.part(Part::Uri)
@@ -54,7 +62,7 @@ impl Contact {
         self.q
     }
 
-    /// When the binding ends, in seconds since 1970.
+    /// When the binding ends, in seconds of the store's clock.
     pub fn expires_at(&self) -> u64 {
         self.expires_at
     }
@@ -69,7 +77,7 @@ impl Contact {
         self.expires_at <= now
     }
 
-    /// When a REGISTER last set the binding, in seconds since 1970.
+    /// When a REGISTER last set the binding, in seconds of the store's clock.
     pub fn last_modified(&self) -> u64 {
         self.last_modified
     }
@@ -143,19 +151,40 @@ impl Contact {
             expires_at: stamp.expires_at,
             last_modified: stamp.now,
             socket: new.socket,
+            id: stamp.id,
+            marks: stamp.marks,
         })
     }
 
-    /// Whether the request speaks of this binding.
+    /// How many bytes it takes, with what the allocator adds.
+    pub(super) fn memory(&self) -> usize {
+        const COUNTS_OF_THE_ARC: usize = 16;
+        size_of::<Contact>() + COUNTS_OF_THE_ARC + self.text.len() + 2 * ALLOCATION
+    }
+
+    /// Whether it is the flow that the request names, whatever their URIs (RFC 5626 §6): the same instance, and the same
+    /// `reg-id` or none.
+    pub(super) fn is_flow(&self, new: &NewContact<'_>, marks: Marks) -> bool {
+        self.marks.flow == marks.flow && self.reg_id == new.reg_id && self.has_instance(new) == Some(true)
+    }
+
+    /// Whether it has the URI that the request names and no other instance or flow.
     ///
-    /// A flow of an instance is the same binding whatever its URI (RFC 5626 §6); else the keys, or
-    /// the caller's comparison of URIs, decide.
-    pub(super) fn is_bound_by(&self, new: &NewContact<'_>, same_uri: Option<SameUri<'_>>) -> bool {
-        let flow = (self.instance(), self.reg_id);
-        if let ((Some(instance), Some(reg_id)), (Some(other), Some(number))) = (flow, (new.instance, new.reg_id)) {
-            return instance == other && reg_id == number;
+    /// Phones behind different NATs may have the same private address, so one instance never takes another's binding.
+    pub(super) fn has_uri(&self, new: &NewContact<'_>, marks: Marks) -> bool {
+        if self.marks.key != marks.key || self.key() != new.key() {
+            return false;
         }
-        self.key() == new.key() || same_uri.is_some_and(|same| same(self.uri(), new.uri))
+        match self.has_instance(new) {
+            Some(same) => same && (self.reg_id.is_none() || new.reg_id.is_none() || self.reg_id == new.reg_id),
+            None => true,
+        }
+    }
+
+    /// Whether both name the same instance; `None` if one of them names none.
+    fn has_instance(&self, new: &NewContact<'_>) -> Option<bool> {
+        let (one, other) = self.instance().zip(new.instance())?;
+        Some(same_instance(one, other))
     }
 
     fn part(&self, part: Part) -> &[u8] {
@@ -192,8 +221,7 @@ impl fmt::Debug for Contact {
 pub struct NewContact<'a> {
     /// The URI without angle brackets.
     pub uri: &'a [u8],
-    /// The URI in a form in which equivalent URIs have equal bytes, as far as the caller can;
-    /// empty means the URI itself.
+    /// The URI in a form in which URIs that stand for the same binding have equal bytes; empty means the URI itself.
     pub key: &'a [u8],
     /// The parameter `q` in thousandths.
     pub q: Option<u16>,
@@ -221,12 +249,38 @@ impl<'a> NewContact<'a> {
     pub(super) fn key(&self) -> &'a [u8] {
         if self.key.is_empty() { self.uri } else { self.key }
     }
+
+    fn instance(&self) -> Option<&'a [u8]> {
+        self.instance.filter(|instance| !instance.is_empty())
+    }
 }
 
-/// The caller's comparison of two URIs (RFC 3261 §19.1.4).
-///
-/// It gets the bound URI and the one of the request.
-pub type SameUri<'a> = &'a (dyn Fn(&[u8], &[u8]) -> bool + 'a);
+/// Hashes of what a binding is found by: contacts with other ones need no comparison of texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    key: u64,
+    flow: u64,
+}
+
+impl Marks {
+    pub(super) fn new(new: &NewContact<'_>, hasher: &impl BuildHasher) -> Marks {
+        let flow = new.instance().map(|instance| (bare_instance(instance), new.reg_id));
+        Marks { key: hasher.hash_one(new.key()), flow: hasher.hash_one(flow) }
+    }
+}
+
+/// Whether two instance identifiers are equal, angle brackets aside: some phones leave them out.
+pub fn same_instance(one: &[u8], other: &[u8]) -> bool {
+    bare_instance(one) == bare_instance(other)
+}
+
+/// The instance identifier without the angle brackets around it.
+pub fn bare_instance(instance: &[u8]) -> &[u8] {
+    instance.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(instance)
+}
+
+/// What the allocator takes for a block besides the bytes asked for, on average.
+pub(super) const ALLOCATION: usize = 16;
 
 /// What all contacts of one REGISTER share.
 #[derive(Clone, Copy)]
@@ -235,6 +289,8 @@ pub(super) struct Stamp<'a> {
     pub(super) cseq: u32,
     pub(super) now: u64,
     pub(super) expires_at: u64,
+    pub(super) id: u64,
+    pub(super) marks: Marks,
 }
 
 const PARTS: usize = 7;

@@ -2,10 +2,11 @@
 //!
 //! A [`Location`] holds named tables, such as `location`; a table maps an address of record to its
 //! contacts. [`Location::save`] applies a REGISTER, [`Location::lookup`] gives the contacts in the
-//! order to try them, [`Location::expire`] frees what has run out, a bounded amount a call.
+//! order to try them, [`Location::expire`] frees what has run out, a bounded amount a call. What it
+//! may hold in all, [`StoreSettings`] say.
 //!
 //! The store knows neither messages nor clocks: requests are plain slices, and the time is an
-//! argument, in seconds since 1970.
+//! argument, in seconds. The clock should not be that of the day, which somebody may set.
 //!
 //! # Examples
 //!
@@ -39,9 +40,9 @@ mod save;
 mod shard;
 mod store;
 
-pub use contact::{Contact, NewContact, SameUri};
-pub use save::{SaveError, SaveKind, SaveOutcome, SaveRequest, SaveRules};
-pub use store::{Expired, Location, TableStats};
+pub use contact::{Contact, NewContact, bare_instance, same_instance};
+pub use save::{MAX_NAMED, SaveError, SaveKind, SaveOutcome, SaveRequest, SaveRules};
+pub use store::{Expired, Location, StoreSettings, TableStats};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! What a REGISTER does to the contacts of its address of record.
 
-use std::fmt;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::contact::{Contact, NewContact, SameUri, Stamp};
+use super::contact::{Contact, NewContact, Stamp};
+use super::store::Ledger;
 
 /// A REGISTER, as far as the store needs it.
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct SaveRequest<'a> {
     /// The contacts; none asks for the current ones.
     pub contacts: &'a [NewContact<'a>],
@@ -18,28 +19,12 @@ pub struct SaveRequest<'a> {
     pub cseq: u32,
     /// The Expires header, for contacts without an `expires` of their own.
     pub expires: Option<u32>,
-    /// Seconds since 1970.
+    /// Seconds of the store's clock.
     pub now: u64,
     /// The limits of the registrar.
     pub rules: SaveRules,
-    /// Tells whether two URIs are equivalent, where their keys differ; without it the keys decide.
-    ///
-    /// It is called while a part of the table is locked and must not use the store.
-    pub same_uri: Option<SameUri<'a>>,
-}
-
-impl fmt::Debug for SaveRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SaveRequest")
-            .field("contacts", &self.contacts)
-            .field("call_id", &String::from_utf8_lossy(self.call_id))
-            .field("cseq", &self.cseq)
-            .field("expires", &self.expires)
-            .field("now", &self.now)
-            .field("rules", &self.rules)
-            .field("same_uri", &self.same_uri.is_some())
-            .finish()
-    }
+    /// Whether the first contact that the request binds takes the place of all others.
+    pub replace: bool,
 }
 
 /// The limits a registrar sets.
@@ -84,6 +69,8 @@ pub struct SaveOutcome {
     /// All contacts that are bound now, in the order of [`Location::lookup`](super::Location::lookup):
     /// what the 200 lists.
     pub contacts: Vec<Arc<Contact>>,
+    /// What [`Location::find`](super::Location::find) finds the address of record by.
+    pub address: u64,
 }
 
 /// What was done; if a request did several things, the first of this list that it did.
@@ -105,40 +92,50 @@ pub enum SaveKind {
 ///
 /// The text suits the header `P-Registrar-Error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{}", self.text())]
 #[non_exhaustive]
 pub enum SaveError {
-    /// The texts of a contact exceed 65535 bytes; hardly by a phone.
-    #[error("Contact is too large")]
+    /// The texts of a contact exceed 65535 bytes.
     ContactTooLarge,
     /// The contact has an empty URI.
-    #[error("Contact has no URI")]
     EmptyContact,
     /// The request is older than the binding it would change.
-    #[error("Invalid CSeq number")]
     InvalidCSeq,
     /// `*` asks to remove everything and needs the expiry 0.
-    #[error("* used in contact and expires is not zero")]
     StarExpires,
     /// `*` stands beside other contacts.
-    #[error("* used in contact and more than one contact")]
     StarWithOthers,
     /// The address of record would have more contacts than the rules allow, or the request names too many at once.
-    #[error("Too many registered contacts")]
     TooManyContacts,
+    /// The store holds all that it may, and the request binds a contact that was not bound.
+    Full,
 }
 
 impl SaveError {
     /// The status and reason phrase of the reply.
     pub fn status(&self) -> (u16, &'static str) {
         match self {
-            Self::TooManyContacts => (503, "Service Unavailable"),
+            Self::TooManyContacts | Self::Full => (503, "Service Unavailable"),
             _ => (400, "Bad Request"),
+        }
+    }
+
+    /// What is wrong, in Kamailio's words.
+    pub fn text(&self) -> &'static str {
+        match self {
+            Self::ContactTooLarge => "Contact/received too long",
+            Self::EmptyContact => "Contact parse error",
+            Self::InvalidCSeq => "Invalid CSeq number",
+            Self::StarExpires => "* used in contact and expires is not zero",
+            Self::StarWithOthers => "* used in contact and more than 1 contact",
+            Self::TooManyContacts => "Too many registered contacts",
+            Self::Full => "No room for another registration",
         }
     }
 }
 
 /// How many contacts one request may name: each is compared with all that are bound, while others wait for the table.
-const MAX_NAMED: usize = 100;
+pub const MAX_NAMED: usize = 100;
 
 /// What the contacts become; `None` when nothing changes.
 pub(super) struct Change {
@@ -147,7 +144,7 @@ pub(super) struct Change {
 }
 
 /// Applies a request to the contacts, which stay as they are until the whole request is known to be good.
-pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>) -> Result<Change, SaveError> {
+pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>, ledger: &Ledger) -> Result<Change, SaveError> {
     if request.contacts.is_empty() {
         return Ok(Change { kind: SaveKind::Query, contacts: None });
     }
@@ -172,7 +169,12 @@ pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>) -> Resu
     let mut contacts: Vec<Arc<Contact>> = live().cloned().collect();
     let mut done = SaveKind::Query;
     for new in request.contacts {
-        done = done.min(apply_one(&mut contacts, new, request)?);
+        let (kind, bound) = apply_one(&mut contacts, new, request, ledger)?;
+        done = done.min(kind);
+        if let Some(bound) = bound.filter(|_| request.replace) {
+            contacts = vec![bound];
+            break;
+        }
     }
     let limit = request.rules.max_contacts;
     if done == SaveKind::Inserted && limit > 0 && contacts.len() > limit {
@@ -182,30 +184,42 @@ pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>) -> Resu
 }
 
 /// The contacts that are bound at `now`, in the order to try them.
-pub(super) fn sorted(contacts: &[Arc<Contact>], now: u64, out: &mut Vec<Arc<Contact>>) {
-    // The store keeps the latest change at the end, and the sort is stable: that decides within a second.
-    out.extend(contacts.iter().rev().filter(|contact| !contact.is_expired(now)).cloned());
-    out.sort_by(|a, b| b.q().cmp(&a.q()).then(b.last_modified().cmp(&a.last_modified())));
+pub(super) fn sorted(contacts: &[Arc<Contact>], now: u64, newest_first: bool, out: &mut Vec<Arc<Contact>>) {
+    let live = contacts.iter().filter(|contact| !contact.is_expired(now)).cloned();
+    if newest_first {
+        out.extend(live.rev());
+    } else {
+        out.extend(live);
+        // The sort is stable, so what was registered first stays first among equals.
+        out.sort_by_key(|contact| Reverse(contact.q()));
+    }
 }
+
+/// What became of one contact, and the binding if there is one now.
+type Applied = (SaveKind, Option<Arc<Contact>>);
 
 fn apply_one(
     contacts: &mut Vec<Arc<Contact>>,
     new: &NewContact<'_>,
     request: &SaveRequest<'_>,
-) -> Result<SaveKind, SaveError> {
+    ledger: &Ledger,
+) -> Result<Applied, SaveError> {
     if new.uri.is_empty() {
         return Err(SaveError::EmptyContact);
     }
     let granted = request.rules.granted(new.expires.or(request.expires));
-    let bound = contacts.iter().position(|contact| contact.is_bound_by(new, request.same_uri));
-    if let Some(contact) = bound.and_then(|index| contacts.get(index))
+    let marks = ledger.marks(new);
+    let flow = new.instance.and_then(|_| contacts.iter().position(|contact| contact.is_flow(new, marks)));
+    let place = flow.or_else(|| contacts.iter().position(|contact| contact.has_uri(new, marks)));
+    let bound = place.and_then(|place| contacts.get(place));
+    if let Some(contact) = bound
         && contact.call_id() == request.call_id
     {
         if request.cseq < contact.cseq() {
             return Err(SaveError::InvalidCSeq);
         }
         if request.cseq == contact.cseq() {
-            return Ok(SaveKind::Retransmission);
+            return Ok((SaveKind::Retransmission, Some(Arc::clone(contact))));
         }
     }
     let stamp = Stamp {
@@ -213,16 +227,24 @@ fn apply_one(
         cseq: request.cseq,
         now: request.now,
         expires_at: request.now.saturating_add(u64::from(granted)),
+        id: bound.map_or_else(|| ledger.next_id(), |contact| contact.id()),
+        marks,
     };
-    let replacement = if granted > 0 { Some(Arc::new(Contact::new(new, stamp)?)) } else { None };
-    if let Some(index) = bound {
-        contacts.remove(index);
+    let kind = match (granted, bound) {
+        (0, _) => SaveKind::Removed,
+        (_, Some(_)) => SaveKind::Updated,
+        (_, None) => SaveKind::Inserted,
+    };
+    let binding = if granted > 0 { Some(Arc::new(Contact::new(new, stamp)?)) } else { None };
+    match (place, &binding) {
+        // A refresh leaves it where it is, unless the latest is to come first.
+        (Some(place), Some(binding)) if !ledger.newest_first() => contacts[place] = Arc::clone(binding),
+        (place, binding) => {
+            if let Some(place) = place {
+                contacts.remove(place);
+            }
+            contacts.extend(binding.clone());
+        }
     }
-    let kind = match (&replacement, bound) {
-        (None, _) => SaveKind::Removed,
-        (Some(_), Some(_)) => SaveKind::Updated,
-        (Some(_), None) => SaveKind::Inserted,
-    };
-    contacts.extend(replacement);
-    Ok(kind)
+    Ok((kind, binding))
 }

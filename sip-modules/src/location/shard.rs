@@ -1,56 +1,89 @@
 //! A part of a table, behind one lock.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::RandomState;
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use super::Contact;
-use super::save::{self, SaveError, SaveOutcome, SaveRequest};
+use super::contact::ALLOCATION;
+use super::save::{self, SaveError, SaveKind, SaveOutcome, SaveRequest};
+use super::store::Ledger;
 
 /// Addresses of record with their contacts, and when to look for expired ones.
+///
+/// The caller hashes the addresses, with the table's hasher.
 #[derive(Debug)]
 pub(super) struct Shard {
-    records: HashMap<Arc<[u8]>, Record, RandomState>,
+    records: HashTable<Record>,
+    hasher: RandomState,
     /// The next moment each record is worth a look; entries may be out of date, never missing.
     due: BinaryHeap<Reverse<(u64, Arc<[u8]>)>>,
     contacts: usize,
+    bytes: usize,
 }
 
 impl Shard {
     pub(super) fn new(hasher: RandomState) -> Self {
-        Self { records: HashMap::with_hasher(hasher), due: BinaryHeap::new(), contacts: 0 }
+        Self { records: HashTable::new(), hasher, due: BinaryHeap::new(), contacts: 0, bytes: 0 }
     }
 
-    pub(super) fn save(&mut self, aor: &[u8], request: &SaveRequest<'_>) -> Result<SaveOutcome, SaveError> {
-        let current = self.records.get(aor).map(|record| &record.contacts[..]).unwrap_or_default();
-        let change = save::apply(current, request)?;
+    pub(super) fn save(
+        &mut self,
+        hash: u64,
+        aor: &[u8],
+        request: &SaveRequest<'_>,
+        ledger: &Ledger,
+    ) -> Result<SaveOutcome, SaveError> {
+        let record = self.records.find(hash, |record| *record.aor == *aor);
+        let current = record.map(|record| &record.contacts[..]).unwrap_or_default();
+        let change = save::apply(current, request, ledger)?;
         let mut contacts = Vec::new();
         match change.contacts {
             Some(changed) => {
-                save::sorted(&changed, request.now, &mut contacts);
-                self.put(aor, changed);
+                if change.kind == SaveKind::Inserted {
+                    let before = record.map_or(0, |record| bytes_of(aor, &record.contacts));
+                    ledger.admit(record.is_none(), before, bytes_of(aor, &changed))?;
+                }
+                save::sorted(&changed, request.now, ledger.newest_first(), &mut contacts);
+                self.put(hash, aor, changed, ledger);
             }
-            None => save::sorted(current, request.now, &mut contacts),
+            None => save::sorted(current, request.now, ledger.newest_first(), &mut contacts),
         }
-        Ok(SaveOutcome { kind: change.kind, contacts })
+        Ok(SaveOutcome { kind: change.kind, contacts, address: hash })
     }
 
-    pub(super) fn contacts_of(&self, aor: &[u8]) -> &[Arc<Contact>] {
-        self.records.get(aor).map(|record| &record.contacts[..]).unwrap_or_default()
+    pub(super) fn contacts_of(&self, hash: u64, aor: &[u8]) -> &[Arc<Contact>] {
+        let record = self.records.find(hash, |record| *record.aor == *aor);
+        record.map(|record| &record.contacts[..]).unwrap_or_default()
+    }
+
+    /// The contact with that number, of an address of record of which only the hash is known.
+    pub(super) fn find(&self, hash: u64, id: u64) -> Option<&Arc<Contact>> {
+        let has_it = |record: &Record| record.contacts.iter().any(|contact| contact.id() == id);
+        // The table looks at a part of the hash only.
+        let record = self.records.find(hash, |record| has_it(record) && self.hasher.hash_one(&*record.aor) == hash)?;
+        record.contacts.iter().find(|contact| contact.id() == id)
     }
 
     /// Forgets an address of record and tells how many contacts it had.
-    pub(super) fn remove(&mut self, aor: &[u8]) -> usize {
-        let removed = self.records.remove(aor).map_or(0, |record| record.contacts.len());
-        self.contacts -= removed;
-        removed
+    pub(super) fn remove(&mut self, hash: u64, aor: &[u8], ledger: &Ledger) -> usize {
+        let Ok(entry) = self.records.find_entry(hash, |record| *record.aor == *aor) else { return 0 };
+        let (record, _) = entry.remove();
+        let bytes = bytes_of(aor, &record.contacts);
+        self.contacts -= record.contacts.len();
+        self.bytes -= bytes;
+        ledger.record_removed();
+        ledger.bytes_changed(bytes, 0);
+        record.contacts.len()
     }
 
     /// Removes expired contacts, looking at no more than `budget` records.
     ///
     /// Gives how many records it looked at and how many contacts it removed.
-    pub(super) fn expire(&mut self, now: u64, budget: usize) -> (usize, usize) {
+    pub(super) fn expire(&mut self, now: u64, budget: usize, ledger: &Ledger) -> (usize, usize) {
         let mut looked = 0;
         let mut removed = 0;
         while looked < budget {
@@ -60,59 +93,71 @@ impl Shard {
             }
             let Some(Reverse((at, aor))) = self.due.pop() else { break };
             looked += 1;
-            let Some(record) = self.records.get_mut(&aor) else { continue };
+            let hash = self.hasher.hash_one(&*aor);
+            let Some(record) = self.records.find_mut(hash, |record| record.aor == aor) else { continue };
             // Another entry, pushed when a contact with an earlier end came, has taken over.
             if record.due != at {
                 continue;
             }
-            let before = record.contacts.len();
             let kept: Vec<_> = record.contacts.iter().filter(|contact| !contact.is_expired(now)).cloned().collect();
-            removed += before - kept.len();
-            match earliest(&kept) {
-                Some(next) => {
-                    record.contacts = kept.into_boxed_slice();
-                    record.due = next;
-                    self.due.push(Reverse((next, aor)));
-                }
-                None => {
-                    self.records.remove(&aor);
-                }
-            }
+            let Some(next) = earliest(&kept) else {
+                removed += self.remove(hash, &aor, ledger);
+                continue;
+            };
+            let (before, after) = (bytes_of(&aor, &record.contacts), bytes_of(&aor, &kept));
+            let gone = record.contacts.len() - kept.len();
+            record.contacts = kept.into_boxed_slice();
+            record.due = next;
+            self.due.push(Reverse((next, aor)));
+            removed += gone;
+            self.contacts -= gone;
+            self.bytes = self.bytes - before + after;
+            ledger.bytes_changed(before, after);
         }
-        self.contacts -= removed;
+        if let Some(Reverse((at, _))) = self.due.peek() {
+            ledger.due_at(*at);
+        }
         (looked, removed)
     }
 
-    /// The number of addresses of record and of contacts, expired ones included.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.records.len(), self.contacts)
+    /// The number of addresses of record and of contacts, expired ones included, and the bytes that they take.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.records.len(), self.contacts, self.bytes)
     }
 
-    fn put(&mut self, aor: &[u8], contacts: Vec<Arc<Contact>>) {
+    fn put(&mut self, hash: u64, aor: &[u8], contacts: Vec<Arc<Contact>>, ledger: &Ledger) {
         let Some(next) = earliest(&contacts) else {
-            self.remove(aor);
+            self.remove(hash, aor, ledger);
             return;
         };
-        let added = contacts.len();
+        let (added, after) = (contacts.len(), bytes_of(aor, &contacts));
         let contacts = contacts.into_boxed_slice();
-        match self.records.get_mut(aor) {
+        let mut before = 0;
+        match self.records.find_mut(hash, |record| *record.aor == *aor) {
             Some(record) => {
+                before = bytes_of(aor, &record.contacts);
                 self.contacts -= record.contacts.len();
                 record.contacts = contacts;
                 // A later end needs no new entry: the old one will find it. That spares one a refresh.
                 if next < record.due {
                     record.due = next;
-                    let key = self.records.get_key_value(aor).map(|(key, _)| Arc::clone(key));
-                    self.due.extend(key.map(|key| Reverse((next, key))));
+                    self.due.push(Reverse((next, Arc::clone(&record.aor))));
                 }
             }
             None => {
                 let key: Arc<[u8]> = Arc::from(aor);
-                self.records.insert(Arc::clone(&key), Record { contacts, due: next });
-                self.due.push(Reverse((next, key)));
+                self.due.push(Reverse((next, Arc::clone(&key))));
+                let hasher = &self.hasher;
+                self.records.insert_unique(hash, Record { aor: key, contacts, due: next }, |record| {
+                    hasher.hash_one(&*record.aor)
+                });
+                ledger.record_added();
             }
         }
         self.contacts += added;
+        self.bytes = self.bytes - before + after;
+        ledger.bytes_changed(before, after);
+        ledger.due_at(next);
         self.tidy();
     }
 
@@ -121,14 +166,17 @@ impl Shard {
         if self.due.len() <= self.records.len() * 2 + 64 {
             return;
         }
-        let entries = self.records.iter().map(|(key, record)| Reverse((record.due, Arc::clone(key))));
+        let entries = self.records.iter().map(|record| Reverse((record.due, Arc::clone(&record.aor))));
         self.due = entries.collect();
     }
 }
 
-/// The contacts of one address of record, the latest change last; never none.
+/// The contacts of one address of record, never none.
+///
+/// They stand in the order in which they were registered, or, if the latest is to come first, last set.
 #[derive(Debug)]
 struct Record {
+    aor: Arc<[u8]>,
     contacts: Box<[Arc<Contact>]>,
     /// The moment of this record's valid entry in the queue.
     due: u64,
@@ -138,47 +186,69 @@ fn earliest(contacts: &[Arc<Contact>]) -> Option<u64> {
     contacts.iter().map(|contact| contact.expires_at()).min()
 }
 
+/// How many bytes an address of record takes with its contacts: none if it has none, since then it is not kept.
+fn bytes_of(aor: &[u8], contacts: &[Arc<Contact>]) -> usize {
+    if contacts.is_empty() {
+        return 0;
+    }
+    // A table is between half and seven eighths full, and so is the queue.
+    let places = (size_of::<Record>() + size_of::<Reverse<(u64, Arc<[u8]>)>>()) * 3 / 2;
+    let texts = aor.len() + 16 + size_of_val(contacts) + 2 * ALLOCATION;
+    places + texts + contacts.iter().map(|contact| contact.memory()).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::location::NewContact;
+    use crate::location::{NewContact, StoreSettings};
 
-    fn register(shard: &mut Shard, cseq: u32, now: u64, expires: u32) {
+    struct Rig {
+        shard: Shard,
+        ledger: Ledger,
+    }
+
+    fn rig() -> Rig {
+        Rig { shard: Shard::new(RandomState::new()), ledger: Ledger::new(StoreSettings::default()) }
+    }
+
+    fn register(rig: &mut Rig, cseq: u32, now: u64, expires: u32) {
         let contacts = [NewContact { uri: b"sip:a@h", expires: Some(expires), ..NewContact::default() }];
         let request = SaveRequest { contacts: &contacts, call_id: b"c", cseq, now, ..SaveRequest::default() };
-        shard.save(b"a", &request).unwrap();
+        let hash = rig.shard.hasher.hash_one(b"a".as_slice());
+        rig.shard.save(hash, b"a", &request, &rig.ledger).unwrap();
     }
 
     #[test]
     fn a_refresh_adds_nothing_to_the_queue() {
-        let mut shard = Shard::new(RandomState::new());
+        let mut rig = rig();
         for round in 0..1000 {
-            register(&mut shard, round, u64::from(round) * 10, 3600);
+            register(&mut rig, round, u64::from(round) * 10, 3600);
         }
-        assert_eq!(shard.due.len(), 1);
-        assert_eq!(shard.counts(), (1, 1));
+        assert_eq!(rig.shard.due.len(), 1);
+        assert_eq!((rig.shard.counts().0, rig.shard.counts().1), (1, 1));
     }
 
     #[test]
     fn the_queue_stays_small_when_a_phone_comes_and_goes() {
-        let mut shard = Shard::new(RandomState::new());
+        let mut rig = rig();
         for round in 0..1000 {
-            register(&mut shard, round * 2, 5, 3600);
-            register(&mut shard, round * 2 + 1, 5, 0);
+            register(&mut rig, round * 2, 5, 3600);
+            register(&mut rig, round * 2 + 1, 5, 0);
         }
-        assert!(shard.due.len() <= 66, "{}", shard.due.len());
-        register(&mut shard, 5000, 5, 3600);
-        assert_eq!(shard.expire(5 + 3600, usize::MAX).1, 1);
-        assert_eq!(shard.counts(), (0, 0));
-        assert_eq!(shard.due.len(), 0);
+        assert!(rig.shard.due.len() <= 66, "{}", rig.shard.due.len());
+        register(&mut rig, 5000, 5, 3600);
+        assert_eq!(rig.shard.expire(5 + 3600, usize::MAX, &rig.ledger).1, 1);
+        assert_eq!(rig.shard.counts(), (0, 0, 0));
+        assert_eq!(rig.ledger.bytes(), 0);
+        assert_eq!(rig.shard.due.len(), 0);
     }
 
     #[test]
     fn an_earlier_end_is_found_in_time() {
-        let mut shard = Shard::new(RandomState::new());
-        register(&mut shard, 1, 0, 3600);
-        register(&mut shard, 2, 0, 60);
-        assert_eq!(shard.expire(59, 10), (0, 0));
-        assert_eq!(shard.expire(60, 10), (1, 1));
+        let mut rig = rig();
+        register(&mut rig, 1, 0, 3600);
+        register(&mut rig, 2, 0, 60);
+        assert_eq!(rig.shard.expire(59, 10, &rig.ledger), (0, 0));
+        assert_eq!(rig.shard.expire(60, 10, &rig.ledger), (1, 1));
     }
 }

@@ -206,32 +206,91 @@ fn keys_identify_a_binding() {
     assert_eq!(uris(&outcome.contacts), ["sip:a@host"]);
 }
 
-#[test]
-fn the_callers_comparison_identifies_a_binding() {
-    let location = Location::new();
-    let same = |a: &[u8], b: &[u8]| a.eq_ignore_ascii_case(b);
-    save(&location, &request(&[contact("sip:a@host")], "c", 1)).unwrap();
-    let contacts = [contact("sip:a@HOST")];
-    let without = save(&location, &request(&contacts, "c", 2)).unwrap();
-    assert_eq!(without.kind, SaveKind::Inserted);
-    let contacts = [contact("SIP:a@host")];
-    let with = SaveRequest { same_uri: Some(&same), ..request(&contacts, "c", 3) };
-    assert_eq!(save(&location, &with).unwrap().kind, SaveKind::Updated);
+/// A contact of a phone that names its instance, and a flow if the number is not 0.
+fn phone<'a>(uri: &'a str, instance: &'a str, reg_id: u32) -> NewContact<'a> {
+    NewContact { instance: Some(instance.as_bytes()), reg_id: Some(reg_id).filter(|id| *id > 0), ..contact(uri) }
 }
 
 #[test]
-fn a_flow_of_an_instance_is_one_binding() {
+fn the_instance_says_which_contacts_are_one_binding_else_the_uri_does() {
+    let (plain, a, b) = (contact("sip:x@h"), "<urn:uuid:a>", "<urn:uuid:b>");
+    for (rule, bound, new, left) in [
+        ("an instance moves", phone("sip:x@h", a, 0), phone("sip:y@h", a, 0), vec!["sip:y@h"]),
+        ("so does a flow", phone("sip:x@h", a, 1), phone("sip:y@h", a, 1), vec!["sip:y@h"]),
+        ("brackets do not count", phone("sip:x@h", "urn:uuid:a", 1), phone("sip:y@h", a, 1), vec!["sip:y@h"]),
+        ("another flow is another one", phone("sip:x@h", a, 1), phone("sip:x@h", a, 2), vec!["sip:x@h", "sip:x@h"]),
+        ("another instance, too", phone("sip:x@h", a, 0), phone("sip:x@h", b, 0), vec!["sip:x@h", "sip:x@h"]),
+        ("and with a flow", phone("sip:x@h", a, 1), phone("sip:x@h", b, 1), vec!["sip:x@h", "sip:x@h"]),
+        ("a phone begins with flows", phone("sip:x@h", a, 0), phone("sip:x@h", a, 1), vec!["sip:x@h"]),
+        ("or ends", phone("sip:x@h", a, 1), phone("sip:x@h", a, 0), vec!["sip:x@h"]),
+        ("but not elsewhere", phone("sip:x@h", a, 1), phone("sip:y@h", a, 0), vec!["sip:x@h", "sip:y@h"]),
+        ("a phone begins to name its instance", plain, phone("sip:x@h", a, 1), vec!["sip:x@h"]),
+        ("or ends", phone("sip:x@h", a, 1), plain, vec!["sip:x@h"]),
+        ("an empty instance is none", phone("sip:x@h", "", 1), phone("sip:y@h", "", 1), vec!["sip:x@h", "sip:y@h"]),
+    ] {
+        let location = Location::new();
+        save(&location, &request(&[bound], "c", 1)).unwrap();
+        save(&location, &request(&[new], "d", 1)).unwrap();
+        assert_eq!(self::bound(&location, NOW), left, "{rule}");
+    }
+}
+
+#[test]
+fn an_instance_is_looked_for_before_its_uri() {
     let location = Location::new();
-    let flow = |uri: &'static str, reg_id| NewContact {
-        instance: Some(b"<urn:uuid:1>"),
-        reg_id: Some(reg_id),
-        ..contact(uri)
+    let a = "<urn:uuid:a>";
+    save(&location, &request(&[phone("sip:x@h", a, 1), phone("sip:y@h", a, 0)], "c", 1)).unwrap();
+    save(&location, &request(&[phone("sip:x@h", a, 0)], "d", 1)).unwrap();
+    let mut out = Vec::new();
+    location.lookup(TABLE, b"alice", NOW, &mut out);
+    assert_eq!(uris(&out), ["sip:x@h", "sip:x@h"]);
+    assert_eq!(out.iter().map(|contact| contact.reg_id()).collect::<Vec<_>>(), [Some(1), None]);
+}
+
+#[test]
+fn the_first_contact_takes_the_place_of_all_others_if_the_request_wants_that() {
+    for (rule, contacts, kind, left) in [
+        ("new", vec![contact("sip:c@h")], SaveKind::Inserted, vec!["sip:c@h"]),
+        ("known", vec![contact("sip:b@h")], SaveKind::Updated, vec!["sip:b@h"]),
+        ("two", vec![contact("sip:c@h"), contact("sip:d@h")], SaveKind::Inserted, vec!["sip:c@h"]),
+        ("removed", vec![expiring("sip:a@h", 0)], SaveKind::Removed, vec!["sip:b@h"]),
+        ("moved", vec![expiring("sip:a@h", 0), contact("sip:c@h")], SaveKind::Inserted, vec!["sip:c@h"]),
+    ] {
+        let location = Location::new();
+        let rules = SaveRules { max_contacts: 2, ..SaveRules::default() };
+        save(&location, &request(&[contact("sip:a@h"), contact("sip:b@h")], "c", 1)).unwrap();
+        let replacing = SaveRequest { replace: true, rules, ..request(&contacts, "c", 2) };
+        assert_eq!(save(&location, &replacing).unwrap().kind, kind, "{rule}");
+        assert_eq!(bound(&location, NOW), left, "{rule}");
+    }
+    let location = Location::new();
+    let contacts = [contact("sip:a@h"), contact("sip:b@h")];
+    save(&location, &SaveRequest { replace: true, ..request(&contacts, "c", 1) }).unwrap();
+    assert_eq!(bound(&location, NOW), ["sip:a@h"]);
+}
+
+#[test]
+fn a_refresh_keeps_the_number_of_the_binding() {
+    let location = Location::new();
+    let id = |call_id: &str, cseq| {
+        let outcome = save(&location, &request(&[contact("sip:a@h")], call_id, cseq)).unwrap();
+        (outcome.contacts[0].id(), outcome.address)
     };
-    save(&location, &request(&[flow("sip:a@h:1", 1)], "c", 1)).unwrap();
-    let moved = save(&location, &request(&[flow("sip:a@h:2", 1)], "d", 1)).unwrap();
-    assert_eq!((moved.kind, uris(&moved.contacts)), (SaveKind::Updated, vec!["sip:a@h:2".to_owned()]));
-    let second = save(&location, &request(&[flow("sip:a@h:2", 2)], "d", 2)).unwrap();
-    assert_eq!((second.kind, second.contacts.len()), (SaveKind::Inserted, 2));
+    let (first, address) = id("c", 1);
+    assert_eq!(id("c", 2), (first, address));
+    assert_eq!(id("d", 1), (first, address));
+    assert_eq!(location.address(TABLE, b"alice"), address);
+    assert_eq!(location.find(TABLE, address, first, NOW).unwrap().uri(), b"sip:a@h");
+    for (table, address, id, now) in [
+        (TABLE, address ^ 1, first, NOW),
+        (TABLE, address, first + 1, NOW),
+        ("t", address, first, NOW),
+        (TABLE, address, first, NOW + 3600),
+    ] {
+        assert_eq!(location.find(table, address, id, now), None);
+    }
+    location.remove(TABLE, b"alice");
+    assert_ne!(id("c", 1).0, first);
 }
 
 #[test]
@@ -273,32 +332,52 @@ fn more_contacts_than_allowed_are_refused() {
     assert_eq!(save(&[contact("sip:a@h")], 3, NOW).unwrap().kind, SaveKind::Updated);
     save(&[contact("sip:d@h"), expiring("sip:a@h", 0)], 4, NOW).unwrap();
     save(&[contact("sip:c@h")], 5, NOW + 60).unwrap();
-    assert_eq!(bound(&location, NOW + 60), ["sip:c@h", "sip:d@h"]);
+    assert_eq!(bound(&location, NOW + 60), ["sip:d@h", "sip:c@h"]);
 }
 
 #[test]
-fn lookup_sorts_by_q_then_by_the_latest_change() {
-    let location = Location::new();
+fn the_highest_q_comes_first_then_what_was_registered_first() {
     let with_q = |uri: &'static str, q| NewContact { q, ..contact(uri) };
-    for (cseq, (uri, q, later)) in [
-        ("sip:none@h", None, 0),
-        ("sip:half-old@h", Some(500), 0),
-        ("sip:zero@h", Some(0), 9),
-        ("sip:half-new@h", Some(500), 5),
-        ("sip:half-newest@h", Some(500), 5),
-        ("sip:one@h", Some(1000), 1),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let contacts = [with_q(uri, q)];
-        let request = SaveRequest { now: NOW + later, ..request(&contacts, "c", cseq as u32) };
-        save(&location, &request).unwrap();
+    let settings = |newest_first| StoreSettings { newest_first, ..StoreSettings::default() };
+    for (newest_first, expected) in [
+        (false, ["sip:one@h", "sip:half-old@h", "sip:half-new@h", "sip:zero@h", "sip:none@h", "sip:none-new@h"]),
+        // Kamailio's desc_time_order does not look at q.
+        (true, ["sip:half-old@h", "sip:one@h", "sip:half-new@h", "sip:zero@h", "sip:none-new@h", "sip:none@h"]),
+    ] {
+        let location = Location::with_settings(settings(newest_first));
+        for (cseq, (uri, q)) in [
+            ("sip:none@h", None),
+            ("sip:half-old@h", Some(500)),
+            ("sip:none-new@h", None),
+            ("sip:zero@h", Some(0)),
+            ("sip:half-new@h", Some(500)),
+            ("sip:one@h", Some(1000)),
+            // A refresh.
+            ("sip:half-old@h", Some(500)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let contacts = [with_q(uri, q)];
+            let request = SaveRequest { now: NOW + cseq as u64, ..request(&contacts, "c", cseq as u32) };
+            let outcome = save(&location, &request).unwrap();
+            assert_eq!(uris(&outcome.contacts), bound(&location, NOW + 10));
+        }
+        assert_eq!(bound(&location, NOW + 10), expected);
     }
-    assert_eq!(
-        bound(&location, NOW + 10),
-        ["sip:one@h", "sip:half-newest@h", "sip:half-new@h", "sip:half-old@h", "sip:zero@h", "sip:none@h"]
-    );
+}
+
+#[test]
+fn a_contact_with_another_q_stands_where_it_was_registered_among_its_equals() {
+    let location = Location::new();
+    let with_q = |uri: &'static str, q| NewContact { q: Some(q), ..contact(uri) };
+    save(&location, &request(&[with_q("sip:a@h", 1), with_q("sip:b@h", 5), with_q("sip:c@h", 5)], "c", 1)).unwrap();
+    save(&location, &request(&[with_q("sip:a@h", 5)], "c", 2)).unwrap();
+    assert_eq!(bound(&location, NOW), ["sip:a@h", "sip:b@h", "sip:c@h"]);
+    // Who leaves and comes again is the last.
+    save(&location, &request(&[expiring("sip:a@h", 0)], "c", 3)).unwrap();
+    save(&location, &request(&[with_q("sip:a@h", 5)], "c", 4)).unwrap();
+    assert_eq!(bound(&location, NOW), ["sip:b@h", "sip:c@h", "sip:a@h"]);
 }
 
 #[test]
@@ -365,7 +444,7 @@ fn expire_removes_in_bounded_steps() {
     assert_eq!(location.expire(NOW + 5000, usize::MAX).removed, 300);
     let stats = location.stats("u").unwrap();
     assert_eq!((stats.records, stats.contacts, stats.expired), (0, 0, 200));
-    assert!(location.expire(NOW + 5000, 0).more);
+    assert_eq!(location.expire(NOW + 5000, 0), Expired::default());
 }
 
 #[test]
@@ -393,16 +472,98 @@ fn workers_share_the_store() {
     assert_eq!((stats.records, stats.contacts), (10, 40));
 }
 
+/// Saves one contact of an address of record of its own.
+fn register(location: &Location, user: &str, uri: &str, now: u64) -> Result<SaveKind, SaveError> {
+    let contacts = [contact(uri)];
+    let request = SaveRequest { now, cseq: u32::try_from(now - NOW).unwrap() + 1, ..request(&contacts, "c", 1) };
+    location.save(TABLE, user.as_bytes(), &request).map(|outcome| outcome.kind)
+}
+
 #[test]
-fn a_panic_in_the_comparison_harms_nobody() {
-    let location = Location::with_shards(1);
-    save(&location, &request(&[contact("sip:a@h")], "c", 1)).unwrap();
-    let contacts = [contact("sip:b@h")];
-    let broken = |_: &[u8], _: &[u8]| -> bool { panic!("the comparison fails") };
-    let request_b = SaveRequest { same_uri: Some(&broken), ..request(&contacts, "c", 2) };
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| save(&location, &request_b)));
-    assert!(caught.is_err());
-    assert_eq!(bound(&location, NOW), ["sip:a@h"]);
+fn a_full_store_takes_no_new_binding_but_refreshes_and_removals() {
+    let by_number = StoreSettings { max_records: 2, ..StoreSettings::default() };
+    let small = Location::new();
+    register(&small, "a", "sip:a@h", NOW).unwrap();
+    let one = small.stats(TABLE).unwrap().bytes;
+    let by_bytes = StoreSettings { max_memory: 2 * one + one / 2, ..StoreSettings::default() };
+    for settings in [by_number, by_bytes] {
+        let location = Location::with_settings(settings);
+        for user in ["a", "b"] {
+            assert_eq!(register(&location, user, "sip:a@h", NOW), Ok(SaveKind::Inserted));
+        }
+        let error = register(&location, "c", "sip:a@h", NOW).unwrap_err();
+        assert_eq!((error, error.status().0), (SaveError::Full, 503));
+        assert_eq!(location.save("other", b"c", &request(&[contact("sip:a@h")], "c", 1)), Err(SaveError::Full));
+        let before = location.stats(TABLE).unwrap();
+        assert_eq!((before.records, before.contacts, before.refused), (2, 2, 1));
+        assert_eq!(register(&location, "a", "sip:a@h", NOW + 9), Ok(SaveKind::Updated));
+        assert_eq!(location.stats(TABLE).unwrap().bytes, before.bytes);
+        // What takes the place of another one fits.
+        let exchange = [expiring("sip:a@h", 0), contact("sip:b@h")];
+        location.save(TABLE, b"a", &request(&exchange, "c", 100)).unwrap();
+        assert_eq!(location.remove(TABLE, b"a"), 1);
+        assert_eq!(register(&location, "c", "sip:a@h", NOW), Ok(SaveKind::Inserted));
+        // What has expired makes room, and the whole store is empty in the end.
+        location.expire(NOW + 3700, usize::MAX);
+        assert_eq!(register(&location, "d", "sip:a@h", NOW), Ok(SaveKind::Inserted));
+        location.remove(TABLE, b"d");
+        let after = location.stats(TABLE).unwrap();
+        assert_eq!((after.records, after.contacts, after.bytes), (0, 0, 0));
+    }
+    let unlimited = Location::with_settings(StoreSettings { max_records: 0, max_memory: 0, newest_first: false });
+    assert_eq!(register(&unlimited, "a", "sip:a@h", NOW), Ok(SaveKind::Inserted));
+}
+
+#[test]
+fn the_bytes_are_those_of_the_contacts_whatever_happened_to_them() {
+    let location = Location::with_shards(2);
+    let agent = [b'x'; 200];
+    for round in 0..3000u32 {
+        let aor = format!("user{}", round % 37);
+        let uri = format!("sip:{}@h", "u".repeat((round % 50) as usize + 1));
+        let expires = [0, 60, 60, 120][(round % 4) as usize];
+        let contacts = [NewContact { user_agent: &agent[..(round % 200) as usize], ..expiring(&uri, expires) }];
+        let now = NOW + u64::from(round / 100);
+        location.save(TABLE, aor.as_bytes(), &SaveRequest { now, ..request(&contacts, "c", round + 1) }).unwrap();
+        if round % 71 == 0 {
+            location.remove(TABLE, aor.as_bytes());
+        }
+        location.expire(now, 2);
+    }
+    assert!(location.stats(TABLE).unwrap().bytes > 10_000);
+    location.expire(NOW + 10_000, usize::MAX);
+    let stats = location.stats(TABLE).unwrap();
+    assert_eq!((stats.records, stats.contacts, stats.bytes), (0, 0, 0));
+}
+
+#[test]
+fn nothing_is_looked_at_before_something_is_due() {
+    let location = Location::new();
+    assert_eq!(location.next_due(), u64::MAX);
+    register(&location, "a", "sip:a@h", NOW).unwrap();
+    register(&location, "b", "sip:a@h", NOW + 5).unwrap();
+    assert_eq!(location.next_due(), NOW + 3600);
+    // A refresh is found out when the time has come, not before.
+    register(&location, "a", "sip:a@h", NOW + 50).unwrap();
+    assert_eq!(location.expire(NOW + 3599, 9), Expired::default());
+    assert_eq!(location.expire(NOW + 3600, 9), Expired { looked: 1, removed: 0, more: false });
+    assert_eq!(location.next_due(), NOW + 3605);
+    assert_eq!(location.expire(NOW + 3605, 9).removed, 1);
+    assert_eq!(location.expire(NOW + 3650, 9).removed, 1);
+    assert_eq!(location.next_due(), u64::MAX);
+}
+
+#[test]
+fn what_the_budget_left_is_due_still() {
+    let location = Location::with_shards(8);
+    for number in 0..20 {
+        register(&location, &format!("user{number}"), "sip:a@h", NOW).unwrap();
+    }
+    let first = location.expire(NOW + 3600, 6);
+    assert_eq!((first.removed, first.more), (6, true));
+    assert!(location.next_due() <= NOW + 3600);
+    assert_eq!(location.expire(NOW + 3600, 100).removed, 14);
+    assert_eq!(location.next_due(), u64::MAX);
 }
 
 #[test]
@@ -441,7 +602,9 @@ fn a_registration_takes_at_most_600_bytes() {
         location.save(TABLE, aor.as_bytes(), &request(&contacts, &call_id, 1)).unwrap();
     }
     let each = (resident() - before) / COUNT;
-    println!("{each} bytes a registration");
+    let counted = location.stats(TABLE).unwrap().bytes / COUNT;
+    println!("{each} bytes a registration, {counted} counted");
     assert!(each <= 600, "{each}");
+    assert!(counted.abs_diff(each) <= each / 5, "{counted} are counted for {each}");
     assert_eq!(location.stats(TABLE).map(|stats| stats.contacts), Some(COUNT));
 }

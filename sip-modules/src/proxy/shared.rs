@@ -66,12 +66,12 @@ impl Shared {
         let tag_prefix = format!("{:016x}", hasher.hash_one("tag prefix"));
         Shared {
             transaction_memory: Memory::new(settings.transaction_memory),
+            location: Location::new(),
             settings,
             identity,
             registry,
             routes,
             transactions: TransactionTable::new(),
-            location: Location::new(),
             errors: ErrorLog::new(),
             lifecycle: Lifecycle::default(),
             pool: Arc::default(),
@@ -92,7 +92,20 @@ impl Shared {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Returns the seconds since 1970: the clock of registrations.
+    /// Returns the seconds since the proxy started: the clock of registrations, which nobody can set.
+    #[must_use]
+    pub fn registrar_now(&self) -> u64 {
+        self.now() / 1000
+    }
+
+    /// Frees registrations that have run out; while there are none this reads one number, and no clock.
+    pub(crate) fn expire_registrations(&self, budget: usize) {
+        if self.location.next_due() != u64::MAX {
+            self.location.expire(self.registrar_now(), budget);
+        }
+    }
+
+    /// Returns the seconds since 1970.
     #[must_use]
     pub fn unix_now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())

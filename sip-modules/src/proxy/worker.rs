@@ -225,8 +225,7 @@ fn begin(cx: &Cx) -> bool {
 pub(super) fn look_at_timers(cx: &mut Cx, script: &Instance<Cx>) {
     let timers = Arc::clone(&cx.timers);
     guarded(cx, |cx| tm::on_timers(cx, &timers, script));
-    let now = cx.shared.unix_now();
-    cx.shared.location.expire(now, EXPIRE_BUDGET);
+    cx.shared.expire_registrations(EXPIRE_BUDGET);
 }
 
 /// Does one piece of work; a panic in it costs that piece, not the worker.

@@ -25,7 +25,7 @@ pub(super) fn lookup(cx: &mut Cx, table: &str, uri: Option<&[u8]>) -> i64 {
         }
     };
     let mut found = Vec::new();
-    if cx.shared.location.lookup(table, &aor, cx.shared.unix_now(), &mut found) == 0 {
+    if cx.shared.location.lookup(table, &aor, cx.shared.registrar_now(), &mut found) == 0 {
         return -1;
     }
     if settings.method_filtering && !cx.msg.message.has_to_tag() {
@@ -57,7 +57,7 @@ pub(super) fn lookup(cx: &mut Cx, table: &str, uri: Option<&[u8]>) -> i64 {
 /// Whether a URI's address of record has a contact: 1 or -1.
 pub(super) fn is_registered(cx: &Cx, table: &str, uri: &[u8]) -> i64 {
     let aor = address_of_record(uri, &cx.shared.settings.registrar);
-    let found = aor.is_ok_and(|aor| cx.shared.location.is_registered(table, &aor, cx.shared.unix_now()));
+    let found = aor.is_ok_and(|aor| cx.shared.location.is_registered(table, &aor, cx.shared.registrar_now()));
     if found { 1 } else { -1 }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::location::{Contact, NewContact, SaveError, SaveKind, SaveRequest};
-use crate::message::{HeaderName, ListItem, Message, Method, Uri, default_reason, split_list, unquote};
+use crate::message::{HeaderName, ListItem, Message, Method, default_reason, split_list, unquote};
 use crate::modules::registrar::aor::address_of_record;
 use crate::modules::sl::send_reply_with;
 use crate::proxy::Cx;
@@ -38,7 +38,7 @@ pub(super) fn save(cx: &mut Cx, table: &str, flags: i64, uri: Option<&[u8]>) -> 
         return Ok(-1);
     }
     let message = Arc::clone(&cx.msg.message);
-    let now = cx.shared.unix_now();
+    let now = cx.shared.registrar_now();
     let (code, result, lines) = match apply(cx, &message, table, uri, now) {
         Ok((kind, contacts, path)) => (200, result_code(kind), bindings(&contacts, path.as_deref(), now)),
         Err(refusal) => {
@@ -110,10 +110,6 @@ fn apply(cx: &Cx, message: &Message, table: &str, uri: Option<&[u8]>, now: u64) 
     };
     let parsed: Vec<Parsed<'_>> = message.contacts().map(|item| parse(&item)).collect::<Result<_, _>>()?;
     let contacts: Vec<NewContact<'_>> = parsed.iter().map(|contact| contact.with(&common)).collect();
-    let same = |one: &[u8], other: &[u8]| match (Uri::parse(one), Uri::parse(other)) {
-        (Some(one), Some(other)) => one.equivalent(&other),
-        _ => false,
-    };
     let request = SaveRequest {
         contacts: &contacts,
         call_id,
@@ -121,7 +117,7 @@ fn apply(cx: &Cx, message: &Message, table: &str, uri: Option<&[u8]>, now: u64) 
         expires: message.known(HeaderName::Expires).map(|_| message.expires().unwrap_or(MALFORMED_EXPIRES)),
         now,
         rules: settings.rules,
-        same_uri: Some(&same),
+        replace: false,
     };
     let outcome = cx.shared.location.save(table, &aor, &request)?;
     Ok((outcome.kind, outcome.contacts, path))
@@ -150,6 +146,7 @@ struct Common<'a> {
 /// A contact of the message.
 struct Parsed<'a> {
     uri: &'a [u8],
+    key: Vec<u8>,
     q: Option<u16>,
     expires: Option<u32>,
     methods: Option<u32>,
@@ -161,6 +158,7 @@ impl Parsed<'_> {
     fn with<'b>(&'b self, common: &Common<'b>) -> NewContact<'b> {
         NewContact {
             uri: self.uri,
+            key: &self.key,
             q: self.q,
             expires: self.expires,
             path: common.path,
@@ -176,7 +174,8 @@ impl Parsed<'_> {
 }
 
 fn parse<'a>(item: &ListItem<'a>) -> Result<Parsed<'a>, Refusal> {
-    let star = Parsed { uri: b"*", q: None, expires: None, methods: None, instance: None, reg_id: None };
+    let star =
+        Parsed { uri: b"*", key: Vec::new(), q: None, expires: None, methods: None, instance: None, reg_id: None };
     if item.is_star() {
         return Ok(star);
     }
@@ -186,15 +185,18 @@ fn parse<'a>(item: &ListItem<'a>) -> Result<Parsed<'a>, Refusal> {
     if contact.addr.len() > MAX_CONTACT {
         return Err(Refusal::bad_request("Contact is too long"));
     }
-    if !contact.addr.iter().all(clean) || contact.uri().is_none() {
+    let Some(uri) = contact.uri().filter(|_| contact.addr.iter().all(clean)) else {
         return Err(Refusal::bad_request("Contact URI cannot be read"));
-    }
+    };
+    let mut key = Vec::new();
+    uri.push_key(&mut key);
     let q = match contact.params.value(b"q") {
         Some(text) => Some(thousandths(text).ok_or_else(|| Refusal::bad_request("Invalid q parameter in Contact"))?),
         None => None,
     };
     Ok(Parsed {
         uri: contact.addr,
+        key,
         q,
         expires: contact.params.value(b"expires").map(|text| decimal(&unquote(text)).unwrap_or(MALFORMED_EXPIRES)),
         methods: contact.params.value(b"methods").map(|text| method_bits(&unquote(text))),
