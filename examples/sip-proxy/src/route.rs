@@ -72,7 +72,7 @@ fn request_route(cx: &mut Cx, script: &Script<'_>) -> Step {
         relay(cx, script)?;
     }
     if is_register(cx) {
-        if registrar::save(cx, "location", 0).map_err(IntoNativeError::into_native_error)? < 0 {
+        if registrar::save(cx, "location", 0) < 0 {
             sl::sl_reply_error(cx);
         }
         return Ok(());

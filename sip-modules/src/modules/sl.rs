@@ -151,7 +151,7 @@ pub(crate) mod wire {
         /// The next message that the peer got; loopback delivers at once.
         pub(crate) fn sent(&mut self) -> Option<String> {
             self.cx.out.flush();
-            let mut buffer = [0; 4096];
+            let mut buffer = [0; 65_535];
             let length = self.peer.recv(&mut buffer).ok()?;
             Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
         }

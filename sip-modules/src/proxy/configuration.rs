@@ -8,8 +8,8 @@ use std::time::Duration;
 use kemi_core::{ArgumentPolicy, Limits, TelemetryConfig};
 
 use crate::config::{Config, ConfigError, ConfigErrors, ErrorKind, Module, Note, Param, Protocol, Schema, Settings};
-use crate::location::SaveRules;
-use crate::proxy::{OnError, ProxySettings, RegistrarSettings, RouteNames};
+use crate::location::{SaveRules, StoreSettings};
+use crate::proxy::{OnError, PathMode, ProxySettings, RegistrarSettings, RouteNames};
 use crate::transaction::{self, FailureReplyMode, Timers};
 
 /// The greatest time in milliseconds that a timer can be set to: one day.
@@ -241,10 +241,56 @@ fn params(module: Module, name: &str) -> Module {
             .param(Param::int("max_contacts", 0, 10_000).default_int(100).doc("Per address; 0 for no limit."))
             .param(Param::bool("method_filtering").default_bool(false).doc("Obey the methods a contact announces."))
             .param(Param::bool("case_sensitive").default_bool(false).doc("Compare users with regard to case."))
-            .param(Param::bool("append_branches").default_bool(true).doc("Look-up gives all contacts, not one.")),
+            .param(Param::bool("append_branches").default_bool(true).doc("Look-up gives all contacts, not one."))
+            .param(
+                Param::int("default_q", -1, 1000).default_int(-1).doc("Thousandths of a contact without q; -1: none."),
+            )
+            .param(Param::int("retry_after", 0, 86_400).default_int(0).doc("Seconds that a 503 names; 0: none."))
+            .param(Param::bool("gruu_enabled").default_bool(true).doc("Give GRUUs and route by them (RFC 5627)."))
+            .param(Param::bool("use_path").default_bool(false).doc("Obey the Path of a REGISTER (RFC 3327)."))
+            .param(
+                Param::int("path_mode", 0, 2).default_int(2).doc(
+                    "2: refuse a Path that the phone does not support; 1: use it; 0: as 1, and never repeat a Path.",
+                ),
+            )
+            .param(
+                Param::bool("path_use_received")
+                    .default_bool(false)
+                    .doc("Take the phone's source from `received` in the first URI of the Path."),
+            )
+            .param(
+                Param::bool("path_check_local")
+                    .without_effect("a Path that begins with this proxy is used from the next one on"),
+            )
+            .param(Param::str("received_avp").doc("The AVP that says where a REGISTER came from, as $avp(RECEIVED)."))
+            .param(
+                Param::str("received_param")
+                    .default_str("received")
+                    .doc("The parameter that repeats it in the answer; none if it is empty."),
+            ),
         "usrloc" => module
             .param(Param::bool("use_domain").default_bool(false).doc("The domain is part of the address."))
             .param(Param::int("db_mode", 0, 0).default_int(0).doc("0: in memory."))
+            .param(
+                Param::int("max_records", 0, i64::MAX)
+                    .default_int(1_000_000)
+                    .doc("Addresses of record that may have contacts; 0 for no limit."),
+            )
+            .param(
+                Param::int("max_memory", 0, i64::MAX)
+                    .default_int(512 << 20)
+                    .doc("Bytes that all registrations may take; 0 for no limit."),
+            )
+            .param(
+                Param::bool("desc_time_order")
+                    .default_bool(false)
+                    .doc("The contact that registered last comes first, whatever its q."),
+            )
+            .param(
+                Param::int("nat_bflag", -1, 31)
+                    .default_int(-1)
+                    .doc("The branch flag that path_use_received sets; -1: none."),
+            )
             .param(Param::str("preload").repeated().without_effect("tables are made when they are used"))
             .param(Param::int("hash_size", 0, 32).without_effect(in_memory))
             .param(Param::int("timer_procs", 0, 256).without_effect(in_memory))
@@ -261,6 +307,7 @@ impl Configuration {
     pub fn check(config: &Config, engines: &[EngineNames]) -> Result<Configuration, ConfigErrors> {
         let settings = schema(engines).check(config)?;
         check_failure_reply_mode(&settings)?;
+        check_received(&settings)?;
         Ok(Configuration {
             listen: listen(&settings)?,
             workers: settings.int("children").and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
@@ -350,6 +397,32 @@ fn check_failure_reply_mode(settings: &Settings) -> Result<(), ConfigErrors> {
     }
 }
 
+/// The name in `$avp(name)`, as `received_avp` has it.
+fn avp_name(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("$avp(")?.strip_suffix(')')?;
+    Some(name.strip_prefix("s:").unwrap_or(name))
+        .filter(|name| !name.is_empty() && !name.contains(['$', '(', ')', '[']))
+}
+
+fn check_received(settings: &Settings) -> Result<(), ConfigErrors> {
+    let value = |name: &str| settings.module_str("registrar", name).unwrap_or_default();
+    let is_token = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte));
+    let refuse = |name: &str, why: &str| {
+        let text = value(name);
+        let place = settings.module_place("registrar", name)?;
+        Some(ConfigError::new(ErrorKind::OutOfRange, place, format!("{name}: '{text}' {why}")))
+    };
+    let avp = value("received_avp");
+    let wrong = if !avp.is_empty() && avp_name(avp).is_none() {
+        refuse("received_avp", "is no AVP; write it as $avp(RECEIVED)")
+    } else if !is_token(value("received_param")) {
+        refuse("received_param", "is no name of a parameter")
+    } else {
+        None
+    };
+    wrong.map_or(Ok(()), |error| Err(error.into()))
+}
+
 fn scripts(settings: &Settings, engines: &[EngineNames]) -> Vec<PathBuf> {
     // A configuration may load several engines' modules; the script is that of the chosen one.
     let chosen = engines.iter().find(|engine| Some(engine.name.as_str()) == settings.engine());
@@ -398,8 +471,6 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
     let small = |module: &str, name: &str| unsigned(module, name).and_then(|n| u32::try_from(n).ok());
     let flag = |module: &str, name: &str| settings.module_bool(module, name);
     let timers = Timers::default();
-    let rules = SaveRules::default();
-    let registrar = RegistrarSettings::default();
     ProxySettings {
         server: default.server.filter(|_| settings.bool("server_signature") != Some(false)),
         transaction: transaction::Config {
@@ -418,18 +489,7 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
         transaction_memory: unsigned("tm", "max_memory").unwrap_or(default.transaction_memory),
         local_cancel_reason: flag("tm", "local_cancel_reason").unwrap_or(default.local_cancel_reason),
         e2e_cancel_reason: flag("tm", "e2e_cancel_reason").unwrap_or(default.e2e_cancel_reason),
-        registrar: RegistrarSettings {
-            rules: SaveRules {
-                min_expires: small("registrar", "min_expires").unwrap_or(rules.min_expires),
-                max_expires: small("registrar", "max_expires").unwrap_or(rules.max_expires),
-                default_expires: small("registrar", "default_expires").unwrap_or(rules.default_expires),
-                max_contacts: small("registrar", "max_contacts").map_or(rules.max_contacts, |n| n as usize),
-            },
-            method_filtering: flag("registrar", "method_filtering").unwrap_or(registrar.method_filtering),
-            use_domain: flag("usrloc", "use_domain").unwrap_or(registrar.use_domain),
-            case_sensitive: flag("registrar", "case_sensitive").unwrap_or(registrar.case_sensitive),
-            append_branches: flag("registrar", "append_branches").unwrap_or(registrar.append_branches),
-        },
+        registrar: registrar_settings(settings),
         full_lr: flag("rr", "enable_full_lr").unwrap_or(default.full_lr),
         append_fromtag: flag("rr", "append_fromtag").unwrap_or(default.append_fromtag),
         max_forwards_limit: small("maxfwd", "max_limit").unwrap_or(default.max_forwards_limit),
@@ -439,6 +499,48 @@ fn proxy_settings(settings: &Settings) -> ProxySettings {
         },
         stuck_ms: settings.int("kemi.stuck_ms").and_then(|n| u64::try_from(n).ok()).unwrap_or(default.stuck_ms),
         log_prefix: settings.str("log_prefix").map(str::to_owned),
+    }
+}
+
+fn registrar_settings(settings: &Settings) -> RegistrarSettings {
+    let unsigned = |module: &str, name: &str| settings.module_int(module, name).and_then(|n| u64::try_from(n).ok());
+    let small = |name: &str| unsigned("registrar", name).and_then(|n| u32::try_from(n).ok());
+    let size = |name: &str| unsigned("usrloc", name).and_then(|n| usize::try_from(n).ok());
+    let flag = |module: &str, name: &str| settings.module_bool(module, name);
+    let rules = SaveRules::default();
+    let store = StoreSettings::default();
+    let default = RegistrarSettings::default();
+    RegistrarSettings {
+        rules: SaveRules {
+            min_expires: small("min_expires").unwrap_or(rules.min_expires),
+            max_expires: small("max_expires").unwrap_or(rules.max_expires),
+            default_expires: small("default_expires").unwrap_or(rules.default_expires),
+            max_contacts: small("max_contacts").map_or(rules.max_contacts, |n| n as usize),
+        },
+        store: StoreSettings {
+            max_records: size("max_records").unwrap_or(store.max_records),
+            max_memory: size("max_memory").unwrap_or(store.max_memory),
+            newest_first: flag("usrloc", "desc_time_order").unwrap_or(store.newest_first),
+        },
+        method_filtering: flag("registrar", "method_filtering").unwrap_or(default.method_filtering),
+        use_domain: flag("usrloc", "use_domain").unwrap_or(default.use_domain),
+        case_sensitive: flag("registrar", "case_sensitive").unwrap_or(default.case_sensitive),
+        append_branches: flag("registrar", "append_branches").unwrap_or(default.append_branches),
+        default_q: small("default_q").and_then(|q| u16::try_from(q).ok()),
+        retry_after: small("retry_after").unwrap_or(default.retry_after),
+        gruu: flag("registrar", "gruu_enabled").unwrap_or(default.gruu),
+        use_path: flag("registrar", "use_path").unwrap_or(default.use_path),
+        path_mode: match settings.module_int("registrar", "path_mode") {
+            Some(0) => PathMode::Off,
+            Some(1) => PathMode::Lazy,
+            _ => default.path_mode,
+        },
+        path_use_received: flag("registrar", "path_use_received").unwrap_or(default.path_use_received),
+        nat_flags: unsigned("usrloc", "nat_bflag").map_or(0, |bit| 1 << (bit & 31)),
+        received_avp: settings.module_str("registrar", "received_avp").and_then(avp_name).map(|name| name.into()),
+        received_param: settings
+            .module_str("registrar", "received_param")
+            .map_or(default.received_param, str::to_owned),
     }
 }
 
@@ -482,6 +584,43 @@ mod tests {
         assert_eq!(c.settings.transaction.failure_reply_mode, FailureReplyMode::DropEarlier);
         assert!(c.settings.full_lr);
         assert_eq!((c.route_names.reply, c.policy), (None, ArgumentPolicy::Compat));
+    }
+
+    #[test]
+    fn the_registrar_reads_its_parameters_and_those_of_the_store() {
+        let registrar = |text: &str| {
+            let params: String = text
+                .lines()
+                .map(|line| {
+                    let (module, rest) = line.split_once(' ').unwrap();
+                    let (name, value) = rest.split_once(' ').unwrap();
+                    format!("modparam(\"{module}\", \"{name}\", {value})\n")
+                })
+                .collect();
+            let text = format!("loadmodule \"registrar.so\"\nloadmodule \"usrloc.so\"\n{params}");
+            check(&text).map(|c| c.settings.registrar)
+        };
+        let default = RegistrarSettings::default();
+        assert_eq!(format!("{:?}", registrar("").unwrap()), format!("{default:?}"));
+        let set = registrar(
+            "registrar gruu_enabled 0\nregistrar use_path 1\nregistrar path_mode 1\nregistrar path_use_received 1\n\
+             registrar received_avp \"$avp(RECEIVED)\"\nregistrar received_param \"\"\nregistrar default_q 500\n\
+             registrar retry_after 30\nusrloc desc_time_order 1\nusrloc max_records 5\nusrloc max_memory 1000\n\
+             usrloc nat_bflag 6",
+        )
+        .unwrap();
+        assert!(!set.gruu && set.use_path && set.path_use_received && set.store.newest_first);
+        assert_eq!((set.path_mode, set.received_avp.as_deref()), (PathMode::Lazy, Some(&b"RECEIVED"[..])));
+        assert_eq!((set.received_param.as_str(), set.default_q, set.retry_after), ("", Some(500), 30));
+        assert_eq!((set.store.max_records, set.store.max_memory, set.nat_flags), (5, 1000, 1 << 6));
+        assert_eq!(registrar("registrar received_avp \"$avp(s:r)\"").unwrap().received_avp.as_deref(), Some(&b"r"[..]));
+        for text in [
+            "registrar received_avp \"RECEIVED\"",
+            "registrar received_avp \"$var(x)\"",
+            "registrar received_param \"a;b\"",
+        ] {
+            assert!(registrar(text).unwrap_err().starts_with("p.cfg:3: received_"), "{text}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use reply::{ReplyError, reply_destination, send_stateless};
 pub(crate) use reply::{UNAVAILABLE, send_error, with_lines};
 pub use routes::{Caller, RouteNames, Routes};
 pub use server::{Server, ServerError, Setup, Stopper};
-pub use settings::{OnError, ProxySettings, RegistrarSettings};
+pub use settings::{OnError, PathMode, ProxySettings, RegistrarSettings};
 pub use shared::Shared;
 pub(crate) use shared::{enter_progress, leave_progress};
 pub(crate) use statistics::DropReason;

@@ -66,7 +66,7 @@ impl Shared {
         let tag_prefix = format!("{:016x}", hasher.hash_one("tag prefix"));
         Shared {
             transaction_memory: Memory::new(settings.transaction_memory),
-            location: Location::new(),
+            location: Location::with_settings(settings.registrar.store),
             settings,
             identity,
             registry,

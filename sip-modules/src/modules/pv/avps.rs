@@ -31,6 +31,14 @@ impl Avps {
         self.list.iter().rev().filter(move |(other, _)| **other == *name).map(|(_, value)| value)
     }
 
+    /// Returns the newest value of a name if it is a text.
+    pub(crate) fn text(&self, name: &[u8]) -> Option<&[u8]> {
+        match self.values(name).next()? {
+            Value::Str(text) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
     /// Puts a value on top of those of its name; `false` when the message carries too many already.
     #[must_use]
     pub(crate) fn push(&mut self, name: &[u8], value: Value) -> bool {

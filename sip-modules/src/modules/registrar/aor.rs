@@ -8,16 +8,24 @@ const MAX_LENGTH: usize = 256;
 
 /// Why a URI names no address of record; the text goes into `P-Registrar-Error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
 pub(super) enum AorError {
-    #[error("No sip, sips or tel URI")]
     Unreadable,
-    #[error("No username")]
-    NoUser,
-    #[error("Too long a username")]
     TooLong,
 }
 
-/// The address of record of a URI: its user without escapes, in lower case and with the domain as the settings say.
+impl AorError {
+    /// The text for `P-Registrar-Error`.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            AorError::Unreadable => "Error while parsing AOR",
+            AorError::TooLong => "Address Of Record too long",
+        }
+    }
+}
+
+/// The address of record of a URI: its user without escapes, in lower case and with the domain as the settings say; the
+/// host if there is no user.
 ///
 /// # Errors
 /// When the URI has none.
@@ -28,15 +36,13 @@ pub(super) fn address_of_record(uri: &[u8], settings: &RegistrarSettings) -> Res
     if user.is_empty() && host.is_empty() {
         return Err(AorError::Unreadable);
     }
-    if user.is_empty() && !settings.use_domain {
-        return Err(AorError::NoUser);
-    }
     let mut aor = Vec::with_capacity(user.len() + 1 + host.len());
     unescape(user, &mut aor);
     if !settings.case_sensitive {
         aor.make_ascii_lowercase();
     }
-    if settings.use_domain && !host.is_empty() {
+    // A URI without a user stands for its host, as in Kamailio.
+    if (settings.use_domain || user.is_empty()) && !host.is_empty() {
         if !aor.is_empty() {
             aor.push(b'@');
         }
@@ -46,7 +52,7 @@ pub(super) fn address_of_record(uri: &[u8], settings: &RegistrarSettings) -> Res
 }
 
 /// Appends the text with every `%41` as the byte that it stands for; anything else stays as it is.
-fn unescape(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
@@ -73,7 +79,7 @@ mod tests {
             ("sip:Bob@Example.ORG", true, true, Ok("Bob@example.org")),
             ("sip:b%6Fb%zz%4@h", false, false, Ok("bob%zz%4")),
             ("tel:+49-1", true, false, Ok("+49-1")),
-            ("sip:example.org", false, false, Err(AorError::NoUser)),
+            ("sip:Example.org", false, true, Ok("example.org")),
             ("sip:example.org", true, false, Ok("example.org")),
             ("http://h/x", false, false, Err(AorError::Unreadable)),
             ("bob", false, false, Err(AorError::Unreadable)),

@@ -1,49 +1,43 @@
 //! A REGISTER, from its headers to its answer (RFC 3261 §10.3).
 
-use std::io::Write as _;
 use std::sync::Arc;
 
-use crate::location::{Contact, NewContact, SaveError, SaveKind, SaveRequest};
-use crate::message::{HeaderName, ListItem, Message, Method, default_reason, split_list, unquote};
-use crate::modules::registrar::aor::address_of_record;
+use crate::location::{Contact, MAX_NAMED, NewContact, SaveError, SaveKind, SaveRequest};
+use crate::message::{HeaderName, Message, default_reason, split_list};
+use crate::modules::registrar::aor::{AorError, address_of_record};
+use crate::modules::registrar::contact::{Common, MALFORMED_EXPIRES, MAX_CONTACT, MAX_WORDS, Parsed, allowed};
+use crate::modules::registrar::gruu::Gruus;
+use crate::modules::registrar::path::{Path, is_source};
+use crate::modules::registrar::reply::{Listing, date};
 use crate::modules::sl::send_reply_with;
 use crate::proxy::Cx;
 
 /// Do not answer.
 const NO_REPLY: i64 = 0x02;
 
-/// The flags that are there; 0x01 and 0x08 ask for what is the case anyway.
-const FLAGS: i64 = 0x01 | NO_REPLY | 0x08;
+/// The new contact takes the place of all others.
+const REPLACE: i64 = 0x04;
 
-/// The longest URI of a contact, as in Kamailio.
-const MAX_CONTACT: usize = 255;
+/// How much of a User-Agent is kept, as in Kamailio.
+const MAX_USER_AGENT: usize = 255;
 
-/// What a malformed expiry counts as (RFC 3261 §20.10).
-const MALFORMED_EXPIRES: u32 = 3600;
+/// The longest Call-ID, as in Kamailio.
+const MAX_CALL_ID: usize = 255;
 
-/// All methods: of a contact that names none.
-const ALL_METHODS: u32 = u32::MAX;
+/// When a phone may try again if the store is full, in seconds, unless `retry_after` says.
+const RETRY_AFTER: u32 = 10;
 
 /// Applies the REGISTER and answers it.
-///
-/// # Errors
-/// When the script asks for a flag that is not there.
-pub(super) fn save(cx: &mut Cx, table: &str, flags: i64, uri: Option<&[u8]>) -> Result<i64, String> {
-    let unknown = flags & !FLAGS;
-    if unknown != 0 {
-        return Err(format!("no flag {unknown:#x}; the flags are 0x01, 0x02 and 0x08"));
-    }
+pub(super) fn save(cx: &mut Cx, table: &str, flags: i64, uri: Option<&[u8]>) -> i64 {
     if cx.msg.message.is_reply() {
         tracing::warn!(target: "script", "save: this is a reply; call it for requests only");
-        return Ok(-1);
+        return -1;
     }
     let message = Arc::clone(&cx.msg.message);
-    let now = cx.shared.registrar_now();
-    let (code, result, lines) = match apply(cx, &message, table, uri, now) {
-        Ok((kind, contacts, path)) => (200, result_code(kind), bindings(&contacts, path.as_deref(), now)),
-        Err(refusal) => {
-            let Refusal { code, text, lines } = refusal;
-            tracing::info!(source = %cx.msg.source, "a REGISTER is refused with {code}: {text}");
+    let (code, result, lines) = match apply(cx, &message, table, flags, uri) {
+        Ok((kind, lines)) => (200, result_code(kind), lines),
+        Err(Refusal { code, text, lines, .. }) => {
+            tracing::info!(source = %cx.msg.source, code, reason = text, "a REGISTER is refused");
             let result = if code == 503 { -2 } else { -1 };
             (code, result, [b"P-Registrar-Error: ", text.as_bytes(), b"\r\n", &lines].concat())
         }
@@ -51,76 +45,136 @@ pub(super) fn save(cx: &mut Cx, table: &str, flags: i64, uri: Option<&[u8]>) -> 
     if flags & NO_REPLY == 0
         && let Err(error) = send_reply_with(cx, code, default_reason(code).as_bytes(), &lines)
     {
-        tracing::warn!(source = %cx.msg.source, "save: the {code} was not sent: {error}");
+        tracing::warn!(source = %cx.msg.source, code, %error, "save: the answer was not sent");
     }
-    Ok(result)
-}
-
-/// The bit of a method among a contact's.
-pub(super) fn method_bit(method: &[u8]) -> u32 {
-    // All others share the last bit.
-    Method::from_bytes(method).position().map_or(1 << 31, |position| 1 << position)
+    result
 }
 
 /// Why a REGISTER is refused.
 #[derive(Debug)]
-struct Refusal {
-    code: u16,
-    /// For `P-Registrar-Error`.
-    text: String,
+pub(super) struct Refusal {
+    pub(super) code: u16,
+    /// For `P-Registrar-Error`; the texts are Kamailio's.
+    pub(super) text: &'static str,
     /// More header lines.
-    lines: Vec<u8>,
+    pub(super) lines: Vec<u8>,
+    /// Whether the answer lists what is bound, as Kamailio's does.
+    pub(super) with_list: bool,
 }
 
 impl Refusal {
-    fn bad_request(text: impl Into<String>) -> Refusal {
-        Refusal { code: 400, text: text.into(), lines: Vec::new() }
+    pub(super) fn new(code: u16, text: &'static str) -> Refusal {
+        Refusal { code, text, lines: Vec::new(), with_list: false }
+    }
+
+    pub(super) fn bad_request(text: &'static str) -> Refusal {
+        Refusal::new(400, text)
+    }
+
+    pub(super) fn with_list(text: &'static str) -> Refusal {
+        Refusal { with_list: true, ..Refusal::bad_request(text) }
+    }
+
+    /// Why the store refuses; with `retry_after`, a 503 says when to try again.
+    fn of(error: SaveError, retry_after: u32) -> Refusal {
+        let seconds = if error == SaveError::Full && retry_after == 0 { RETRY_AFTER } else { retry_after };
+        let (code, text) = (error.status().0, error.text());
+        let lines = match code {
+            503 if seconds > 0 => format!("Retry-After: {seconds}\r\n").into_bytes(),
+            _ => Vec::new(),
+        };
+        let with_list = matches!(error, SaveError::InvalidCSeq | SaveError::TooManyContacts | SaveError::Full);
+        Refusal { code, text, lines, with_list }
     }
 }
 
-impl From<SaveError> for Refusal {
-    fn from(error: SaveError) -> Refusal {
-        Refusal { code: error.status().0, text: error.to_string(), lines: Vec::new() }
+impl From<AorError> for Refusal {
+    fn from(error: AorError) -> Refusal {
+        Refusal::bad_request(error.text())
     }
 }
 
-type Applied = (SaveKind, Vec<Arc<Contact>>, Option<Vec<u8>>);
-
-fn apply(cx: &Cx, message: &Message, table: &str, uri: Option<&[u8]>, now: u64) -> Result<Applied, Refusal> {
-    if has_option(message, HeaderName::Require, b"outbound") {
-        let lines = b"Unsupported: outbound\r\n".to_vec();
-        return Err(Refusal { code: 420, text: "No support for outbound".to_owned(), lines });
-    }
+/// Applies the REGISTER; what was done, and the header lines of the 200.
+fn apply(
+    cx: &Cx,
+    message: &Message,
+    table: &str,
+    flags: i64,
+    uri: Option<&[u8]>,
+) -> Result<(SaveKind, Vec<u8>), Refusal> {
     let settings = &cx.shared.settings.registrar;
-    let (name, uri) = match uri {
-        Some(uri) => ("the given URI", uri),
-        None => ("To URI", message.to().ok_or_else(|| Refusal::bad_request("To header cannot be read"))?.addr),
+    let uri = match uri {
+        Some(uri) => uri,
+        None => message.to().ok_or_else(|| Refusal::bad_request("To header not found"))?.addr,
     };
-    let aor = address_of_record(uri, settings).map_err(|error| Refusal::bad_request(format!("{error} in {name}")))?;
-    let cseq = message.cseq().ok_or_else(|| Refusal::bad_request("CSeq header cannot be read"))?;
-    let call_id = message.call_id().ok_or_else(|| Refusal::bad_request("Call-ID header is missing"))?;
-    let path = path(message)?;
-    let common = Common {
-        path: path.as_deref(),
-        user_agent: message.user_agent().unwrap_or_default(),
-        methods: message.known(HeaderName::Allow).map(|_| allowed(message)),
-        flows: has_option(message, HeaderName::Supported, b"outbound"),
-        flags: cx.msg.branch_flags,
-        socket: cx.shared.identity.listeners().get(cx.msg.socket).map(|listener| listener.addr),
+    let aor = address_of_record(uri, settings)?;
+    let cseq = message.cseq().ok_or_else(|| Refusal::bad_request("CSeq header not found"))?.number;
+    let call_id = message.call_id().ok_or_else(|| Refusal::bad_request("Call-ID header not found"))?;
+    let supported = Options::of(message, HeaderName::Supported);
+    let now = cx.shared.registrar_now();
+    let list = |contacts: &[Arc<Contact>], address: u64| {
+        let gruus = if supported.gruu && settings.gruu { Gruus::new(&cx.shared, uri, address) } else { None };
+        let received_param = settings.received_param.as_bytes();
+        let listing = Listing { request: message.bytes().len(), call_id, cseq, now, received_param, gruus };
+        let (line, left_out) = listing.line(contacts);
+        if left_out > 0 {
+            tracing::debug!(source = %cx.msg.source, left_out, "the answer to a REGISTER does not list all contacts");
+        }
+        line
     };
-    let parsed: Vec<Parsed<'_>> = message.contacts().map(|item| parse(&item)).collect::<Result<_, _>>()?;
-    let contacts: Vec<NewContact<'_>> = parsed.iter().map(|contact| contact.with(&common)).collect();
-    let request = SaveRequest {
-        contacts: &contacts,
-        call_id,
-        cseq: cseq.number,
-        expires: message.known(HeaderName::Expires).map(|_| message.expires().unwrap_or(MALFORMED_EXPIRES)),
-        now,
-        rules: settings.rules,
-        replace: false,
+    let bind = || {
+        let contacts = contacts(message)?;
+        if !contacts.is_empty() && call_id.len() > MAX_CALL_ID {
+            return Err(Refusal::bad_request("Callid too long"));
+        }
+        let path = Path::read(message, supported.path, settings)?;
+        let received = path.as_ref().and_then(|path| path.received.as_deref());
+        let nat_flags = if received.is_some() { settings.nat_flags } else { 0 };
+        let user_agent = message.user_agent().unwrap_or_default();
+        let common = Common {
+            received: received.or_else(|| received_avp(cx)),
+            path: path.as_ref().map(|path| path.value.as_slice()),
+            user_agent: user_agent.get(..MAX_USER_AGENT).unwrap_or(user_agent),
+            methods: allowed(message),
+            default_q: settings.default_q,
+            flags: cx.msg.branch_flags | nat_flags,
+            socket: cx.shared.identity.listeners().get(cx.msg.socket).map(|listener| listener.addr),
+        };
+        if common.received.is_some_and(|received| received.len() > MAX_CONTACT) {
+            return Err(Refusal::bad_request("Contact/received too long"));
+        }
+        let new: Vec<NewContact<'_>> = contacts.iter().map(|contact| contact.with(&common)).collect();
+        let request = SaveRequest {
+            contacts: &new,
+            call_id,
+            cseq,
+            expires: message.known(HeaderName::Expires).map(|_| message.expires().unwrap_or(MALFORMED_EXPIRES)),
+            now,
+            rules: settings.rules,
+            replace: flags & REPLACE != 0,
+        };
+        let saved = cx.shared.location.save(table, &aor, &request);
+        let outcome = saved.map_err(|error| Refusal::of(error, settings.retry_after))?;
+        let mut lines = list(&outcome.contacts, outcome.address);
+        if let Some(path) = path.as_ref().filter(|path| path.answered) {
+            lines.extend_from_slice(&[b"Path: ", path.value.as_slice(), b"\r\n"].concat());
+        }
+        // Only who is next to the phone, or has a proxy there that keeps flows, can promise it (RFC 5626 §6).
+        let keeps_flows = path.as_ref().map_or_else(|| message.vias().nth(1).is_none(), |path| path.keeps_flows);
+        if supported.outbound && keeps_flows && contacts.iter().any(Parsed::is_flow) {
+            lines.extend_from_slice(b"Require: outbound\r\n");
+        }
+        lines.extend_from_slice(&date());
+        Ok((outcome.kind, lines))
     };
-    let outcome = cx.shared.location.save(table, &aor, &request)?;
-    Ok((outcome.kind, outcome.contacts, path))
+    bind().map_err(|mut refusal: Refusal| {
+        if refusal.with_list {
+            let mut bound = Vec::new();
+            cx.shared.location.lookup(table, &aor, now, &mut bound);
+            refusal.lines.extend_from_slice(&list(&bound, cx.shared.location.address(table, &aor)));
+        }
+        refusal
+    })
 }
 
 fn result_code(kind: SaveKind) -> i64 {
@@ -132,175 +186,57 @@ fn result_code(kind: SaveKind) -> i64 {
     }
 }
 
-/// What all contacts of a request have in common.
-struct Common<'a> {
-    path: Option<&'a [u8]>,
-    user_agent: &'a [u8],
-    methods: Option<u32>,
-    /// Whether `reg-id` counts.
-    flows: bool,
-    flags: u32,
-    socket: Option<std::net::SocketAddr>,
-}
-
-/// A contact of the message.
-struct Parsed<'a> {
-    uri: &'a [u8],
-    key: Vec<u8>,
-    q: Option<u16>,
-    expires: Option<u32>,
-    methods: Option<u32>,
-    instance: Option<std::borrow::Cow<'a, [u8]>>,
-    reg_id: Option<u32>,
-}
-
-impl Parsed<'_> {
-    fn with<'b>(&'b self, common: &Common<'b>) -> NewContact<'b> {
-        NewContact {
-            uri: self.uri,
-            key: &self.key,
-            q: self.q,
-            expires: self.expires,
-            path: common.path,
-            user_agent: common.user_agent,
-            flags: common.flags,
-            methods: self.methods.or(common.methods).unwrap_or(ALL_METHODS),
-            socket: common.socket,
-            instance: self.instance.as_deref(),
-            reg_id: self.reg_id.filter(|_| common.flows),
-            ..NewContact::default()
+/// All contacts of the message; one more than a request may name if there are more than that.
+fn contacts(message: &Message) -> Result<Vec<Parsed<'_>>, Refusal> {
+    let mut contacts = Vec::new();
+    let mut lines = 0;
+    let mut line = None;
+    for item in message.contacts() {
+        if line != Some(item.header) {
+            line = Some(item.header);
+            lines += 1;
+        }
+        contacts.push(Parsed::read(&item)?);
+        if contacts.len() > MAX_NAMED {
+            return Ok(contacts);
         }
     }
-}
-
-fn parse<'a>(item: &ListItem<'a>) -> Result<Parsed<'a>, Refusal> {
-    let star =
-        Parsed { uri: b"*", key: Vec::new(), q: None, expires: None, methods: None, instance: None, reg_id: None };
-    if item.is_star() {
-        return Ok(star);
+    // A header without a value is no query.
+    if lines < message.all_known(HeaderName::Contact).count() {
+        return Err(Refusal::bad_request("Contact parse error"));
     }
-    let contact = item.name_addr().ok_or_else(|| Refusal::bad_request("Contact header cannot be read"))?;
-    // It is written into replies and requests again, so nothing in it may end a URI or a line.
-    let clean = |byte: &u8| *byte > b' ' && *byte != 0x7f && !b"<>\"".contains(byte);
-    if contact.addr.len() > MAX_CONTACT {
-        return Err(Refusal::bad_request("Contact is too long"));
+    Ok(contacts)
+}
+
+/// Where the script says that the REGISTER came from (`received_avp`).
+fn received_avp(cx: &Cx) -> Option<&[u8]> {
+    let name = cx.shared.settings.registrar.received_avp.as_deref()?;
+    let received = cx.msg.avps.text(name)?;
+    // One that is too long is the caller's to refuse.
+    if is_source(received) || received.len() > MAX_CONTACT {
+        return Some(received);
     }
-    let Some(uri) = contact.uri().filter(|_| contact.addr.iter().all(clean)) else {
-        return Err(Refusal::bad_request("Contact URI cannot be read"));
-    };
-    let mut key = Vec::new();
-    uri.push_key(&mut key);
-    let q = match contact.params.value(b"q") {
-        Some(text) => Some(thousandths(text).ok_or_else(|| Refusal::bad_request("Invalid q parameter in Contact"))?),
-        None => None,
-    };
-    Ok(Parsed {
-        uri: contact.addr,
-        key,
-        q,
-        expires: contact.params.value(b"expires").map(|text| decimal(&unquote(text)).unwrap_or(MALFORMED_EXPIRES)),
-        methods: contact.params.value(b"methods").map(|text| method_bits(&unquote(text))),
-        instance: contact.params.get(b"+sip.instance").map(|param| param.unquoted()),
-        reg_id: contact.params.value(b"reg-id").and_then(decimal),
-    })
+    tracing::warn!(target: "script", "save: the received_avp holds no SIP URI; it is ignored");
+    None
 }
 
-/// `0.5` as 500; `None` for anything that is no number from 0 to 1 with up to three decimals.
-fn thousandths(text: &[u8]) -> Option<u16> {
-    let (whole, decimals) = match text.iter().position(|byte| *byte == b'.') {
-        Some(dot) => (text.get(..dot)?, text.get(dot + 1..)?),
-        None => (text, &b""[..]),
-    };
-    let whole = match whole {
-        b"" if !decimals.is_empty() => 0,
-        b"0" => 0,
-        b"1" => 1000,
-        _ => return None,
-    };
-    if decimals.len() > 3 {
-        return None;
-    }
-    let decimals = decimals
-        .iter()
-        .chain(std::iter::repeat(&b'0'))
-        .take(3)
-        .try_fold(0, |sum: u16, byte| byte.is_ascii_digit().then(|| sum * 10 + u16::from(byte - b'0')))?;
-    Some(whole + decimals).filter(|q| *q <= 1000)
+/// The extensions among those of a header that matter here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    path: bool,
+    outbound: bool,
+    gruu: bool,
 }
 
-fn decimal(text: &[u8]) -> Option<u32> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if digits { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
-}
-
-fn allowed(message: &Message) -> u32 {
-    message.all_known(HeaderName::Allow).fold(0, |bits, header| bits | method_bits(message.text(header.value)))
-}
-
-fn method_bits(list: &[u8]) -> u32 {
-    split_list(list).fold(0, |bits, method| bits | method_bit(method))
-}
-
-fn has_option(message: &Message, name: HeaderName, option: &[u8]) -> bool {
-    message
-        .all_known(name)
-        .flat_map(|header| split_list(message.text(header.value)))
-        .any(|found| found.eq_ignore_ascii_case(option))
-}
-
-/// The Path, if the phone understands that it will be used (RFC 3327 §5.3).
-fn path(message: &Message) -> Result<Option<Vec<u8>>, Refusal> {
-    if message.known(HeaderName::Path).is_none() || !has_option(message, HeaderName::Supported, b"path") {
-        return Ok(None);
-    }
-    let mut path = Vec::new();
-    for item in message.items(HeaderName::Path) {
-        let clean = item.raw.iter().all(|byte| *byte >= b' ' && *byte != 0x7f);
-        let is_address = item.name_addr().is_some_and(|proxy| proxy.uri().is_some_and(|uri| uri.is_sip()));
-        if !clean || !is_address {
-            return Err(Refusal::bad_request("Path header cannot be read"));
+impl Options {
+    fn of(message: &Message, name: HeaderName) -> Options {
+        let mut options = Options::default();
+        let lines = message.all_known(name).map(|header| message.text(header.value));
+        for option in lines.flat_map(split_list).take(MAX_WORDS) {
+            options.path |= option.eq_ignore_ascii_case(b"path");
+            options.outbound |= option.eq_ignore_ascii_case(b"outbound");
+            options.gruu |= option.eq_ignore_ascii_case(b"gruu");
         }
-        if !path.is_empty() {
-            path.extend_from_slice(b", ");
-        }
-        path.extend_from_slice(item.raw);
-    }
-    Ok(Some(path).filter(|path| !path.is_empty()))
-}
-
-/// The lines of a 200: all contacts that are bound, and the Path that was stored.
-fn bindings(contacts: &[Arc<Contact>], path: Option<&[u8]>, now: u64) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for contact in contacts {
-        lines.extend_from_slice(if lines.is_empty() { b"Contact: <" } else { b", <" });
-        lines.extend_from_slice(contact.uri());
-        lines.push(b'>');
-        if let Some(q) = contact.q() {
-            lines.extend_from_slice(b";q=");
-            lines.extend_from_slice(quotient(q).as_bytes());
-        }
-        // Writing to a vector cannot fail.
-        let _ = write!(lines, ";expires={}", contact.remaining(now));
-        if let Some(received) = contact.received() {
-            lines.extend_from_slice(b";received=\"");
-            lines.extend_from_slice(received);
-            lines.push(b'"');
-        }
-    }
-    if !lines.is_empty() {
-        lines.extend_from_slice(b"\r\n");
-    }
-    if let Some(path) = path {
-        lines.extend_from_slice(&[b"Path: ", path, b"\r\n"].concat());
-    }
-    lines
-}
-
-/// 500 as `0.5`.
-fn quotient(q: u16) -> String {
-    match q {
-        1000 => "1".to_owned(),
-        0 => "0".to_owned(),
-        _ => format!("0.{q:03}").trim_end_matches('0').to_owned(),
+        options
     }
 }
