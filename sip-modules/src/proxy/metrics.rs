@@ -139,6 +139,13 @@ impl Collector for Metrics {
         out.gauges("sip_registered_addresses", "Addresses of record with a contact", "table", records)?;
         let contacts = tables().map(|(table, stats)| (table, stats.contacts as u64));
         out.gauges("sip_registered_contacts", "Registered contacts", "table", contacts)?;
+        let bytes = tables().map(|(table, stats)| (table, stats.bytes as u64));
+        out.gauges("sip_registered_bytes", "Bytes that they take", "table", bytes)?;
+        out.counter(
+            "sip_registrations_refused",
+            "REGISTERs answered 503 because the registrar was full",
+            tables().map(|(_, stats)| stats.refused).sum(),
+        )?;
 
         out.gauge("kemi_program_version", "Version of the script that is published", program.version)?;
         let versions = program.workers.iter().map(|worker| (&worker.name, worker.version));

@@ -8,7 +8,7 @@
 //! | `system.listMethods` | name and description of every method |
 //! | `core.version`, `core.uptime`, `core.sockets` | what runs, since when, where it listens |
 //! | `tm.stats` | transactions: created, removed, current, retransmitted requests |
-//! | `ul.stats` | records and contacts of each location table |
+//! | `ul.stats` | records, contacts and bytes of each location table |
 //! | `stats.fetch`, `stats.fetchn`, `stats.get_statistics` | the numbers that Kamailio has too, by its names: as texts, as numbers, as lines |
 //! | `kemi.metrics` | all numbers, as [`crate::http`] gives them |
 //! | `app_….reload` | loads the script's files anew, into all workers or into none |

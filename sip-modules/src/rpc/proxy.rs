@@ -75,6 +75,8 @@ fn contacts(shared: &Shared) -> Value {
                 "records": stats.records,
                 "contacts": stats.contacts,
                 "expired": stats.expired,
+                "bytes": stats.bytes,
+                "refused": stats.refused,
             })
         })
         .collect()
