@@ -57,6 +57,9 @@ impl<'a> Parsed<'a> {
             return Ok(found);
         }
         let contact = item.name_addr().ok_or_else(unreadable)?;
+        if !matches!(contact.params.raw(), [] | [b';', ..]) {
+            return Err(unreadable());
+        }
         if contact.addr.len() > MAX_CONTACT {
             return Err(Refusal::bad_request("Contact/received too long"));
         }

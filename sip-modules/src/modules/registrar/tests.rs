@@ -108,6 +108,8 @@ fn a_refusal_says_why() {
         (register(6, &contact("<sip:b b@h>")), "Contact parse error", None),
         (register(6, &contact("<sip:b\\@h>")), "Contact parse error", None),
         (register(6, &contact("<sip:b@h")), "Contact parse error", None),
+        (register(6, &contact("<sip:b@h> <sip:c@h>")), "Contact parse error", None),
+        (register(6, &contact("<sip:b@h>q=1")), "Contact parse error", None),
         (register(6, "Contact:\r\n"), "Contact parse error", None),
         (register(6, "Contact: ,\r\n"), "Contact parse error", None),
         (register(6, &(contact("<sip:b@h>") + "m:\r\n")), "Contact parse error", None),
