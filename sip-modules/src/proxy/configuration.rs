@@ -291,6 +291,8 @@ fn params(module: Module, name: &str) -> Module {
                     .default_int(-1)
                     .doc("The branch flag that path_use_received sets; -1: none."),
             )
+            .param(Param::str("db_url").without_effect("registrations are kept in memory only"))
+            .param(Param::int("handle_lost_tcp", 0, 1).without_effect("there is only UDP"))
             .param(Param::str("preload").repeated().without_effect("tables are made when they are used"))
             .param(Param::int("hash_size", 0, 32).without_effect(in_memory))
             .param(Param::int("timer_procs", 0, 256).without_effect(in_memory))

@@ -570,3 +570,11 @@ fn registered_and_unregister() {
     assert_eq!(unregister(&mut wire.cx, TABLE, b"sip:BOB@example.org"), 1);
     assert_eq!(registered(&wire.cx, TABLE), -1);
 }
+
+#[test]
+fn the_clock_of_registrations_is_not_that_of_the_day() {
+    let wire = with(RegistrarSettings::default());
+    // It begins with the proxy, so nobody can have set it.
+    assert!(wire.cx.shared.registrar_now() < 60);
+    assert!(wire.cx.shared.unix_now() > 60);
+}
