@@ -290,9 +290,13 @@ impl Ledger {
         self.bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// Notes that something may expire then. Who notes it holds the lock of the part that it is in.
+    /// Notes that something may expire then. Who notes it holds the lock of the part that it is in: an `expire` that begins
+    /// meanwhile comes to that part later and finds it itself.
     pub(super) fn due_at(&self, at: u64) {
-        self.due.fetch_min(at, Ordering::AcqRel);
+        // Mostly something else is due before it, and every worker reads this number in every turn.
+        if at < self.due.load(Ordering::Acquire) {
+            self.due.fetch_min(at, Ordering::AcqRel);
+        }
     }
 
     #[cfg(test)]
