@@ -1,11 +1,12 @@
 //! What one REGISTER may cost: whatever its sender makes of its 64 kB, no more than its length is worth.
 //!
-//! Instructions are counted with callgrind, by the ignored test:
+//! How long they take, the ignored test shows; how many instructions each of some takes, callgrind counts:
 //!
 //! ```text
-//! cargo test --release -p sip-modules --test register_cost -- --ignored --nocapture        shows the slowest of 10,000
-//! REGISTER_SEEDS=17,4711 valgrind --tool=callgrind --toggle-collect=counted_register \
-//!     target/release/deps/register_cost-… --ignored                                        counts those
+//! cargo test --release -p sip-modules --test register_cost -- --ignored --nocapture     the slowest of 10,000
+//! REGISTER_SEEDS=$(seq -s, 0 499) valgrind --tool=callgrind --toggle-collect=counted_register \
+//!     --dump-after=counted_register --callgrind-out-file=out target/release/deps/register_cost-… --ignored
+//! grep ^totals out.*                                                                    of each
 //! ```
 
 mod common;

@@ -92,15 +92,16 @@ impl Listing<'_> {
             out.push(b'"');
         }
         if let Some(reg_id) = contact.reg_id() {
-            // As above.
+            // Writing to a vector does not fail.
             let _ = write!(out, ";reg-id={reg_id}");
         }
     }
 }
 
-/// The header line by which a phone may set its clock (RFC 3261 §10.3 step 8).
-pub(super) fn date() -> Vec<u8> {
-    format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now())).into_bytes()
+/// Appends the header line by which a phone may set its clock (RFC 3261 §10.3 step 8).
+pub(super) fn push_date(lines: &mut Vec<u8>) {
+    // Writing to a vector does not fail.
+    let _ = write!(lines, "Date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
 }
 
 /// 500 as `0.5`.

@@ -8,7 +8,7 @@ use crate::modules::registrar::aor::{AorError, address_of_record};
 use crate::modules::registrar::contact::{Common, MALFORMED_EXPIRES, MAX_CONTACT, MAX_WORDS, Parsed, allowed};
 use crate::modules::registrar::gruu::Gruus;
 use crate::modules::registrar::path::{Path, is_source};
-use crate::modules::registrar::reply::{Listing, date};
+use crate::modules::registrar::reply::{Listing, push_date};
 use crate::modules::sl::send_reply_with;
 use crate::proxy::Cx;
 
@@ -164,7 +164,7 @@ fn apply(
         if supported.outbound && keeps_flows && contacts.iter().any(Parsed::is_flow) {
             lines.extend_from_slice(b"Require: outbound\r\n");
         }
-        lines.extend_from_slice(&date());
+        push_date(&mut lines);
         Ok((outcome.kind, lines))
     };
     bind().map_err(|mut refusal: Refusal| {
