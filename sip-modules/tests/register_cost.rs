@@ -16,8 +16,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use kemi_core::Value;
+use kemi_core::engine::NativeCallback;
 use sip_modules::modules::registrar;
-use sip_modules::proxy::{Harness, ProxySettings, RegistrarSettings};
+use sip_modules::proxy::{Cx, Harness, ProxySettings, RegistrarSettings};
 
 const PHONE: &str = "127.0.0.9:5090";
 
@@ -141,11 +142,11 @@ fn requests(seed: usize) -> [String; 2] {
 fn registrar() -> Harness {
     let settings = RegistrarSettings { use_path: true, ..RegistrarSettings::default() };
     let settings = ProxySettings { registrar: settings, ..ProxySettings::default() };
-    let (proxy, _) = common::proxy(settings, |cx, _, _| {
+    let route: NativeCallback<Cx> = |cx, _, _| {
         black_box(registrar::save(cx, "location", 0));
         Ok(Value::Nil)
-    });
-    proxy
+    };
+    common::Proxy::with(settings, route, &[]).harness
 }
 
 /// What callgrind counts.
