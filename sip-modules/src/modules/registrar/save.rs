@@ -10,7 +10,7 @@ use crate::modules::registrar::gruu::Gruus;
 use crate::modules::registrar::path::{Path, is_source};
 use crate::modules::registrar::reply::{Listing, push_date};
 use crate::modules::sl::send_reply_with;
-use crate::proxy::Cx;
+use crate::proxy::{Cx, RegistrarSettings};
 
 /// Do not answer.
 const NO_REPLY: i64 = 0x02;
@@ -102,32 +102,62 @@ fn apply(
     flags: i64,
     uri: Option<&[u8]>,
 ) -> Result<(SaveKind, Vec<u8>), Refusal> {
-    let settings = &cx.shared.settings.registrar;
-    let uri = match uri {
-        Some(uri) => uri,
-        None => message.to().ok_or_else(|| Refusal::bad_request("To header not found"))?.addr,
-    };
-    let aor = address_of_record(uri, settings)?;
-    let cseq = message.cseq().ok_or_else(|| Refusal::bad_request("CSeq header not found"))?.number;
-    let call_id = message.call_id().ok_or_else(|| Refusal::bad_request("Call-ID header not found"))?;
-    let supported = Options::of(message, HeaderName::Supported);
-    let now = cx.shared.registrar_now();
-    let list = |contacts: &[Arc<Contact>], address: u64| {
-        let gruus = if supported.gruu && settings.gruu { Gruus::new(&cx.shared, uri, address) } else { None };
-        let received_param = settings.received_param.as_bytes();
-        let listing = Listing { request: message.bytes().len(), call_id, cseq, now, received_param, gruus };
-        let (line, left_out) = listing.line(contacts);
-        if left_out > 0 {
-            tracing::debug!(source = %cx.msg.source, left_out, "the answer to a REGISTER does not list all contacts");
+    let register = Register::read(cx, message, table, uri)?;
+    register.bind(flags).map_err(|mut refusal| {
+        if refusal.with_list {
+            let mut bound = Vec::new();
+            let location = &cx.shared.location;
+            location.lookup(table, &register.aor, register.now, &mut bound);
+            refusal.lines.extend(register.list(&bound, location.address(table, &register.aor)));
         }
-        line
-    };
-    let bind = || {
+        refusal
+    })
+}
+
+/// A REGISTER whose address of record is known.
+struct Register<'a> {
+    cx: &'a Cx,
+    settings: &'a RegistrarSettings,
+    message: &'a Message,
+    table: &'a str,
+    /// What the phone calls its address of record.
+    uri: &'a [u8],
+    aor: Vec<u8>,
+    call_id: &'a [u8],
+    cseq: u32,
+    supported: Options,
+    now: u64,
+}
+
+impl<'a> Register<'a> {
+    fn read(cx: &'a Cx, message: &'a Message, table: &'a str, uri: Option<&'a [u8]>) -> Result<Register<'a>, Refusal> {
+        let settings = &cx.shared.settings.registrar;
+        let uri = match uri {
+            Some(uri) => uri,
+            None => message.to().ok_or_else(|| Refusal::bad_request("To header not found"))?.addr,
+        };
+        Ok(Register {
+            cx,
+            settings,
+            message,
+            table,
+            uri,
+            aor: address_of_record(uri, settings)?,
+            call_id: message.call_id().ok_or_else(|| Refusal::bad_request("Call-ID header not found"))?,
+            cseq: message.cseq().ok_or_else(|| Refusal::bad_request("CSeq header not found"))?.number,
+            supported: Options::of(message, HeaderName::Supported),
+            now: cx.shared.registrar_now(),
+        })
+    }
+
+    /// Changes the bindings; what was done, and the header lines of the 200.
+    fn bind(&self, flags: i64) -> Result<(SaveKind, Vec<u8>), Refusal> {
+        let Register { cx, settings, message, call_id, .. } = *self;
         let contacts = contacts(message)?;
         if !contacts.is_empty() && call_id.len() > MAX_CALL_ID {
             return Err(Refusal::bad_request("Callid too long"));
         }
-        let path = Path::read(message, supported.path, settings)?;
+        let path = Path::read(message, self.supported.path, settings)?;
         let received = path.as_ref().and_then(|path| path.received.as_deref());
         let nat_flags = if received.is_some() { settings.nat_flags } else { 0 };
         let user_agent = message.user_agent().unwrap_or_default();
@@ -147,34 +177,40 @@ fn apply(
         let request = SaveRequest {
             contacts: &new,
             call_id,
-            cseq,
+            cseq: self.cseq,
             expires: message.known(HeaderName::Expires).map(|_| message.expires().unwrap_or(MALFORMED_EXPIRES)),
-            now,
+            now: self.now,
             rules: settings.rules,
             replace: flags & REPLACE != 0,
         };
-        let saved = cx.shared.location.save(table, &aor, &request);
+        let saved = cx.shared.location.save(self.table, &self.aor, &request);
         let outcome = saved.map_err(|error| Refusal::of(error, settings.retry_after))?;
-        let mut lines = list(&outcome.contacts, outcome.address);
+        let mut lines = self.list(&outcome.contacts, outcome.address);
         if let Some(path) = path.as_ref().filter(|path| path.answered) {
             lines.extend_from_slice(&[b"Path: ", path.value.as_slice(), b"\r\n"].concat());
         }
         // Only who is next to the phone, or has a proxy there that keeps flows, can promise it (RFC 5626 §6).
         let keeps_flows = path.as_ref().map_or_else(|| message.vias().nth(1).is_none(), |path| path.keeps_flows);
-        if supported.outbound && keeps_flows && contacts.iter().any(Parsed::is_flow) {
+        if self.supported.outbound && keeps_flows && contacts.iter().any(Parsed::is_flow) {
             lines.extend_from_slice(b"Require: outbound\r\n");
         }
         push_date(&mut lines);
         Ok((outcome.kind, lines))
-    };
-    bind().map_err(|mut refusal: Refusal| {
-        if refusal.with_list {
-            let mut bound = Vec::new();
-            cx.shared.location.lookup(table, &aor, now, &mut bound);
-            refusal.lines.extend_from_slice(&list(&bound, cx.shared.location.address(table, &aor)));
+    }
+
+    /// The header line with these contacts.
+    fn list(&self, contacts: &[Arc<Contact>], address: u64) -> Vec<u8> {
+        let Register { cx, settings, call_id, cseq, now, .. } = *self;
+        let wants_gruus = self.supported.gruu && settings.gruu;
+        let gruus = if wants_gruus { Gruus::new(&cx.shared, self.uri, address) } else { None };
+        let received_param = settings.received_param.as_bytes();
+        let listing = Listing { request: self.message.bytes().len(), call_id, cseq, now, received_param, gruus };
+        let (line, left_out) = listing.line(contacts);
+        if left_out > 0 {
+            tracing::debug!(source = %cx.msg.source, left_out, "the answer to a REGISTER does not list all contacts");
         }
-        refusal
-    })
+        line
+    }
 }
 
 fn result_code(kind: SaveKind) -> i64 {
