@@ -23,7 +23,10 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// Reads the Path of a message; `None` if there is none or the settings say to ignore it.
+    /// Reads the Path of a message; `None` if there is none or it does not count.
+    ///
+    /// Without `use_path` only one counts whose first proxy keeps the phone's flow: no other way leads to that phone (RFC 5626
+    /// §5.1).
     ///
     /// # Errors
     /// When it cannot be read, or the phone does not support it and `path_mode` demands that.
@@ -32,7 +35,10 @@ impl Path {
         is_supported: bool,
         settings: &RegistrarSettings,
     ) -> Result<Option<Path>, Refusal> {
-        if !settings.use_path || message.known(HeaderName::Path).is_none() {
+        let mut items = message.items(HeaderName::Path);
+        let Some(first) = items.next() else { return Ok(None) };
+        let keeps_flows = first.name_addr().and_then(|proxy| proxy.uri()).is_some_and(|uri| uri.params.contains(b"ob"));
+        if !settings.use_path && !(keeps_flows && is_supported) {
             return Ok(None);
         }
         let unreadable = || Refusal::bad_request("Path parse error");
@@ -56,7 +62,6 @@ impl Path {
             return Ok(None);
         };
         let received = if settings.path_use_received { received(&first) } else { None };
-        let keeps_flows = first.params.contains(b"ob");
         let answered = is_supported && settings.path_mode != PathMode::Off;
         Ok(Some(Path { value, received, answered, keeps_flows }))
     }

@@ -237,7 +237,8 @@ fn outbound_is_promised_where_the_flow_was_obeyed_and_is_kept() {
         (false, flow.clone(), false),
         (false, [&plain, supported].concat(), false),
         (false, [&flow, supported, behind].concat(), false),
-        (false, [&flow, supported, behind, with_ob].concat(), false),
+        (false, [&flow, supported, behind, with_ob].concat(), true),
+        (false, [&flow, supported, behind, without_ob].concat(), false),
         (true, [&flow, supported, behind, with_ob].concat(), true),
         (true, [&flow, supported, behind, without_ob].concat(), false),
     ] {
@@ -512,6 +513,23 @@ fn a_path_counts_if_the_settings_and_the_phone_say_so() {
         let msg = &wire.cx.msg;
         let expected = if used { (Some("sip:10.9.9.1;lr"), Some(path)) } else { (None, None) };
         assert_eq!((text_of(&msg.dst_uri), text_of(&msg.path)), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_path_whose_first_proxy_keeps_the_flow_counts_in_any_case() {
+    for (path, supported, used) in [
+        ("<sip:10.9.9.1;lr;ob>, <sip:10.9.9.2;lr>", "Supported: path\r\n", true),
+        ("<sip:10.9.9.1;lr;ob>", "", false),
+        ("<sip:10.9.9.1;lr>, <sip:10.9.9.2;lr;ob>", "Supported: path\r\n", false),
+    ] {
+        let mut wire = with(RegistrarSettings::default());
+        let lines = format!("{}Path: {path}\r\n{supported}", contact("<sip:b@10.0.0.1>"));
+        let (result, answer) = save_it(&mut wire, &register(1, &lines));
+        assert_eq!((result, header(&answer, "Path")), (1, used.then_some(path)));
+        invite(&mut wire, "sip:bob@example.org");
+        assert_eq!(lookup(&mut wire.cx, TABLE), 1);
+        assert_eq!(text_of(&wire.cx.msg.dst_uri), used.then_some("sip:10.9.9.1;lr;ob"), "{path} {supported}");
     }
 }
 
