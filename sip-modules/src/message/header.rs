@@ -149,7 +149,15 @@ impl NameSet {
 
     /// Adds a name.
     pub(crate) fn insert(&mut self, name: HeaderName) {
-        self.0 |= 1 << name as u32;
+        self.insert_noting(name, NameSet(0));
+    }
+
+    /// Adds a name; whether it was there before and is among those that may be there once only.
+    pub(crate) fn insert_noting(&mut self, name: HeaderName, single: NameSet) -> bool {
+        let bit = 1 << name as u32;
+        let again = self.0 & single.0 & bit != 0;
+        self.0 |= bit;
+        again
     }
 
     /// Whether it has that name.

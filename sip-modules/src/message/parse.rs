@@ -4,7 +4,7 @@ use std::fmt;
 
 use memchr::memchr;
 
-use crate::message::lexical::{find_unquoted, is_token, number, trim};
+use crate::message::lexical::{find_unquoted, is_lws, is_token, number, trim};
 use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
 
 /// The most bytes a message may have.
@@ -368,10 +368,9 @@ impl Message {
             if header.name == HeaderName::ContentLength {
                 length = length.and(number(header.value.of(&self.buf)));
             }
-            if single.contains(header.name) && self.names.contains(header.name) {
+            if self.names.insert_noting(header.name, single) {
                 self.note(Fault::Repeated(header.name));
             }
-            self.names.insert(header.name);
             self.headers.push(header);
             start = next;
         }
@@ -546,7 +545,7 @@ fn is_version(word: &[u8]) -> bool {
 
 fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, ParseError> {
     let bad = |why| ParseError::Header { offset: start + skipped, why };
-    let name_end = line.iter().position(|b| matches!(b, 0..=b' ' | b':' | 0x7f)).unwrap_or(line.len());
+    let name_end = line.iter().position(|b| ENDS_NAME[usize::from(*b)]).unwrap_or(line.len());
     let (name, rest) = line.split_at(name_end);
     let colon = name_end + rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     if line.get(colon) != Some(&b':') {
@@ -558,16 +557,31 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     if name.is_empty() {
         return Err(bad("it has no name"));
     }
-    let value = trim(slice(line, colon + 1, line.len()));
-    let value = Span::locate(line, value).unwrap_or_default();
-    let base = Span::new(start, start).start;
+    let (mut value_start, mut value_end) = (colon + 1, line.len());
+    while value_end > value_start && is_lws(line[value_end - 1]) {
+        value_end -= 1;
+    }
+    while value_start < value_end && is_lws(line[value_start]) {
+        value_start += 1;
+    }
     Ok(Header {
         name: HeaderName::from_bytes(name),
         line: Span::new(start, start + line.len()),
         name_span: Span::new(start, start + name.len()),
-        value: Span { start: base + value.start, end: base + value.end },
+        value: Span::new(start + value_start, start + value_end),
     })
 }
+
+/// What a header name ends at: white space, a control character or the colon.
+const ENDS_NAME: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ends[byte] = byte <= b' ' as usize || byte == b':' as usize || byte == 0x7f;
+        byte += 1;
+    }
+    ends
+};
 
 /// What all `Content-Length` headers say.
 #[derive(Clone, Copy)]
