@@ -127,14 +127,20 @@ impl Shared {
     /// the ACK by [`is_own_tag`](Self::is_own_tag).
     #[must_use]
     pub fn stateless_tag(&self, request: &Message) -> String {
-        format!("{}-{:016x}", self.tag_prefix, self.identity_hash(request))
+        let mut tag = String::with_capacity(self.tag_prefix.len() + 17);
+        tag.push_str(&self.tag_prefix);
+        tag.push('-');
+        push_hex(&mut tag, self.identity_hash(request));
+        tag
     }
 
     /// Returns the To tag of a reply that a transaction sends; not one that [`is_own_tag`](Self::is_own_tag) knows, since
     /// its ACK belongs to the transaction.
     #[must_use]
     pub fn stateful_tag(&self, request: &Message) -> String {
-        format!("{:016x}", self.identity_hash(request))
+        let mut tag = String::with_capacity(16);
+        push_hex(&mut tag, self.identity_hash(request));
+        tag
     }
 
     /// Hashes what is the same in every retransmission of a request and in no other request but its CANCEL and ACK.
@@ -150,6 +156,11 @@ impl Shared {
     pub fn is_own_tag(&self, tag: &[u8]) -> bool {
         tag.strip_prefix(self.tag_prefix.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'-'))
     }
+}
+
+/// Appends sixteen hexadecimal digits.
+fn push_hex(text: &mut String, number: u64) {
+    text.extend((0..16).rev().map(|digit| char::from(b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf])));
 }
 
 /// The requests whose route runs right now, for `tmx.t_precheck_trans`.

@@ -1,8 +1,9 @@
 //! What the answer to a REGISTER says.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::location::Contact;
 use crate::modules::registrar::gruu::Gruus;
@@ -100,8 +101,19 @@ impl Listing<'_> {
 
 /// Appends the header line by which a phone may set its clock (RFC 3261 §10.3 step 8).
 pub(super) fn push_date(lines: &mut Vec<u8>) {
-    // Writing to a vector does not fail.
-    let _ = write!(lines, "Date: {}\r\n", httpdate::HttpDate::from(SystemTime::now()));
+    thread_local! {
+        /// The line of a second, since 1970.
+        static LINE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LINE.with_borrow_mut(|(of, line)| {
+        if *of != second || line.is_empty() {
+            *line = format!("Date: {}\r\n", httpdate::HttpDate::from(now));
+            *of = second;
+        }
+        lines.extend_from_slice(line.as_bytes());
+    });
 }
 
 /// 500 as `0.5`.
