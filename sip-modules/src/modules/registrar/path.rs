@@ -38,7 +38,7 @@ impl Path {
         let mut items = message.items(HeaderName::Path);
         let Some(first) = items.next() else { return Ok(None) };
         let keeps_flows = first.name_addr().and_then(|proxy| proxy.uri()).is_some_and(|uri| uri.params.contains(b"ob"));
-        if !settings.use_path && !(keeps_flows && is_supported) {
+        if !(settings.use_path || keeps_flows && is_supported) {
             return Ok(None);
         }
         let unreadable = || Refusal::bad_request("Path parse error");
