@@ -61,6 +61,9 @@ pub enum Fault {
     /// The topmost Via is neither of SIP/2.0 nor of the request line's version, or there are empty elements or parameters in its line.
     #[error("Bad Via Header")]
     Via,
+    /// There is a CR that no LF follows: a reader may take it for the end of a line.
+    #[error("Bad Line End")]
+    LineEnd,
     /// A header is there twice that may be there once only (RFC 3261 7.3.1).
     #[error("Multiple {} Headers", .0.as_str().unwrap_or_default())]
     Repeated(HeaderName),
@@ -84,11 +87,12 @@ impl Fault {
         match self {
             Fault::RequestLine => 0,
             Fault::Via => 1,
-            Fault::Repeated(_) => 2,
-            Fault::ContentLength => 3,
-            Fault::Unfinished => 4,
-            Fault::ShortBody => 5,
-            Fault::CSeq => 6,
+            Fault::LineEnd => 2,
+            Fault::Repeated(_) => 3,
+            Fault::ContentLength => 4,
+            Fault::Unfinished => 5,
+            Fault::ShortBody => 6,
+            Fault::CSeq => 7,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::message::lexical::{find_unquoted, is_lws, is_token, number, trim};
 use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
@@ -348,12 +348,15 @@ impl Message {
 
         let mut start = end + 1;
         self.headers_start = Span::new(start, start).start;
+        // Each CR ends a line together with the LF behind it.
+        let mut line_ends = usize::from(end > 0 && self.buf[end - 1] == b'\r');
         let mut length = Length::Absent;
         let mut body_start = None;
         let mut from = start;
         while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
             from = next;
+            line_ends += usize::from(self.buf[end - 1] == b'\r');
             if without_cr(slice(&self.buf, start, end)).is_empty() {
                 body_start = Some(next);
                 break;
@@ -379,9 +382,13 @@ impl Message {
             // What is left is a line cut in the middle, if anything.
             self.buf.truncate(start);
             self.buf.extend_from_slice(b"\r\n");
+            line_ends += 1;
             self.note(Fault::Unfinished);
             self.buf.len()
         });
+        if memchr_iter(b'\r', slice(&self.buf, 0, body_start)).count() > line_ends {
+            self.note(Fault::LineEnd);
+        }
         let body_end = self.body_end(length, body_start);
         self.body = Span::new(body_start, body_end);
         self.buf.truncate(body_end);
@@ -834,6 +841,24 @@ mod tests {
             let message = with_headers(&format!("CSeq: {value}\r\n"), "");
             assert_eq!(message.fault(), fault, "{value}");
             assert_eq!(message.cseq().is_some(), fault.is_none(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_cr_that_no_lf_follows_is_a_fault() {
+        for (text, fault) in [
+            ("BYE sip:b SIP/2.0\r\nX: a\r\n folded\r\nY: b\n\r\nbo\rdy", None),
+            ("BYE sip:b SIP/2.0\nX: a\n\n", None),
+            ("BYE sip:b SIP/2.0\r\nX: a\rY: b\r\n\r\n", Some(Fault::LineEnd)),
+            ("BYE sip:b SIP/2.0\r\nX: a\r\r\n\r\n", Some(Fault::LineEnd)),
+            ("BYE sip:b SIP/2.0\nX: a\r\n\rY: b\n\n", None),
+            ("BYE sip:b SIP/2.0\r\nX: a\r\n", Some(Fault::Unfinished)),
+            ("BYE sip:b SIP/2.0\r\nX: a\r\nY", Some(Fault::Unfinished)),
+        ] {
+            match Message::parse(text.as_bytes()) {
+                Ok(message) => assert_eq!(message.fault(), fault, "{text:?}"),
+                Err(error) => assert!(matches!(error, ParseError::Header { .. }), "{text:?}: {error}"),
+            }
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) type RelayFailure = (u16, &'static str);
 const UNRESOLVABLE: RelayFailure = (478, "Unresolvable destination (478/TM)");
 pub(super) const UNSENDABLE: RelayFailure = (477, "Unfortunately error on sending to next hop occurred (477/TM)");
 pub(super) const CANCELED: RelayFailure = (487, "Request Terminated");
+const NO_TRANSPORT: RelayFailure = (500, "I'm terribly sorry, server error occurred (7/TM)");
 const TOO_BROAD: RelayFailure = (440, "Max-Breadth Exceeded");
 const NO_BRANCH: RelayFailure = (500, "Server Internal Error");
 
@@ -77,6 +78,7 @@ pub(super) fn add_all(cx: &mut Cx, handle: &Handle<Call>, caller: &dyn Caller) -
                 tracing::warn!(call_id = %call_id(cx), reason = %error, "a branch was not sent");
                 failure = match error {
                     BranchError::Destination(DestinationError::NoSocket(_) | DestinationError::Nobody(_)) => UNSENDABLE,
+                    BranchError::Destination(DestinationError::Transport(_)) => NO_TRANSPORT,
                     BranchError::Destination(_) => UNRESOLVABLE,
                     BranchError::Transaction(TransactionError::Canceled) => CANCELED,
                     BranchError::Write(_) | BranchError::Send(_) | BranchError::Transaction(_) => NO_BRANCH,

@@ -102,8 +102,11 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
     let kind = if cx.msg.method() == b"INVITE" { Kind::Invite } else { Kind::NonInvite };
     let shared = Arc::clone(&cx.shared);
     let msg = &cx.msg;
+    let (fr_inv, fr) = msg.fr;
+    let mut machine = Transaction::new(kind, false, shared.settings.transaction);
+    machine.set_fr(fr_inv, fr);
     let inserted = shared.transactions.insert(key, |_| Call {
-        machine: Transaction::new(kind, false, shared.settings.transaction),
+        machine,
         request: kept(msg),
         armed: msg.armed,
         flags: msg.flags,
@@ -118,8 +121,6 @@ pub fn create(cx: &mut Cx, caller: &dyn Caller) -> Created {
     });
     match inserted {
         Inserted::New(handle) => {
-            let (fr_inv, fr) = cx.msg.fr;
-            handle.lock().machine.set_fr(fr_inv, fr);
             cx.msg.transaction = Some(handle);
             Created::New
         }
@@ -173,12 +174,12 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
         }
     }
     let Some(handle) = cx.msg.transaction.clone() else { return -1 };
-    handle.lock().machine.set_failure_armed(cx.msg.armed.failure.is_some());
-    // A second `t_relay` in the same route says it no more.
-    if cx.msg.method() == b"INVITE" && handle.lock().machine.last_status().is_none() {
-        let mut actions = std::mem::take(&mut cx.actions);
-        {
-            let mut call = handle.lock();
+    let mut actions = std::mem::take(&mut cx.actions);
+    {
+        let mut call = handle.lock();
+        call.machine.set_failure_armed(cx.msg.armed.failure.is_some());
+        // A second `t_relay` in the same route says it no more.
+        if cx.msg.method() == b"INVITE" && call.machine.last_status().is_none() {
             let now = cx.shared.now();
             if let Some(bytes) = own_reply(cx, &call, 100, Some(b"trying -- your call is important to us"))
                 && let Err(error) = call.machine.local_reply(100, bytes, now, &mut actions)
@@ -186,6 +187,10 @@ fn relay_new(cx: &mut Cx, caller: &dyn Caller) -> i64 {
                 tracing::debug!("{error}");
             }
         }
+    }
+    if actions.is_empty() {
+        cx.actions = actions;
+    } else {
         perform(cx, &handle, actions, caller, None);
     }
     match add_branches(cx, &handle, caller) {
