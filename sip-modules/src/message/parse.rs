@@ -551,6 +551,14 @@ fn is_version(word: &[u8]) -> bool {
 }
 
 fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, ParseError> {
+    // A name that is known has nothing in it that no name may have.
+    if let Some(colon) = memchr(b':', line) {
+        let name_end = line[..colon].iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |last| last + 1);
+        let name = HeaderName::from_bytes(&line[..name_end]);
+        if name != HeaderName::Other {
+            return Ok(header(line, start, name, name_end, colon));
+        }
+    }
     let bad = |why| ParseError::Header { offset: start + skipped, why };
     let name_end = line.iter().position(|b| ENDS_NAME[usize::from(*b)]).unwrap_or(line.len());
     let (name, rest) = line.split_at(name_end);
@@ -564,6 +572,11 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     if name.is_empty() {
         return Err(bad("it has no name"));
     }
+    Ok(header(line, start, HeaderName::Other, name_end, colon))
+}
+
+/// The index entry of a line that begins at `start`.
+fn header(line: &[u8], start: usize, name: HeaderName, name_end: usize, colon: usize) -> Header {
     let (mut value_start, mut value_end) = (colon + 1, line.len());
     while value_end > value_start && is_lws(line[value_end - 1]) {
         value_end -= 1;
@@ -571,12 +584,9 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     while value_start < value_end && is_lws(line[value_start]) {
         value_start += 1;
     }
-    Ok(Header {
-        name: HeaderName::from_bytes(name),
-        line: Span::new(start, start + line.len()),
-        name_span: Span::new(start, start + name.len()),
-        value: Span::new(start + value_start, start + value_end),
-    })
+    // A message has at most `MAX_MESSAGE` bytes.
+    let span = |from: usize, to: usize| Span { start: (start + from) as u32, end: (start + to) as u32 };
+    Header { name, line: span(0, line.len()), name_span: span(0, name_end), value: span(value_start, value_end) }
 }
 
 /// What a header name ends at: white space, a control character or the colon.

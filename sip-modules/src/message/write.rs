@@ -212,17 +212,14 @@ fn needed<'m>(message: &'m Message, name: HeaderName, header: &'static str) -> R
 /// All Via lines, the topmost element with where the request came from.
 fn push_vias(request: &Message, source: Option<ViaSource>, out: &mut Vec<u8>) {
     let top = source.and_then(|source| {
-        let item = request.vias().next()?;
-        Some((source, item, item.via()?))
+        let via = request.top_via()?;
+        Some((source, via, request.span_of(via.raw)?))
     });
-    for (index, header) in request.header_lines().iter().enumerate() {
-        if header.name != HeaderName::Via {
-            continue;
-        }
+    for header in request.all_known(HeaderName::Via) {
         match top {
-            Some((source, item, via)) if item.header == index => {
-                let before = header.line.start..item.span.start;
-                let after = item.span.end..header.value.end;
+            Some((source, via, span)) if header.line.contains(span) => {
+                let before = header.line.start..span.start;
+                let after = span.end..header.value.end;
                 out.extend_from_slice(part(request, before));
                 via.write_stamped(source, out);
                 out.extend_from_slice(part(request, after));

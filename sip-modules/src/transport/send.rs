@@ -1,11 +1,11 @@
 //! Sending many datagrams with one system call.
 
 use std::{
-    io, mem,
+    io,
+    mem::{self, MaybeUninit},
     net::SocketAddr,
     ops::Range,
     os::fd::{AsFd, AsRawFd},
-    ptr,
     time::{Duration, Instant},
 };
 
@@ -153,23 +153,24 @@ impl<T> SendBatch<T> {
 
     /// Sends the beginning of `rest`; gives how many were sent, at least one.
     fn send(&self, socket: &UdpSocket, rest: &[Queued<T>]) -> io::Result<usize> {
-        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; CHUNK];
-        // SAFETY: a mmsghdr consists of integers and pointers, for which all zeros is a valid value.
-        let mut headers: [libc::mmsghdr; CHUNK] = unsafe { mem::zeroed() };
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; CHUNK];
+        let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; CHUNK];
         for ((header, part), queued) in headers.iter_mut().zip(&mut parts).zip(rest) {
             let bytes = &self.arena[queued.bytes.clone()];
-            part.iov_base = bytes.as_ptr().cast_mut().cast();
-            part.iov_len = bytes.len();
+            let part = part.write(libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+            // SAFETY: a mmsghdr consists of integers and pointers, for which all zeros is a valid value.
+            let header = header.write(unsafe { mem::zeroed() });
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_name = queued.name.as_ptr().cast_mut().cast();
             header.msg_hdr.msg_namelen = queued.name.len();
         }
         let count = rest.len().min(CHUNK) as u32;
-        // SAFETY: the first `count` headers point to bytes of the arena and to names in `rest`, with their lengths; the
+        // SAFETY: the first `count` headers are written; they point to bytes of the arena and to names in `rest`, with their lengths; the
         // kernel only reads them, and they live until after the call.
-        let sent =
-            unsafe { libc::sendmmsg(socket.as_fd().as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _) };
+        let sent = unsafe {
+            libc::sendmmsg(socket.as_fd().as_raw_fd(), headers.as_mut_ptr().cast(), count, libc::MSG_DONTWAIT as _)
+        };
         match usize::try_from(sent) {
             // Not documented to happen; taken as a full buffer it cannot make the caller spin.
             Ok(0) => Err(io::ErrorKind::WouldBlock.into()),

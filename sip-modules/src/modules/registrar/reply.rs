@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::location::Contact;
+use crate::modules::pv::push_int;
 use crate::modules::registrar::gruu::Gruus;
 
 /// How many times longer than its request the list of contacts is at most: of an ordinary phone's request of 400 bytes that
@@ -75,8 +76,8 @@ impl Listing<'_> {
             out.extend_from_slice(b";q=");
             out.extend_from_slice(quotient(q).as_bytes());
         }
-        // Writing to a vector does not fail.
-        let _ = write!(out, ";expires={}", contact.remaining(self.now));
+        out.extend_from_slice(b";expires=");
+        push_int(out, i64::try_from(contact.remaining(self.now)).unwrap_or(i64::MAX));
         if let Some(received) = contact.received().filter(|_| !self.received_param.is_empty()) {
             out.push(b';');
             out.extend_from_slice(self.received_param);
