@@ -366,6 +366,21 @@ impl Call {
         self.within(caller, "ACK", "ack", 1, reply)
     }
 
+    /// The ACK for a 2xx to another URI than its Contact, which the answer of a script does not have.
+    pub fn ack_to(&self, caller: &Phone, reply: &Received, uri: &str) -> String {
+        self.request(caller, "ACK", uri, "ack", &tag_of(reply), "", 1)
+    }
+
+    /// A second INVITE in the dialog that a 200 has made, along the recorded route.
+    pub fn reinvite(&self, caller: &Phone, reply: &Received) -> String {
+        self.within(caller, "INVITE", "again", 2, reply)
+    }
+
+    /// The ACK for its refusal: part of its transaction, with its route.
+    pub fn ack_refused_reinvite(&self, caller: &Phone, reply: &Received) -> String {
+        self.within(caller, "ACK", "again", 2, reply)
+    }
+
     /// The BYE, along the recorded route.
     pub fn bye(&self, caller: &Phone, reply: &Received) -> String {
         self.within(caller, "BYE", "bye", 2, reply)
