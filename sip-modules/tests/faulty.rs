@@ -45,6 +45,8 @@ fn a_faulty_request_is_answered_where_that_can_be_done_and_never_passed_on() {
         ("faulty\r\nMax", "faulty,,\r\nMax", Some("SIP/2.0 400 Bad Via Header")),
         ("SIP/2.0/UDP 127", "SIP/2.0 127", None),
         ("Via:", "X-Via:", None),
+        ("alice@", "al\rice@", None),
+        ("alice@example.net>;tag=from", "al\rice@example.net>;;", None),
         ("CSeq:", "X-CSeq:", None),
         ("\r\nTo: ", "\r\nt: <sip:x@h>\r\nTo: ", Some("SIP/2.0 400 Multiple To Headers")),
         ("\r\nTo: ", "\r\nf: <sip:x@h>\r\nTo: ", Some("SIP/2.0 400 Multiple From Headers")),

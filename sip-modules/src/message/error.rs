@@ -55,15 +55,16 @@ pub enum ParseError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
+    /// There is a CR that no LF follows: a reader may take it for the end of a line, and an
+    /// answer would repeat it.
+    #[error("Bad Line End")]
+    LineEnd,
     /// There is more, or other white space in the request line than one space between method, URI and version.
     #[error("Bad Request Line")]
     RequestLine,
     /// The topmost Via is neither of SIP/2.0 nor of the request line's version, or there are empty elements or parameters in its line.
     #[error("Bad Via Header")]
     Via,
-    /// There is a CR that no LF follows: a reader may take it for the end of a line.
-    #[error("Bad Line End")]
-    LineEnd,
     /// A header is there twice that may be there once only (RFC 3261 7.3.1).
     #[error("Multiple {} Headers", .0.as_str().unwrap_or_default())]
     Repeated(HeaderName),
@@ -85,9 +86,9 @@ impl Fault {
     /// How grave it is, 0 most of all.
     pub(super) fn rank(self) -> u8 {
         match self {
-            Fault::RequestLine => 0,
-            Fault::Via => 1,
-            Fault::LineEnd => 2,
+            Fault::LineEnd => 0,
+            Fault::RequestLine => 1,
+            Fault::Via => 2,
             Fault::Repeated(_) => 3,
             Fault::ContentLength => 4,
             Fault::Unfinished => 5,

@@ -364,7 +364,9 @@ fn is_for_script(fault: Fault) -> bool {
 fn refuse_faulty(cx: &mut Cx, fault: Fault) {
     cx.statistics.dropped(DropReason::Malformed);
     tracing::debug!(source = %cx.msg.source, "a faulty request ({fault}); refused");
+    // An answer repeats headers, and what is wrong with them.
     if cx.msg.method() != b"ACK"
+        && fault != Fault::LineEnd
         && let Err(error) = send_stateless(cx, 400, fault.to_string().as_bytes())
     {
         tracing::debug!(source = %cx.msg.source, "no reply 400: {error}");
