@@ -18,7 +18,7 @@ use sip_modules::proxy::{Cx, Harness, ProxySettings, RouteNames, Routes, Setup};
 const MAX_SENT: usize = 20_000;
 
 fuzz_target!(|input: &[u8]| {
-    let (mut proxy, _program) = proxy();
+    let mut proxy = proxy();
     let peers: [SocketAddr; 3] = [([127, 0, 0, 9], 5090).into(), ([127, 0, 0, 8], 5070).into(), ([127, 0, 0, 1], 5060).into()];
     let (mut vias, mut to) = (Vec::new(), Vec::new());
     let mut sent = 0;
@@ -71,7 +71,35 @@ fn replace(text: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn proxy() -> (Harness, Arc<Program<Cx>>) {
+/// What does not change from input to input.
+struct Fixed {
+    registry: Registry<Cx>,
+    routes: Routes,
+    program: Arc<Program<Cx>>,
+}
+
+thread_local! {
+    static FIXED: Fixed = fixed();
+}
+
+/// A proxy that knows nothing yet.
+fn proxy() -> Harness {
+    FIXED.with(|fixed| {
+        let setup = Setup {
+            listen: vec![([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 2], 5070).into()],
+            workers: 1,
+            receive_buffer: None,
+            aliases: vec![("example.org".to_owned(), None)],
+            settings: ProxySettings::default(),
+            registry: fixed.registry.clone(),
+            routes: fixed.routes,
+            defines: BTreeMap::new(),
+        };
+        Harness::new(setup, &fixed.program).expect("a proxy")
+    })
+}
+
+fn fixed() -> Fixed {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
     let registry = Registry::builder().root("KSR").callbacks(callbacks).build().expect("a registry");
     let engine = NativeEngine::new("rust")
@@ -94,17 +122,7 @@ fn proxy() -> (Harness, Arc<Program<Cx>>) {
             Ok(Value::Nil)
         });
     let program = Program::open(Arc::new(engine), &registry, &[]).expect("a program");
-    let setup = Setup {
-        listen: vec![([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 2], 5070).into()],
-        workers: 1,
-        receive_buffer: None,
-        aliases: vec![("example.org".to_owned(), None)],
-        settings: ProxySettings::default(),
-        registry,
-        routes,
-        defines: BTreeMap::new(),
-    };
-    (Harness::new(setup, &program).expect("a proxy"), program)
+    Fixed { registry, routes, program }
 }
 
 fn request_route(cx: &mut Cx, script: &Script<'_>) {

@@ -176,7 +176,7 @@ fn requests_that_end_at_the_proxy_are_answered(engine: &str) {
     phone.reply(483);
 
     options("sip:someone@127.0.0.1;transport=tcp", 70, "test");
-    phone.reply(478);
+    phone.reply(500);
 
     options(&own, 70, "friendly-scanner");
     assert!(phone.receive_within(Duration::from_millis(300)).is_none(), "a scanner hears nothing");

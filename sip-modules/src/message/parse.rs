@@ -348,15 +348,12 @@ impl Message {
 
         let mut start = end + 1;
         self.headers_start = Span::new(start, start).start;
-        // Each CR ends a line together with the LF behind it.
-        let mut line_ends = usize::from(end > 0 && self.buf[end - 1] == b'\r');
         let mut length = Length::Absent;
         let mut body_start = None;
         let mut from = start;
         while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
             from = next;
-            line_ends += usize::from(self.buf[end - 1] == b'\r');
             if without_cr(slice(&self.buf, start, end)).is_empty() {
                 body_start = Some(next);
                 break;
@@ -382,11 +379,11 @@ impl Message {
             // What is left is a line cut in the middle, if anything.
             self.buf.truncate(start);
             self.buf.extend_from_slice(b"\r\n");
-            line_ends += 1;
             self.note(Fault::Unfinished);
             self.buf.len()
         });
-        if memchr_iter(b'\r', slice(&self.buf, 0, body_start)).count() > line_ends {
+        let head = slice(&self.buf, 0, body_start);
+        if memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) {
             self.note(Fault::LineEnd);
         }
         let body_end = self.body_end(length, body_start);
@@ -864,6 +861,7 @@ mod tests {
             ("BYE sip:b SIP/2.0\nX: a\r\n\rY: b\n\n", None),
             ("BYE sip:b SIP/2.0\r\nX: a\r\n", Some(Fault::Unfinished)),
             ("BYE sip:b SIP/2.0\r\nX: a\r\nY", Some(Fault::Unfinished)),
+            ("BYE sip:b SIP/2.0\r\nX: a\rb\r\nTo: c\r\n d\r\n e", Some(Fault::LineEnd)),
         ] {
             match Message::parse(text.as_bytes()) {
                 Ok(message) => assert_eq!(message.fault(), fault, "{text:?}"),

@@ -21,9 +21,14 @@ unsafe extern "C" fn note() {
     FORKED.store(true, Ordering::Relaxed);
 }
 
+/// Returns whether this process is a child.
+pub(crate) fn is_child() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
 /// Ends the process if it is a child: the callback that has forked is over, and what follows is its parent's.
 pub(crate) fn end_child() {
-    if FORKED.load(Ordering::Relaxed) {
+    if is_child() {
         // SAFETY: ends the process without anything that is not allowed after a fork.
         unsafe { libc::_exit(0) };
     }

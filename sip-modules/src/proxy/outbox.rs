@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::proxy::fork;
 use crate::transaction::{BranchToken, TransactionId};
 use crate::transport::{SendBatch, SendError, UdpSocket};
 
@@ -127,6 +128,10 @@ impl Outbox {
 
     /// Sends everything; what could not be sent is logged, since SIP retransmits what matters.
     pub fn flush(&mut self) {
+        if fork::is_child() {
+            // What is to be sent is the parent's to send; the child ends with its callback.
+            return;
+        }
         for (number, (batch, socket)) in self.batches.iter_mut().zip(self.sockets.iter()).enumerate() {
             if batch.is_empty() {
                 continue;
