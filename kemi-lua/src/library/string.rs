@@ -171,9 +171,7 @@ unsafe fn find_or_match(l: LuaThread, find: bool) -> c_int {
             return 1;
         };
         if find && (ffi::lua_toboolean(l, 4) != 0 || pattern::is_plain(pattern)) {
-            // It takes time in proportion to the lengths, whatever the texts are.
-            let found = memchr::memmem::find(subject.get(start..).unwrap_or_default(), pattern);
-            return match found {
+            return match find_text(subject.get(start..).unwrap_or_default(), pattern) {
                 Some(at) => {
                     let first = i64::try_from(start + at).unwrap_or(i64::MAX);
                     ffi::lua_pushinteger(l, first + 1);
@@ -204,6 +202,25 @@ unsafe fn find_or_match(l: LuaThread, find: bool) -> c_int {
         ffi::lua_pushnil(l);
     }
     1
+}
+
+/// Up to which length a text is searched without a searcher, whose making takes longer than most searches.
+const SHORT: usize = 256;
+
+/// Finds a text in another one, in time that is proportional to the lengths or bounded.
+fn find_text(subject: &[u8], text: &[u8]) -> Option<usize> {
+    let Some((first, rest)) = text.split_first().filter(|_| subject.len() <= SHORT) else {
+        return memchr::memmem::find(subject, text);
+    };
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(*first, subject.get(from..)?) {
+        let after = from + at + 1;
+        if subject.get(after..)?.starts_with(rest) {
+            return Some(from + at);
+        }
+        from = after;
+    }
+    None
 }
 
 /// The upvalues of [`next_match`] behind the call state.
@@ -611,5 +628,24 @@ mod short {
             ffi::luaL_pushresultsize(buffer, bytes.len());
         }
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_text_is_found_where_a_searcher_finds_it(subject in "[ab]{0,300}", text in "[ab]{0,4}") {
+            prop_assert_eq!(
+                find_text(subject.as_bytes(), text.as_bytes()),
+                memchr::memmem::find(subject.as_bytes(), text.as_bytes())
+            );
+        }
     }
 }
