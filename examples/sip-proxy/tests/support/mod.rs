@@ -19,6 +19,7 @@ macro_rules! for_each_language {
 
 pub mod folder;
 pub mod isolated;
+pub mod route;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -238,16 +239,26 @@ pub fn unique() -> u32 {
 
 impl Phone {
     pub fn new(proxy: &Proxy) -> Phone {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        Phone::at("127.0.0.1:0", proxy.address)
+    }
+
+    /// A phone at an address of its own, which knows the proxy by one of its addresses.
+    pub fn at(address: &str, proxy: SocketAddr) -> Phone {
+        let socket = UdpSocket::bind(address).expect("a port is free");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         let address = socket.local_addr().expect("the socket is bound");
-        Phone { socket, address, proxy: proxy.address, seen: RefCell::default() }
+        Phone { socket, address, proxy, seen: RefCell::default() }
     }
 
     /// Sends a message to the proxy; lines may end in LF.
     pub fn send(&self, text: &str) {
         let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
         self.socket.send_to(text.as_bytes(), self.proxy).expect("loopback takes it");
+    }
+
+    /// What comes until nothing has come for a while.
+    pub fn rest(&self, quiet: Duration) -> Vec<Received> {
+        std::iter::from_fn(|| self.receive_within(quiet)).collect()
     }
 
     /// Receives the next message.
@@ -288,8 +299,24 @@ impl Phone {
         }
     }
 
+    /// Receives the next final reply, whatever it says; retransmissions of others are skipped.
+    pub fn receive_final(&self) -> Received {
+        loop {
+            let received = self.receive();
+            if !received.again && received.status().is_some_and(|status| status >= 200) {
+                return received;
+            }
+        }
+    }
+
     /// Answers a request, with the headers that a dialog needs.
     pub fn answer(&self, request: &Received, status: u16, reason: &str) {
+        let text = self.answer_to(request, status, reason).replace('\n', "\r\n");
+        self.socket.send_to(text.as_bytes(), request.source).expect("loopback takes it");
+    }
+
+    /// The text of such an answer.
+    pub fn answer_to(&self, request: &Received, status: u16, reason: &str) -> String {
         let copied = ["Via", "Record-Route", "From", "Call-ID", "CSeq"];
         let mut text = format!("SIP/2.0 {status} {reason}\n");
         for name in copied {
@@ -301,8 +328,30 @@ impl Phone {
         let tag =
             if to.contains("tag=") || status == 100 { String::new() } else { format!(";tag=t{}", self.address.port()) };
         text.push_str(&format!("To: {to}{tag}\nContact: <sip:phone@{}>\nContent-Length: 0\n\n", self.address));
-        let text = text.replace('\n', "\r\n");
-        self.socket.send_to(text.as_bytes(), request.source).expect("loopback takes it");
+        text
+    }
+
+    /// The BYE of whoever has answered an INVITE as [`answer`](Self::answer) does, along the recorded route.
+    pub fn bye_of_callee(&self, invite: &Received) -> String {
+        let (id, me) = (unique(), self.address);
+        let contact = invite.header("Contact");
+        let routes: String = invite.headers("Record-Route").iter().map(|route| format!("Route: {route}\n")).collect();
+        format!(
+            "BYE {uri} SIP/2.0\n\
+             Via: SIP/2.0/UDP {me};branch=z9hG4bKback{id};rport\n\
+             Max-Forwards: 70\n\
+             {routes}\
+             From: {from};tag=t{port}\n\
+             To: {to}\n\
+             Call-ID: {call}\n\
+             CSeq: 1 BYE\n\
+             Content-Length: 0\n\n",
+            uri = contact.trim_start_matches('<').trim_end_matches('>'),
+            from = invite.header("To"),
+            port = me.port(),
+            to = invite.header("From"),
+            call = invite.header("Call-ID"),
+        )
     }
 
     /// Asks a user of the proxy for its abilities, outside of any dialog.
@@ -332,9 +381,20 @@ impl Phone {
 
     /// Begins a call to a URI.
     pub fn invite(&self, uri: &str) -> Call {
-        let call = Call { id: unique(), uri: uri.to_owned() };
+        self.invite_with(uri, "")
+    }
+
+    /// Begins a call all of whose requests have more header lines.
+    pub fn invite_with(&self, uri: &str, lines: &str) -> Call {
+        let call = Call { id: unique(), uri: uri.to_owned(), lines: lines.to_owned() };
         self.send(&call.invite(self));
         call
+    }
+
+    /// Sends a MESSAGE with more header lines.
+    pub fn message(&self, uri: &str, lines: &str) {
+        let call = Call { id: unique(), uri: uri.to_owned(), lines: lines.to_owned() };
+        self.send(&call.request(self, "MESSAGE", uri, "msg", "", "", 1));
     }
 }
 
@@ -343,6 +403,8 @@ impl Phone {
 pub struct Call {
     id: u32,
     uri: String,
+    /// What its requests have beside the headers that each of them needs.
+    lines: String,
 }
 
 impl Call {
@@ -354,6 +416,11 @@ impl Call {
     /// The CANCEL of the INVITE.
     pub fn cancel(&self, caller: &Phone) -> String {
         self.request(caller, "CANCEL", &self.uri, "inv", "", "", 1)
+    }
+
+    /// The CANCEL of the INVITE, with more header lines.
+    pub fn cancel_with(&self, caller: &Phone, lines: &str) -> String {
+        self.request(caller, "CANCEL", &self.uri, "inv", "", lines, 1)
     }
 
     /// The ACK for a final reply of 300 or more: part of the INVITE's transaction.
@@ -406,7 +473,7 @@ impl Call {
         routes: &str,
         number: u32,
     ) -> String {
-        let (id, me, target) = (self.id, caller.address, &self.uri);
+        let (id, me, target, lines) = (self.id, caller.address, &self.uri, &self.lines);
         format!(
             "{method} {uri} SIP/2.0\n\
              Via: SIP/2.0/UDP {me};branch=z9hG4bK{branch}{id};rport\n\
@@ -418,6 +485,7 @@ impl Call {
              CSeq: {number} {method}\n\
              Contact: <sip:caller@{me}>\n\
              User-Agent: test\n\
+             {lines}\
              Content-Length: 0\n\n"
         )
     }
