@@ -67,7 +67,8 @@ pub fn set_send_socket(cx: &mut Cx, socket: &str) -> i64 {
     }
 }
 
-fn find_socket(cx: &Cx, socket: &str) -> Option<usize> {
+/// Finds a socket of the proxy by its name, with or without the protocol.
+pub(super) fn find_socket(cx: &Cx, socket: &str) -> Option<usize> {
     let address = match socket.split_once(':') {
         Some((protocol, rest)) if protocol.eq_ignore_ascii_case("udp") => rest,
         _ => socket,

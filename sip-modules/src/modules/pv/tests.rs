@@ -279,6 +279,22 @@ fn the_socket_to_leave_by_shows_once_it_is_chosen() {
 }
 
 #[test]
+fn the_socket_to_leave_by_can_be_chosen_among_those_of_the_proxy() {
+    let mut cx = cx(INVITE);
+    for name in [&b"udp:127.0.0.1:5060"[..], b"127.0.0.1:5060", b"127.0.0.1"] {
+        assert!(sets(&mut cx, b"$fs", name) && cx.msg.send_socket == Some(0));
+        assert!(unset(&mut cx, b"$fs") && cx.msg.send_socket.is_none());
+    }
+    assert!(sets(&mut cx, b"$fs", b"udp:127.0.0.1:5060"));
+    assert!(
+        !sets(&mut cx, b"$fs", b"udp:127.0.0.1:5061")
+            && !sets(&mut cx, b"$fs", b"\xff")
+            && !seti(&mut cx, b"$fs", 5060)
+    );
+    assert_eq!(cx.msg.send_socket, Some(0), "as it was");
+}
+
+#[test]
 fn the_clock_and_the_process() {
     let mut cx = cx(INVITE);
     assert!(geti(&mut cx, b"$TS") > 1_700_000_000);

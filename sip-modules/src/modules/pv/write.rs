@@ -4,6 +4,7 @@ use kemi_core::{ByteString, Value};
 
 use super::name::{Index, Part, Pv, Whose};
 use super::ruri::{Change, change_ruri, set_destination};
+use crate::modules::corex::find_socket;
 use crate::proxy::Cx;
 
 /// How many script variables a worker keeps; a script that makes up names must not fill the memory.
@@ -45,7 +46,16 @@ pub(super) fn write(cx: &mut Cx, pv: Pv<'_>, new: New<'_>) -> Result<(), &'stati
             Ok(())
         }
         (Pv::Uri(Whose::Destination, Part::Whole), New::Text(uri)) => set_destination(msg, uri),
-        (Pv::Uri(Whose::Destination, Part::Whole), New::Int(_)) => Err("it takes a string"),
+        (Pv::SendSocket, New::Null) => {
+            msg.send_socket = None;
+            Ok(())
+        }
+        (Pv::SendSocket, New::Text(name)) => {
+            let socket = std::str::from_utf8(name).ok().and_then(|name| find_socket(cx, name));
+            cx.msg.send_socket = Some(socket.ok_or("the proxy does not listen there")?);
+            Ok(())
+        }
+        (Pv::Uri(Whose::Destination, Part::Whole) | Pv::SendSocket, New::Int(_)) => Err("it takes a string"),
         _ => Err("it is read-only"),
     }
 }
