@@ -361,6 +361,12 @@ impl Phone {
 
     /// Registers an address of record at the proxy.
     pub fn register(&self, user: &str) -> Received {
+        self.register_as(user, &format!("<sip:{user}@{}>", self.address), "");
+        self.reply(200)
+    }
+
+    /// Sends a REGISTER of a contact, with more header lines.
+    pub fn register_as(&self, user: &str, contact: &str, lines: &str) {
         let id = unique();
         self.send(&format!(
             "REGISTER sip:{proxy} SIP/2.0\n\
@@ -370,13 +376,13 @@ impl Phone {
              To: <sip:{user}@{proxy}>\n\
              Call-ID: reg-{id}\n\
              CSeq: 1 REGISTER\n\
-             Contact: <sip:{user}@{me}>\n\
+             Contact: {contact}\n\
              Expires: 600\n\
+             {lines}\
              Content-Length: 0\n\n",
             proxy = self.proxy,
             me = self.address
         ));
-        self.reply(200)
     }
 
     /// Begins a call to a URI.
