@@ -1,12 +1,16 @@
 //! Any datagrams from three peers, one after the other: the whole proxy between the sockets, routed like the basic script.
 //!
-//! The input is cut at `%%%` and the digit behind it, which chooses the peer; `$V` stands for the Via lines of the request that the
-//! proxy has sent last, so that replies find what they answer, and `$T` for the To line of the reply that it has sent last.
+//! The input is cut at `%%%`; the digit behind it chooses the peer. `$V` stands for the Via lines of the request that the
+//! proxy has relayed last, `$W` for those of the one before it on another branch, `$X` for the one before that, so that replies
+//! find what they answer, and `$T` for the To line of the reply that it has sent last. What the proxy sends to itself comes
+//! back to it.
+//!
+//! With `PRINT` in the environment everything that is received and sent is printed.
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kemi_core::{CallbackName, NativeEngine, Program, Registry, Script, Value};
 use libfuzzer_sys::fuzz_target;
@@ -17,35 +21,105 @@ use sip_modules::proxy::{Cx, Harness, ProxySettings, RouteNames, Routes, Setup};
 /// How many messages one input makes the proxy send at most: forks are bounded, not free.
 const MAX_SENT: usize = 20_000;
 
+/// How many of them come back to it: circles end by themselves, but late.
+const MAX_CIRCLES: usize = 400;
+
+/// Where the proxy listens.
+const OWN: [([u8; 4], u16); 2] = [([127, 0, 0, 1], 5060), ([127, 0, 0, 2], 5070)];
+
+/// Who sends to it; the last one is the proxy itself.
+const PEERS: [([u8; 4], u16); 3] = [([127, 0, 0, 9], 5090), ([127, 0, 0, 8], 5070), OWN[0]];
+
 fuzz_target!(|input: &[u8]| {
     let mut proxy = proxy();
-    let peers: [SocketAddr; 3] = [([127, 0, 0, 9], 5090).into(), ([127, 0, 0, 8], 5070).into(), ([127, 0, 0, 1], 5060).into()];
-    let (mut vias, mut to) = (Vec::new(), Vec::new());
-    let mut sent = 0;
+    let mut seen = Seen::default();
+    let mut circles = 0;
     for part in split(input) {
         let (peer, datagram) = match part.split_first() {
             Some((digit @ b'0'..=b'2', rest)) => (usize::from(digit - b'0'), rest),
             _ => (0, part),
         };
-        let datagram = replace(&replace(datagram, b"$V", &vias), b"$T", &to);
-        proxy.receive(&datagram, peers[peer]);
-        proxy.end_turn();
-        proxy.sent(|bytes, dest| {
-            sent += 1;
-            // Whatever comes in, what goes out is a message, and to an address that it can be sent to.
-            let message = Message::parse(bytes).expect("a message");
-            // A refusal repeats the CSeq that it refuses.
-            let fault = message.fault().filter(|fault| message.is_request() || *fault != Fault::CSeq);
-            assert_eq!(fault, None, "{}", bytes.escape_ascii());
-            assert!(!dest.ip().is_unspecified() && !dest.ip().is_multicast(), "{dest}");
-            let lines = |name: &[u8]| -> Vec<u8> {
-                message.headers(name).flat_map(|header| message.text(header.line)).copied().collect()
-            };
-            if message.is_request() { vias = lines(b"Via") } else { to = lines(b"To") }
-        });
-        assert!(sent < MAX_SENT, "an avalanche");
+        let mut waiting = VecDeque::from([(seen.fill_in(datagram), PEERS[peer].into())]);
+        while let Some((datagram, source)) = waiting.pop_front() {
+            print("from", source, &datagram);
+            proxy.receive(&datagram, source);
+            proxy.end_turn();
+            proxy.sent(|bytes, dest| {
+                print("to", dest, bytes);
+                seen.look(bytes, dest);
+                if OWN.iter().any(|own| dest == SocketAddr::from(*own)) && circles < MAX_CIRCLES {
+                    circles += 1;
+                    waiting.push_back((bytes.to_vec(), OWN[0].into()));
+                }
+            });
+        }
     }
 });
+
+/// What the proxy has sent.
+#[derive(Default)]
+struct Seen {
+    count: usize,
+    /// The Via lines of the requests that were relayed, the last one's first, once for each branch.
+    vias: [Vec<u8>; 3],
+    to: Vec<u8>,
+}
+
+impl Seen {
+    /// Whatever comes in, what goes out is a message, and to an address that it can be sent to.
+    fn look(&mut self, bytes: &[u8], dest: SocketAddr) {
+        self.count += 1;
+        assert!(self.count < MAX_SENT, "an avalanche");
+        let message = Message::parse(bytes).expect("a message");
+        // A refusal repeats the CSeq that it refuses.
+        let fault = message.fault().filter(|fault| message.is_request() || *fault != Fault::CSeq);
+        assert_eq!(fault, None, "{}", bytes.escape_ascii());
+        assert!(!dest.ip().is_unspecified() && !dest.ip().is_multicast(), "{dest}");
+        let lines = |name: &[u8]| -> Vec<u8> {
+            message.headers(name).flat_map(|header| message.text(header.line)).copied().collect()
+        };
+        if message.is_reply() {
+            // To whom a request has come from, whatever its Via says.
+            assert!(PEERS.iter().any(|peer| dest.ip() == SocketAddr::from(*peer).ip()), "a reply to {dest}");
+            self.to = lines(b"To");
+            return;
+        }
+        let vias = lines(b"Via");
+        assert!(vias.starts_with(b"Via: SIP/2.0/UDP 127.0.0."), "a request without our Via");
+        // A CANCEL and an ACK of our own have no Via but ours, and a branch that is known already.
+        if message.vias().nth(1).is_some() && self.vias[0] != vias {
+            self.vias.rotate_right(1);
+            self.vias[0] = vias;
+        }
+    }
+
+    fn fill_in(&self, datagram: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(datagram.len());
+        let mut rest = datagram;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
+            let (before, name) = rest.split_at(at);
+            let (value, length) = match name.get(1) {
+                Some(b'V') => (self.vias[0].as_slice(), 2),
+                Some(b'W') => (self.vias[1].as_slice(), 2),
+                Some(b'X') => (self.vias[2].as_slice(), 2),
+                Some(b'T') => (self.to.as_slice(), 2),
+                _ => (&name[..1], 1),
+            };
+            out.extend_from_slice(before);
+            out.extend_from_slice(value);
+            rest = &name[length..];
+        }
+        out.extend_from_slice(rest);
+        out
+    }
+}
+
+fn print(what: &str, address: SocketAddr, bytes: &[u8]) {
+    static PRINT: OnceLock<bool> = OnceLock::new();
+    if *PRINT.get_or_init(|| std::env::var_os("PRINT").is_some()) {
+        eprintln!("--- {what} {address}\n{}", String::from_utf8_lossy(bytes));
+    }
+}
 
 fn split(input: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
@@ -59,47 +133,23 @@ fn split(input: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn replace(text: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.windows(name.len()).position(|window| window == name) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(value);
-        rest = &rest[at + name.len()..];
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-/// What does not change from input to input.
-struct Fixed {
-    registry: Registry<Cx>,
-    routes: Routes,
-    program: Arc<Program<Cx>>,
-}
-
-thread_local! {
-    static FIXED: Fixed = fixed();
-}
-
-/// A proxy that knows nothing yet.
 fn proxy() -> Harness {
-    FIXED.with(|fixed| {
-        let setup = Setup {
-            listen: vec![([127, 0, 0, 1], 5060).into(), ([127, 0, 0, 2], 5070).into()],
-            workers: 1,
-            receive_buffer: None,
-            aliases: vec![("example.org".to_owned(), None)],
-            settings: ProxySettings::default(),
-            registry: fixed.registry.clone(),
-            routes: fixed.routes,
-            defines: BTreeMap::new(),
-        };
-        Harness::new(setup, &fixed.program).expect("a proxy")
-    })
+    static PROGRAM: OnceLock<(Registry<Cx>, Routes, Arc<Program<Cx>>)> = OnceLock::new();
+    let (registry, routes, program) = PROGRAM.get_or_init(program);
+    let setup = Setup {
+        listen: OWN.map(SocketAddr::from).to_vec(),
+        workers: 1,
+        receive_buffer: None,
+        aliases: vec![("example.org".to_owned(), None)],
+        settings: ProxySettings::default(),
+        registry: registry.clone(),
+        routes: *routes,
+        defines: BTreeMap::new(),
+    };
+    Harness::new(setup, program).expect("a proxy")
 }
 
-fn fixed() -> Fixed {
+fn program() -> (Registry<Cx>, Routes, Arc<Program<Cx>>) {
     let (callbacks, routes) = Routes::declare(&RouteNames::default());
     let registry = Registry::builder().root("KSR").callbacks(callbacks).build().expect("a registry");
     let engine = NativeEngine::new("rust")
@@ -122,7 +172,7 @@ fn fixed() -> Fixed {
             Ok(Value::Nil)
         });
     let program = Program::open(Arc::new(engine), &registry, &[]).expect("a program");
-    Fixed { registry, routes, program }
+    (registry, routes, program)
 }
 
 fn request_route(cx: &mut Cx, script: &Script<'_>) {
