@@ -132,6 +132,10 @@ struct Register<'a> {
 impl<'a> Register<'a> {
     fn read(cx: &'a Cx, message: &'a Message, table: &'a str, uri: Option<&'a [u8]>) -> Result<Register<'a>, Refusal> {
         let settings = &cx.shared.settings.registrar;
+        // Of a request that was cut off nobody knows what it was to bind.
+        if message.fault().is_some() {
+            return Err(Refusal::bad_request("Message is cut off or faulty"));
+        }
         let uri = match uri {
             Some(uri) => uri,
             None => message.to().ok_or_else(|| Refusal::bad_request("To header not found"))?.addr,

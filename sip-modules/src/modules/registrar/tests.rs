@@ -120,6 +120,10 @@ fn a_refusal_says_why() {
         (register(6, &(instance("i").replace("\r\n", ";reg-id=0\r\n"))), "Invalid Reg-Id number", None),
         (register(6, &(instance("i").replace("\r\n", ";reg-id=x\r\n"))), "Invalid Reg-Id number", None),
         (register(6, &bound).replace("Call-ID: c1", &format!("Call-ID: {}", "c".repeat(256))), "Callid too long", None),
+        // What the core leaves to a script's sanity_check, for a script that has none.
+        (register(6, &bound).replace("Length: 0", "Length: 1"), "Message is cut off or faulty", None),
+        (register(6, &bound).replace("\r\n\r\n", "\r\n"), "Message is cut off or faulty", None),
+        (register(6, &bound).replace("CSeq: 6 ", "CSeq: 4294967296 "), "Message is cut off or faulty", None),
     ] {
         let mut wire = with(RegistrarSettings::default());
         assert_eq!(save_it(&mut wire, &register(5, &bound)).0, 1);
