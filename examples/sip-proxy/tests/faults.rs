@@ -65,7 +65,7 @@ const TABLE: [(&str, [Shows; 4]); 31] = [
     ),
     ("unknown_module", [Error(UNKNOWN, "KSR.nosuch"); 4]),
     ("disabled_module", [Error(UNKNOWN, "loadmodule \"textops.so\""); 4]),
-    ("wrong_type", [Error(ARGUMENT, "KSR.sl.sl_send_reply: argument 1 'code': expected int(0..65535), got "); 4]),
+    ("wrong_type", [Error(ARGUMENT, "KSR.sl.sl_send_reply: argument 1 'code': expected int, got "); 4]),
     ("too_few", [Error(COUNT, "takes 2 argument(s) (code, reason), got 1"); 4]),
     ("too_many", [Error(COUNT, "takes 2 argument(s) (code, reason), got 3"); 4]),
     ("nil_for_text", [Error(ARGUMENT, "argument 2 'reason'"); 4]),

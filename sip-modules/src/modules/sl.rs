@@ -10,7 +10,7 @@ use crate::tm;
 /// Code and reason make the status line; a 3xx names the destinations of the request in its Contact. Returns 1, or -1
 /// for a reply, an ACK, an empty reason or one that is no single line, and a code outside of 100 to 699.
 #[kemi_export(module = "sl", cost = 10)]
-pub fn sl_send_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
+pub fn sl_send_reply(cx: &mut Cx, code: i64, reason: &[u8]) -> i64 {
     answer(cx, "sl_send_reply", code, reason, send_stateless)
 }
 
@@ -19,7 +19,7 @@ pub fn sl_send_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
 /// Returns 1, or -1 for what cannot be answered: a reply, an ACK, a transaction that was answered already, an empty
 /// reason or one that is no single line, and a code outside of 100 to 699.
 #[kemi_export(module = "sl", cost = 10)]
-pub fn send_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
+pub fn send_reply(cx: &mut Cx, code: i64, reason: &[u8]) -> i64 {
     answer(cx, "send_reply", code, reason, send_reply_any)
 }
 
@@ -60,10 +60,19 @@ pub(crate) fn send_reply_with(cx: &mut Cx, code: u16, reason: &[u8], lines: &[u8
     with_lines(cx, lines, |cx| send_reply_any(cx, code, reason))
 }
 
+/// The status code of a reply, as far as it may be one at all; else that goes to the log.
+pub(super) fn status_code(function: &str, code: i64) -> Option<u16> {
+    let status = u16::try_from(code).ok();
+    if status.is_none() {
+        tracing::warn!(target: "script", "{function} {code}: status code {code} is not between 100 and 699");
+    }
+    status
+}
+
 fn answer(
     cx: &mut Cx,
     function: &str,
-    code: u16,
+    code: i64,
     reason: &[u8],
     send: fn(&mut Cx, u16, &[u8]) -> Result<(), ReplyError>,
 ) -> i64 {
@@ -71,6 +80,7 @@ fn answer(
         tracing::warn!(target: "script", "{function} {code}: the reason is empty; pass a reason phrase");
         return -1;
     }
+    let Some(code) = status_code(function, code) else { return -1 };
     let contact = if (300..400).contains(&code) { redirect_contact(cx) } else { Vec::new() };
     match with_lines(cx, &contact, |cx| send(cx, code, reason)) {
         Ok(()) => {
@@ -226,6 +236,8 @@ mod tests {
             (&invite, 200, b"OK\r\nX-Injected: 1"),
             (&invite, 99, b"Low"),
             (&invite, 700, b"High"),
+            (&invite, 65_536 + 200, b"Higher"),
+            (&invite, -200, b"Negative"),
             (&request("ACK", "sip:example.org", ""), 200, b"OK"),
             (&reply("200 OK", "INVITE", ""), 200, b"OK"),
         ] {

@@ -5,6 +5,7 @@ use kemi_core::{CallbackId, CallbackName, RouteId, Script, ScriptError};
 use kemi_macros::kemi_export;
 
 use crate::modules::mistaken;
+use crate::modules::sl::status_code;
 use crate::proxy::{Cx, Route};
 use crate::tm::{self, Checked, Created};
 
@@ -50,9 +51,11 @@ pub fn t_relay(cx: &mut Cx, script: &Script<'_>) -> i64 {
     tm::relay(cx, script)
 }
 
-/// Sends a reply through the transaction. Returns 1, or -1 if there is none or it was answered already.
+/// Sends a reply through the transaction. Returns 1, or -1 if there is none or it was answered already, and for a code
+/// outside of 100 to 699.
 #[kemi_export(module = "tm", cost = 10)]
-pub fn t_reply(cx: &mut Cx, code: u16, reason: &[u8]) -> i64 {
+pub fn t_reply(cx: &mut Cx, code: i64, reason: &[u8]) -> i64 {
+    let Some(code) = status_code("t_reply", code) else { return -1 };
     match tm::reply(cx, code, reason) {
         Ok(()) => {
             // The script may go on for long.
@@ -168,9 +171,14 @@ pub fn t_any_replied(cx: &Cx) -> i64 {
 }
 
 /// Sets how long the transaction waits: for a final reply after ringing, and for any reply, in milliseconds; 0 leaves a
-/// value as it is. Before the transaction exists it holds for the one to be made. Returns 1.
+/// value as it is. Before the transaction exists it holds for the one to be made. Returns 1, or -1 for a negative number and
+/// for one that exceeds 32 bits.
 #[kemi_export(module = "tm")]
-pub fn t_set_fr(cx: &mut Cx, fr_inv: u32, fr: u32) -> i64 {
+pub fn t_set_fr(cx: &mut Cx, fr_inv: i64, fr: i64) -> i64 {
+    let (Ok(fr_inv), Ok(fr)) = (u32::try_from(fr_inv), u32::try_from(fr)) else {
+        tracing::warn!(target: "script", "t_set_fr {fr_inv} {fr}: no times in milliseconds");
+        return -1;
+    };
     let some = |ms: u32| (ms > 0).then_some(u64::from(ms));
     cx.msg.fr = (some(fr_inv).or(cx.msg.fr.0), some(fr).or(cx.msg.fr.1));
     if let Some(handle) = &cx.msg.transaction {
@@ -181,4 +189,28 @@ pub fn t_set_fr(cx: &mut Cx, fr_inv: u32, fr: u32) -> i64 {
 
 fn truth(is: bool) -> i64 {
     if is { 1 } else { -1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::sl::wire::{Wire, request};
+    use crate::tm::NoCaller;
+
+    #[test]
+    fn a_code_or_a_time_out_of_range_is_minus_one_and_changes_nothing() {
+        let mut wire = Wire::new(&request("MESSAGE", "sip:example.org", ""));
+        assert_eq!(tm::create(&mut wire.cx, &NoCaller), Created::New);
+        for code in [-200, 0, 99, 700, 65_536 + 200, i64::MIN, i64::MAX] {
+            assert_eq!(t_reply(&mut wire.cx, code, b"OK"), -1, "{code}");
+        }
+        assert_eq!(wire.sent(), None);
+        assert_eq!(t_set_fr(&mut wire.cx, 30_000, 5_000), 1);
+        for (fr_inv, fr) in [(-1, 0), (0, -1), (1 << 32, 7), (7, 1 << 32), (i64::MIN, i64::MAX)] {
+            assert_eq!(t_set_fr(&mut wire.cx, fr_inv, fr), -1, "{fr_inv} {fr}");
+        }
+        assert_eq!(wire.cx.msg.fr, (Some(30_000), Some(5_000)));
+        assert_eq!(t_reply(&mut wire.cx, 200, b"OK"), 1);
+        assert_eq!(wire.status().as_deref(), Some("200 OK"));
+    }
 }
