@@ -28,7 +28,8 @@ pub fn seturi(cx: &mut Cx, uri: &[u8]) -> bool {
     done("seturi", uri, result)
 }
 
-/// Replaces the user part of the R-URI, or removes it if the user is empty; false when that gives no SIP URI.
+/// Replaces the user part of the R-URI, or removes it if the user is empty; false when that gives no SIP URI, and for an `@`
+/// or `:` that is not escaped (`%40`, `%3A`).
 #[kemi_export(module = "")]
 pub fn setuser(cx: &mut Cx, user: &[u8]) -> bool {
     let result = change_ruri(&mut cx.msg, Change::User(Some(user)));

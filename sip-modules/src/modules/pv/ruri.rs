@@ -9,7 +9,8 @@ use crate::proxy::MessageState;
 pub(crate) enum Change<'a> {
     /// Another URI.
     Uri(&'a [u8]),
-    /// Another user, or none.
+    /// Another user, or none. An `@` ends a user and a `:` begins its password (RFC 3261 25.1): as part of a user they come
+    /// escaped, and as they are they are refused, since a value from a message could name another host by them.
     User(Option<&'a [u8]>),
     /// Another host, perhaps with a port; what it does not name stays. A `tel` URI becomes the SIP URI of that number
     /// (RFC 3261 §19.1.6).
@@ -149,6 +150,7 @@ mod tests {
             (Change::Uri(b"sip:x@y"), "sip:x@y"),
             (Change::User(Some(b"carol")), "sip:carol:pw@example.org:5070;transport=udp?x=y"),
             (Change::User(Some(b"a;b?c")), "sip:a;b?c:pw@example.org:5070;transport=udp?x=y"),
+            (Change::User(Some(b"a%40b%3Ac")), "sip:a%40b%3Ac:pw@example.org:5070;transport=udp?x=y"),
             (Change::User(None), "sip:example.org:5070;transport=udp?x=y"),
             (Change::User(Some(b"")), "sip:example.org:5070;transport=udp?x=y"),
             (Change::Host(b"[::1]"), "sip:bob:pw@[::1]:5070;transport=udp?x=y"),
