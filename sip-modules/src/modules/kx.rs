@@ -2,12 +2,13 @@
 //!
 //! `getw_…` and `gete_…` give `<null>` and an empty string where `get_…` gives nil.
 
+use kemi_core::ByteString;
 use kemi_macros::kemi_export;
 
 use crate::message::{NameAddr, Uri};
 use crate::modules::core;
 use crate::modules::pv::{self, MISSING};
-use crate::proxy::{Cx, Listener};
+use crate::proxy::{Cx, Listener, unix_now};
 
 macro_rules! getters {
     ($($(#[$doc:meta])* $value:ident: $get:ident $(, $getw:ident, $gete:ident)?;)*) => {$(
@@ -186,9 +187,9 @@ pub fn get_msgtype(cx: &Cx) -> i64 {
 }
 
 /// Returns the seconds since 1970.
-#[kemi_export(module = "kx")]
-pub fn get_timestamp(cx: &Cx) -> u64 {
-    cx.shared.unix_now()
+#[kemi_export(module = "kx", context = Cx)]
+pub fn get_timestamp() -> u64 {
+    unix_now()
 }
 
 /// Returns the value of a definition of the configuration (`#!define`, `-A`), nil when it is not defined.
@@ -216,10 +217,9 @@ pub fn ifndef(cx: &Cx, name: &[u8]) -> bool {
 }
 
 /// Returns the value of an environment variable of the proxy, nil when it is not set.
-#[kemi_export(module = "kx")]
-pub fn get_env<'c>(cx: &'c mut Cx, name: &[u8]) -> Option<&'c [u8]> {
-    let value = environment(name)?;
-    Some(written(cx, |out| out.extend_from_slice(value.as_encoded_bytes())))
+#[kemi_export(module = "kx", context = Cx)]
+pub fn get_env(name: &[u8]) -> Option<ByteString> {
+    Some(environment(name)?.into_encoded_bytes().into())
 }
 
 /// Returns the value of an environment variable of the proxy as a number; 0 when it is not set or no number.

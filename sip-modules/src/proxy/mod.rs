@@ -38,6 +38,6 @@ pub use routes::{Caller, RouteNames, Routes};
 pub use server::{Server, ServerError, Setup, Stopper};
 pub use settings::{OnError, PathMode, ProxySettings, RegistrarSettings};
 pub use shared::Shared;
-pub(crate) use shared::{enter_progress, leave_progress};
+pub(crate) use shared::{enter_progress, leave_progress, unix_now};
 pub(crate) use statistics::DropReason;
 pub use worker_pool::WorkerPool;

@@ -108,7 +108,7 @@ impl Shared {
     /// Returns the seconds since 1970.
     #[must_use]
     pub fn unix_now(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+        unix_now()
     }
 
     /// Hashes with the process's own secret.
@@ -188,6 +188,11 @@ impl InProgress {
         let index = key as usize % self.parts.len();
         self.parts[index].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Notes that a request's route runs; `false` if one for the same request runs already.

@@ -1,6 +1,8 @@
+use kemi_core::Registry;
+
 use super::*;
 use crate::modules::testing::{INVITE, RINGING, cx, cx_with};
-use crate::proxy::ProxySettings;
+use crate::proxy::{ProxySettings, RouteNames, Routes};
 
 type Getter = fn(&Cx) -> Option<&[u8]>;
 
@@ -40,7 +42,7 @@ fn attributes_of_a_request() {
     expect(&cx, &rows);
     assert_eq!((get_status(&cx), get_msgtype(&cx), get_msglen(&cx)), (-1, 1, INVITE.len()));
     assert_eq!((get_bodylen(&cx), get_protoid()), (4, 1));
-    assert!(get_timestamp(&cx) > 1_700_000_000);
+    assert!(get_timestamp() > 1_700_000_000);
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn the_advertised_name_is_taken_apart() {
 fn definitions_and_environment() {
     let defines = [("WITH_NAT", ""), ("LIMIT", " 7 "), ("DBURL", "text://x")];
     let defines = defines.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut cx = cx_with(INVITE, ProxySettings::default(), defines);
+    let cx = cx_with(INVITE, ProxySettings::default(), defines);
     assert!(ifdef(&cx, b"WITH_NAT") && !ifndef(&cx, b"WITH_NAT"));
     assert!(!ifdef(&cx, b"WITH_TLS") && ifndef(&cx, b"WITH_TLS") && !ifdef(&cx, b"\xff"));
     assert_eq!((get_def(&cx, b"DBURL"), get_def(&cx, b"WITH_NAT")), (Some(&b"text://x"[..]), Some(&b""[..])));
@@ -158,9 +160,19 @@ fn definitions_and_environment() {
     assert_eq!((get_defn(&cx, b"LIMIT"), get_defn(&cx, b"DBURL"), get_defn(&cx, b"NONE")), (7, 0, 0));
 
     let path = std::env::var("PATH").unwrap();
-    assert_eq!(get_env(&mut cx, b"PATH"), Some(path.as_bytes()));
+    assert_eq!(get_env(b"PATH"), Some(path.into()));
     for name in [&b""[..], b"=", b"A=B", b"A\0B", b"\xff", b"NO_SUCH_VARIABLE_HERE"] {
-        assert_eq!((get_env(&mut cx, name), get_envn(name)), (None, 0));
+        assert_eq!((get_env(name), get_envn(name)), (None, 0));
     }
     assert_eq!(get_envn(b"PATH"), 0);
+}
+
+#[test]
+fn the_clock_and_the_environment_need_no_message() {
+    let (callbacks, _) = Routes::declare(&RouteNames::default());
+    let registry = Registry::<Cx>::builder().root(crate::dialect::ROOT).module("kx").callbacks(callbacks).build();
+    let registry = registry.unwrap();
+    let free: Vec<_> = registry.exports().iter().map(|export| export.def()).filter(|def| !def.needs_context).collect();
+    let names: Vec<_> = free.iter().filter(|def| def.module == "kx").map(|def| def.name).collect();
+    assert_eq!(names, ["get_env", "get_envn", "get_protoid", "get_timestamp"]);
 }
