@@ -3,7 +3,8 @@
 //! The input is cut at `%%%`; the digit behind it chooses the peer. `$V` stands for the Via lines of the request that the
 //! proxy has relayed last, `$W` for those of the one before it on another branch, `$X` for the one before that, so that replies
 //! find what they answer, and `$T` for the To line of the reply that it has sent last. What the proxy sends to itself comes
-//! back to it.
+//! back to it. A header `X-Do: VERB VALUE` has the script do something with a value that came from the network, as scripts
+//! will.
 //!
 //! With `PRINT` in the environment everything that is received and sent is printed.
 #![no_main]
@@ -14,8 +15,8 @@ use std::sync::{Arc, OnceLock};
 
 use kemi_core::{CallbackName, NativeEngine, Program, Registry, Script, Value};
 use libfuzzer_sys::fuzz_target;
-use sip_modules::message::{Fault, Message};
-use sip_modules::modules::{core, corex, maxfwd, registrar, rr, sanity, siputils, sl, tm, tmx};
+use sip_modules::message::{Fault, HeaderName, Message};
+use sip_modules::modules::{core, corex, hdr, kx, maxfwd, pv, registrar, rr, sanity, siputils, sl, tm, tmx};
 use sip_modules::proxy::{Cx, Harness, ProxySettings, RouteNames, Routes, Setup};
 
 /// How many messages one input makes the proxy send at most: forks are bounded, not free.
@@ -76,8 +77,15 @@ impl Seen {
         assert_eq!(fault, None, "{}", bytes.escape_ascii());
         assert!(!dest.ip().is_unspecified() && !dest.ip().is_multicast(), "{dest}");
         let lines = |name: &[u8]| -> Vec<u8> {
-            message.headers(name).flat_map(|header| message.text(header.line)).copied().collect()
+            message.headers(name).fold(Vec::new(), |mut lines, header| {
+                lines.extend_from_slice(message.text(header.line));
+                lines
+            })
         };
+        assert!(message.top_via().is_some(), "no Via: {}", bytes.escape_ascii());
+        for name in [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq] {
+            assert!(message.known(name).is_some(), "no {name:?}: {}", bytes.escape_ascii());
+        }
         if message.is_reply() {
             // To whom a request has come from, whatever its Via says.
             assert!(PEERS.iter().any(|peer| dest.ip() == SocketAddr::from(*peer).ip()), "a reply to {dest}");
@@ -163,7 +171,7 @@ fn program() -> (Registry<Cx>, Routes, Arc<Program<Cx>>) {
         })
         .callback("mark", |cx, _, _| {
             cx.msg.flags ^= 1;
-            let _ = sip_modules::modules::hdr::append(cx, b"X-Mark: 1\r\n");
+            let _ = hdr::append(cx, b"X-Mark: 1\r\n");
             Ok(Value::Nil)
         })
         .callback("elsewhere", |cx, script, _| {
@@ -201,13 +209,14 @@ fn request_route(cx: &mut Cx, script: &Script<'_>) {
     ] {
         set(cx, script, CallbackName::new(name)).expect("a callback");
     }
+    obey(cx, script);
     if siputils::has_totag(cx) > 0 && rr::loose_route(cx) > 0 {
         tm::t_relay(cx, script);
         return;
     }
     rr::record_route(cx);
     match cx.msg.method() {
-        b"REGISTER" => drop(registrar::save(cx, "location", 0)),
+        b"REGISTER" => _ = registrar::save(cx, "location", 0),
         b"PUBLISH" => {
             tm::t_newtran(cx, script);
             sl::send_reply(cx, 200, b"OK");
@@ -219,6 +228,48 @@ fn request_route(cx: &mut Cx, script: &Script<'_>) {
             if tm::t_relay(cx, script) < 0 {
                 sl::sl_reply_error(cx);
             }
+        }
+    }
+}
+
+/// Does what the request asks for.
+fn obey(cx: &mut Cx, script: &Script<'_>) {
+    let message = Arc::clone(&cx.msg.message);
+    for header in message.headers(b"X-Do").take(6) {
+        let order = message.text(header.value);
+        let at = order.iter().position(|byte| *byte == b' ').unwrap_or(order.len());
+        let (verb, value) = (&order[..at], order.get(at + 1..).unwrap_or_default());
+        let text = std::str::from_utf8(value).unwrap_or("?");
+        let line = |name: &[u8]| [name, value, b"\r\n"].concat();
+        match verb {
+            b"user" => _ = core::setuser(cx, value),
+            b"host" => _ = core::sethost(cx, value),
+            b"uri" => _ = core::seturi(cx, value),
+            b"next" => _ = core::setdsturi(cx, value),
+            b"port" => _ = pv::sets(cx, b"$rp", value),
+            b"branch" => _ = corex::append_branch_uri(cx, value),
+            b"socket" => _ = corex::set_send_socket(cx, text),
+            b"param" => _ = siputils::add_uri_param(cx, value),
+            b"noparam" => _ = siputils::uri_param_rm(cx, value),
+            b"record" => _ = rr::record_route_params(cx, value),
+            b"preset" => _ = rr::record_route_preset(cx, value, value),
+            b"rrparam" => _ = rr::add_rr_param(cx, value),
+            b"loose" => _ = rr::loose_route_preloaded(cx),
+            b"route" => _ = rr::check_route_param(cx, text),
+            b"append" => _ = hdr::append(cx, &line(b"X-A: ")),
+            b"before" => _ = hdr::insert_before(cx, &line(b"X-B: "), b"Via"),
+            b"after" => _ = hdr::append_after(cx, &line(b"X-C: "), b"Max-Forwards"),
+            b"renew" => _ = hdr::rmappend(cx, b"Contact", &line(b"Contact: ")),
+            b"reply" => _ = hdr::append_to_reply(cx, &line(b"X-D: ")),
+            b"answer" => _ = sl::send_reply(cx, siputils::is_uri(value) * 150 + 350, value),
+            b"stateful" => _ = (tm::t_newtran(cx, script), tm::t_reply(cx, 302, value)),
+            b"lookup" => _ = registrar::lookup_uri(cx, "location", value),
+            b"save" => _ = registrar::save_uri(cx, "location", 0, value),
+            b"match" => _ = hdr::match_content(cx, value, b"sw", b"x", b"a"),
+            b"same" => _ = (siputils::cmp_uri(value, cx.msg.ruri()), siputils::cmp_aor(value, cx.msg.ruri())),
+            b"get" => _ = pv::get(cx, value),
+            b"mine" => _ = (core::myself::is_myself(cx, value), kx::get_au(cx), kx::get_cturi(cx)),
+            _ => {}
         }
     }
 }
