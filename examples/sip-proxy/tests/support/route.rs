@@ -42,7 +42,7 @@ pub const LUA: Language = Language {
         block: "end",
     },
     prelude: "text = tostring\n\
-              function wait(time) local till = os.clock() + time / 1000 while os.clock() < till do end end\n",
+              function wait(time) os.execute(\"sleep \" .. time / 1000) end\n",
 };
 
 pub const RHAI: Language = Language {
