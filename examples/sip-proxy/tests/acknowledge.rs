@@ -121,6 +121,7 @@ fn the_ack_of_a_callees_2xx_and_the_replies_to_what_was_sent_are_known(language:
                 end
                 return
             end
+            KSR.corex.append_branch_uri(KSR.hdr.get("X-Second"))
             KSR.tm.t_relay()
         end
         function ksr_reply_route()
@@ -132,10 +133,11 @@ fn the_ack_of_a_callees_2xx_and_the_replies_to_what_was_sent_are_known(language:
         end
     "#;
     let proxy = language.start(route, &[]);
-    let (caller, callee) = (Phone::new(&proxy), Phone::new(&proxy));
+    let (caller, callee, second) = (Phone::new(&proxy), Phone::new(&proxy), Phone::new(&proxy));
     // Without a recorded route: the proxy is where the caller sends everything.
-    let call = caller.invite(&format!("sip:callee@{}", callee.address));
-    let invite = callee.request("INVITE");
+    let lines = format!("X-Second: sip:second@{}\n", second.address);
+    let call = caller.invite_with(&format!("sip:callee@{}", callee.address), &lines);
+    let (invite, at_second) = (callee.request("INVITE"), second.request("INVITE"));
     for (status, own, code) in [(183, false, -1), (180, true, 1), (202, false, -1), (200, true, 1)] {
         let reply = callee.answer_to(&invite, status, "Reply");
         callee.send(&if own { reply } else { reply.replacen("branch=z9hG4bK", "branch=z9hG4bKx", 1) });
@@ -145,7 +147,24 @@ fn the_ack_of_a_callees_2xx_and_the_replies_to_what_was_sent_are_known(language:
     for (received, status) in &seen {
         assert_eq!(received.status(), Some(*status), "{}", received.text);
     }
-    caller.send(&call.ack(&caller, &seen[2].0));
-    callee.request("ACK");
-    proxy.expect_log("the ACK is 1");
+    // The other one picks up in the same moment, and the first one's 200 comes again.
+    second.answer(&at_second, 200, "OK");
+    let other = caller.reply(200);
+    callee.answer(&invite, 200, "Reply");
+    assert!(caller.reply(200).again);
+
+    let ok = &seen[2].0;
+    for (reply, phone, branch) in [(ok, &callee, "1"), (&other, &second, "2"), (ok, &callee, "1")] {
+        let before = proxy.log().len();
+        caller.send(&call.ack(&caller, reply).replacen("z9hG4bKack", &format!("z9hG4bKack{branch}"), 1));
+        proxy.expect_log_after(before, "the ACK is 1");
+        assert_eq!(phone.request("ACK").header("To"), reply.header("To"));
+    }
+    let before = proxy.log().len();
+    caller.send(&call.ack(&caller, ok).replace(";tag=t", ";tag=x").replacen("z9hG4bKack", "z9hG4bKack3", 1));
+    proxy.expect_log_after(before, "the ACK is -1");
+    for phone in [&callee, &second] {
+        let strays = phone.rest(Duration::from_millis(50));
+        assert!(strays.iter().all(|stray| !stray.text.starts_with("ACK ")), "{strays:?}");
+    }
 }
