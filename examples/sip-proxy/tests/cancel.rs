@@ -10,6 +10,7 @@ use support::{Call, Phone, Proxy, Received};
 
 for_each_language! {
     an_invite_that_is_cancelled_while_its_route_runs_is_answered_487
+    an_invite_that_is_cancelled_while_its_failure_route_runs_goes_nowhere
     callees_are_told_why_they_are_cancelled
     the_answer_to_a_cancel_is_the_proxys_and_no_ringing_follows_it
 }
@@ -35,7 +36,11 @@ const ROUTE: &str = r#"
             return
         end
         KSR.info("route of " .. way .. "\n")
-        wait(800)
+        wait(600)
+        if way == "failure" then
+            KSR.tm.t_on_failure("ksr_failed")
+            KSR.tm.t_relay()
+        end
         if way == "relay" then
             if KSR.tm.t_relay() < 0 then
                 KSR.sl.sl_reply_error()
@@ -45,6 +50,12 @@ const ROUTE: &str = r#"
             KSR.tm.t_reply(200, "OK")
         end
         KSR.info("end of " .. way .. "\n")
+    end
+    function ksr_failed()
+        KSR.info("failure begins\n")
+        wait(600)
+        KSR.seturi(KSR.hdr.get("X-Second"))
+        KSR.info("failure ends with " .. text(KSR.tm.t_relay()) .. "\n")
     end
 "#;
 
@@ -63,6 +74,26 @@ fn an_invite_that_is_cancelled_while_its_route_runs_is_answered_487(language: &L
         proxy.expect_log(&format!("end of {way}"));
         assert!(callee.receive_within(Duration::from_millis(100)).is_none(), "{way}: the callee has been called");
     }
+}
+
+fn an_invite_that_is_cancelled_while_its_failure_route_runs_goes_nowhere(language: &Language) {
+    let proxy = language.start(ROUTE, &[]);
+    let (caller, callee, second) = (Phone::new(&proxy), Phone::new(&proxy), Phone::new(&proxy));
+    let lines = format!("X-Way: failure\nX-Second: sip:second@{}\n", second.address);
+    let call = caller.invite_with(&format!("sip:callee@{}", callee.address), &lines);
+    let invite = callee.request("INVITE");
+    callee.answer(&invite, 486, "Busy Here");
+    callee.request("ACK");
+    proxy.expect_log("failure begins");
+    caller.send(&call.cancel(&caller));
+    let mut answers =
+        [caller.receive_final(), caller.receive_final()].map(|reply| (reply.header("CSeq"), reply.status()));
+    answers.sort();
+    // There was nothing left to cancel.
+    let expected = [("1 CANCEL", 200), ("1 INVITE", 486)].map(|(cseq, status)| (cseq.to_owned(), Some(status)));
+    assert_eq!(answers, expected);
+    proxy.expect_log("failure ends with -1");
+    assert!(second.receive_within(Duration::from_millis(100)).is_none(), "the next callee has been called");
 }
 
 /// A call that rings at two callees.
