@@ -10,6 +10,7 @@ use support::route::{JS, LUA, Language, PYTHON, RHAI};
 for_each_language! {
     what_the_scripts_of_two_replies_set_is_kept
     a_failure_route_runs_once_although_a_slow_reply_route_began_before_it
+    a_2xx_that_waits_for_a_slow_reply_route_is_passed_on
 }
 
 /// Rings at two callees, with a reply route that is slow for a 183; the failure route goes on to a third one.
@@ -70,6 +71,7 @@ fn failures(language: &Language, meanwhile: &[(usize, u16)]) -> Vec<String> {
     third.answer(&invite, 486, "Busy Here");
     third.request("ACK");
     caller.reply(486);
+    proxy.expect_log("failed: ");
     let log = proxy.log();
     let failures = log.lines().filter_map(|line| line.split_once("failed: "));
     failures.map(|(_, set)| set.to_owned()).collect()
@@ -81,4 +83,24 @@ fn what_the_scripts_of_two_replies_set_is_kept(language: &Language) {
 
 fn a_failure_route_runs_once_although_a_slow_reply_route_began_before_it(language: &Language) {
     assert_eq!(failures(language, &[(0, 486), (1, 486)]), ["slow yes, quick no"]);
+}
+
+fn a_2xx_that_waits_for_a_slow_reply_route_is_passed_on(language: &Language) {
+    let proxy = language.start(FORK, &[]);
+    let (caller, callee, second) = (Phone::new(&proxy), Phone::new(&proxy), Phone::new(&proxy));
+    let lines = format!("X-Second: sip:second@{}\nX-Third: sip:third@{}\n", second.address, second.address);
+    caller.invite_with(&format!("sip:first@{}", callee.address), &lines);
+    let (invite, at_second) = (callee.request("INVITE"), second.request("INVITE"));
+    second.answer(&at_second, 180, "Ringing");
+    caller.reply(180);
+    callee.answer(&invite, 183, "Session Progress");
+    proxy.expect_log("slow begins");
+    callee.answer(&invite, 200, "OK");
+    caller.reply(183);
+    caller.reply(200);
+    let cancel = second.request("CANCEL");
+    second.answer(&cancel, 200, "OK");
+    second.answer(&at_second, 487, "Request Terminated");
+    second.request("ACK");
+    assert!(!proxy.log().contains("failed: "), "{}", proxy.log());
 }
