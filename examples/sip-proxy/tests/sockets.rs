@@ -11,6 +11,7 @@ use support::{Phone, Proxy};
 
 for_each_language! {
     a_call_between_two_sockets_leaves_by_the_right_one_in_both_directions
+    each_branch_has_the_record_route_of_its_socket
     a_route_without_a_port_is_that_of_another_proxy
     a_request_that_comes_back_as_it_was_is_refused
 }
@@ -80,7 +81,7 @@ fn a_call_between_two_sockets_leaves_by_the_right_one_in_both_directions(languag
             assert_eq!((request.source, request.headers("Route")), (far, vec![]), "{way}: {}", request.text);
         }
         callee.answer(&again, 488, "Not Acceptable Here");
-        callee.request("ACK");
+        assert_eq!(callee.request("ACK").source, far, "{way}");
         caller.reply(488);
         caller.send(&call.ack_refused_reinvite(&caller, &ok));
 
@@ -89,6 +90,30 @@ fn a_call_between_two_sockets_leaves_by_the_right_one_in_both_directions(languag
         assert_eq!((bye.source, bye.headers("Route")), (near, vec![]), "{way}: {}", bye.text);
         caller.answer(&bye, 200, "OK");
         callee.reply(200);
+    }
+}
+
+fn each_branch_has_the_record_route_of_its_socket(language: &Language) {
+    let proxy = language.start(TWO_SOCKETS, &["-l", "udp:127.0.0.2:0"]);
+    let [near, far] = ["127.0.0.1", "127.0.0.2"].map(|ip| listener(&proxy, ip));
+    let caller = Phone::at("127.0.0.1:0", near);
+    let phones = [near, far, near].map(|at| (Phone::at(&format!("{}:0", at.ip()), at), at));
+    phones.iter().for_each(|(phone, _)| drop(phone.register("everybody")));
+    caller.invite_with(&format!("sip:everybody@{near}"), "X-Way: lookup\n");
+    for (phone, at) in &phones {
+        let invite = phone.request("INVITE");
+        assert_eq!(invite.source, *at);
+        let routes = invite.headers("Record-Route");
+        assert_eq!(routes.len(), if *at == far { 2 } else { 1 }, "{}", invite.text);
+        assert!(routes[0].starts_with(&format!("<sip:{at};")), "{}", invite.text);
+        phone.answer(&invite, 180, "Ringing");
+        if *at == far {
+            phone.answer(&invite, 603, "Decline");
+            assert_eq!(phone.request("ACK").source, far);
+        }
+    }
+    for (phone, at) in phones.iter().filter(|(_, at)| *at == near) {
+        assert_eq!(phone.request("CANCEL").source, *at);
     }
 }
 
