@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kemi_core::Registry;
 use kemi_core::telemetry::ErrorLog;
@@ -103,6 +103,13 @@ impl Shared {
         if self.location.next_due() != u64::MAX {
             self.location.expire(self.registrar_now(), budget);
         }
+    }
+
+    /// Makes the proxy older than it is; `false` if no clock goes back that far.
+    pub(crate) fn age(&mut self, by: Duration) -> bool {
+        let start = self.start.checked_sub(by);
+        self.start = start.unwrap_or(self.start);
+        start.is_some()
     }
 
     /// Returns the seconds since 1970.
