@@ -1,6 +1,6 @@
 //! Any datagrams from three peers, one after the other: the whole proxy between the sockets, routed like the basic script.
 //!
-//! The input is cut at `%%%`; the digit behind it chooses the peer. `$V` stands for the Via lines of the request that the
+//! The input is cut at `%%%`; the digit behind it chooses the peer, or behind a 3 comes a number of milliseconds that pass. `$V` stands for the Via lines of the request that the
 //! proxy has relayed last, `$W` for those of the one before it on another branch, `$X` for the one before that, so that replies
 //! find what they answer, and `$T` for the To line of the reply that it has sent last. What the proxy sends to itself comes
 //! back to it. A header `X-Do: VERB VALUE` has the script do something with a value that came from the network, as scripts
@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kemi_core::{CallbackName, NativeEngine, Program, Registry, Script, Value};
 use libfuzzer_sys::fuzz_target;
@@ -24,6 +25,9 @@ const MAX_SENT: usize = 20_000;
 
 /// How many of them come back to it: circles end by themselves, but late.
 const MAX_CIRCLES: usize = 400;
+
+/// The longest time in milliseconds that passes at once.
+const MAX_TIME: u64 = 400_000;
 
 /// Where the proxy listens.
 const OWN: [([u8; 4], u16); 2] = [([127, 0, 0, 1], 5060), ([127, 0, 0, 2], 5070)];
@@ -40,7 +44,15 @@ fuzz_target!(|input: &[u8]| {
             Some((digit @ b'0'..=b'2', rest)) => (usize::from(digit - b'0'), rest),
             _ => (0, part),
         };
-        let mut waiting = VecDeque::from([(seen.fill_in(datagram), PEERS[peer].into())]);
+        let mut waiting = VecDeque::new();
+        match part.strip_prefix(b"3").map(str::from_utf8) {
+            Some(time) => {
+                let time = time.ok().and_then(|time| time.trim().parse().ok()).unwrap_or(1_u64).min(MAX_TIME);
+                assert!(proxy.let_pass(Duration::from_millis(time)));
+                waiting.push_back((Vec::new(), PEERS[0].into()));
+            }
+            None => waiting.push_back((seen.fill_in(datagram), PEERS[peer].into())),
+        }
         while let Some((datagram, source)) = waiting.pop_front() {
             print("from", source, &datagram);
             proxy.receive(&datagram, source);
