@@ -862,6 +862,10 @@ mod tests {
             ("BYE sip:b SIP/2.0\r\nX: a\r\n", Some(Fault::Unfinished)),
             ("BYE sip:b SIP/2.0\r\nX: a\r\nY", Some(Fault::Unfinished)),
             ("BYE sip:b SIP/2.0\r\nX: a\rb\r\nTo: c\r\n d\r\n e", Some(Fault::LineEnd)),
+            ("BYE sip:b SIP/2.0\r\nX: a\r\nY: b\r\n folded", Some(Fault::Unfinished)),
+            ("BYE sip:b SIP/2.0\r\nX: a\rc\nY: b\r\n", Some(Fault::LineEnd)),
+            ("BYE sip:b SIP/2.0\r\nX: a\rc\nY: b\r\n folded", Some(Fault::LineEnd)),
+            ("BYE sip:b SIP/2.0\r\nX: a\r\nY: b\rc\r\n folded", Some(Fault::Unfinished)),
         ] {
             match Message::parse(text.as_bytes()) {
                 Ok(message) => assert_eq!(message.fault(), fault, "{text:?}"),
