@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use sip_modules::message::{
-    Edits, HeaderName, Message, ParseError, ReplyParts, Span, Uri, Via, ViaSource, split_list, unfold, unquote,
+    Edits, Fault, HeaderName, Message, ParseError, ReplyParts, Span, Uri, Via, ViaSource, split_list, unfold, unquote,
     write_ack, write_cancel, write_reply,
 };
 
@@ -21,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         (Ok(()), Ok(message)) => {
             assert_eq!(reused, message, "a reused message keeps nothing");
             unedited_is_identical(bytes, &message);
+            line_ends(&message);
             look(&message);
             forward(&message);
             remove(&message);
@@ -43,6 +44,13 @@ fn unedited_is_identical(bytes: &[u8], message: &Message) {
     // The empty line behind the headers was missing.
     assert!(message.fault().is_some());
     assert!(out.strip_suffix(b"\r\n").is_some_and(|whole| received.starts_with(whole)));
+}
+
+/// A CR without its LF is told of, whatever else is wrong.
+fn line_ends(message: &Message) {
+    let head = &message.bytes()[..message.body_span().start as usize];
+    let lone = head.iter().enumerate().any(|(at, byte)| *byte == b'\r' && head.get(at + 1) != Some(&b'\n'));
+    assert_eq!(message.fault() == Some(Fault::LineEnd), lone);
 }
 
 fn look(message: &Message) {
