@@ -363,8 +363,8 @@ impl Transaction {
     /// Says how the failure route that [`Action::FailureRoute`] asked for has ended.
     ///
     /// Whether there are new branches is seen from the branches themselves, so a route that added some and then died
-    /// with an error may be reported as [`FailureOutcome::Default`]. Without any the handler is not run again, even
-    /// if the route armed it. When a 2xx has overtaken the decision nothing happens.
+    /// with an error may be reported as [`FailureOutcome::Default`]. Without any that was sent the handler is not run
+    /// again, even if the route armed it: it has been told already. When a 2xx has overtaken the decision nothing happens.
     ///
     /// # Errors
     ///
@@ -387,9 +387,11 @@ impl Transaction {
             }
             return self.local_reply(status, bytes, now, actions);
         }
-        if self.branches.len() == first_new {
+        let new = &self.branches[first_new..];
+        if !new.iter().any(Branch::sent) {
             self.failure_armed = false;
-        } else if self.config.failure_reply_mode == FailureReplyMode::DropEarlier {
+        }
+        if !new.is_empty() && self.config.failure_reply_mode == FailureReplyMode::DropEarlier {
             for branch in self.branches.iter_mut().take(first_new) {
                 branch.counted = false;
             }

@@ -127,6 +127,32 @@ fn mode_3_keeps_the_replies_when_no_branch_was_added() {
 }
 
 #[test]
+fn an_armed_handler_does_not_run_again_for_branches_that_were_not_sent() {
+    for (mode, expected) in [
+        (FailureReplyMode::KeepAll, ["choose 480@1", "reply 480"]),
+        (FailureReplyMode::DropEarlier, ["choose 503@2", "reply 500"]),
+    ] {
+        let mut rig = deciding(mode);
+        rig.tx.set_failure_armed(true);
+        rig.add().unwrap();
+        rig.tx.branch_send_failed(2, rig.now, &mut rig.actions).unwrap();
+        rig.take();
+        rig.failure_done(FailureOutcome::NewBranches);
+        assert_eq!(rig.take(), expected, "{mode:?}");
+    }
+    // One that was sent is reason enough.
+    let mut rig = deciding(FailureReplyMode::DropEarlier);
+    rig.tx.set_failure_armed(true);
+    rig.add().unwrap();
+    rig.add().unwrap();
+    rig.tx.branch_send_failed(2, rig.now, &mut rig.actions).unwrap();
+    rig.take();
+    rig.failure_done(FailureOutcome::NewBranches);
+    rig.reply(3, 404);
+    assert_eq!(rig.take(), ["failure 404@3", "ack 3"]);
+}
+
+#[test]
 fn branches_that_the_route_added_before_it_died_are_waited_for() {
     let mut rig = deciding(FailureReplyMode::KeepAll);
     rig.add().unwrap();
