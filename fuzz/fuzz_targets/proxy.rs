@@ -18,7 +18,8 @@ use kemi_core::{CallbackName, NativeEngine, Program, Registry, Script, Value};
 use libfuzzer_sys::fuzz_target;
 use sip_modules::message::{Fault, HeaderName, Message};
 use sip_modules::modules::{core, corex, hdr, kx, maxfwd, pv, registrar, rr, sanity, siputils, sl, tm, tmx};
-use sip_modules::proxy::{Cx, Harness, ProxySettings, RouteNames, Routes, Setup};
+use sip_modules::proxy::{Cx, Harness, PathMode, ProxySettings, RouteNames, Routes, Setup};
+use sip_modules::transaction::FailureReplyMode;
 
 /// How many messages one input makes the proxy send at most: forks are bounded, not free.
 const MAX_SENT: usize = 20_000;
@@ -39,7 +40,11 @@ const OWN: [([u8; 4], u16); 2] = [([127, 0, 0, 1], 5060), ([127, 0, 0, 2], 5070)
 const PEERS: [([u8; 4], u16); 3] = [([127, 0, 0, 9], 5090), ([127, 0, 0, 8], 5070), OWN[0]];
 
 fuzz_target!(|input: &[u8]| {
-    let mut proxy = proxy();
+    let (choice, input) = match input {
+        [b'S', choice @ b'1'..=b'3', rest @ ..] => (*choice, rest),
+        _ => (b'0', input),
+    };
+    let mut proxy = proxy(settings(choice));
     let mut seen = Seen::default();
     let mut circles = 0;
     for part in split(input) {
@@ -170,7 +175,42 @@ fn split(input: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-fn proxy() -> Harness {
+/// Other settings than the defaults, for an input that begins with an S and a digit.
+fn settings(choice: u8) -> ProxySettings {
+    let mut settings = ProxySettings::default();
+    let registrar = &mut settings.registrar;
+    match choice {
+        b'1' => {
+            registrar.use_path = true;
+            registrar.path_mode = PathMode::Lazy;
+            registrar.path_use_received = true;
+            registrar.nat_flags = 1;
+            registrar.use_domain = true;
+            registrar.method_filtering = true;
+        }
+        b'2' => {
+            registrar.rules.max_contacts = 2;
+            registrar.default_q = Some(500);
+            registrar.store.newest_first = true;
+            settings.transaction.failure_reply_mode = FailureReplyMode::DropEarlier;
+            settings.full_lr = true;
+            settings.append_fromtag = false;
+            settings.log_prefix = Some("{$rm $ci $hdr(X-Do)} ".to_owned());
+        }
+        b'3' => {
+            registrar.store.max_records = 2;
+            registrar.store.max_memory = 4096;
+            settings.transaction_memory = 16 << 10;
+            settings.local_cancel_reason = false;
+            settings.e2e_cancel_reason = false;
+            settings.server = None;
+        }
+        _ => {}
+    }
+    settings
+}
+
+fn proxy(settings: ProxySettings) -> Harness {
     static PROGRAM: OnceLock<(Registry<Cx>, Routes, Arc<Program<Cx>>)> = OnceLock::new();
     let (registry, routes, program) = PROGRAM.get_or_init(program);
     let setup = Setup {
@@ -178,7 +218,7 @@ fn proxy() -> Harness {
         workers: 1,
         receive_buffer: None,
         aliases: vec![("example.org".to_owned(), None)],
-        settings: ProxySettings::default(),
+        settings,
         registry: registry.clone(),
         routes: *routes,
         defines: BTreeMap::new(),
