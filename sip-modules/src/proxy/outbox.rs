@@ -14,7 +14,7 @@ const MAX_REACHED: usize = 4096;
 /// Datagrams by the socket they leave from.
 ///
 /// What is queued waits for [`flush`](Self::flush), and nobody may have it wait for long: before and after whatever may take
-/// its time [`release`](Self::release) is called. That sends at once, unless the worker is [patient](Self::set_patient),
+/// its time `release` is called. That sends at once, unless the worker is patient,
 /// because its callbacks have been quick lately: then one system call sends what a whole turn has made.
 #[derive(Debug)]
 pub struct Outbox {
@@ -69,7 +69,7 @@ impl Outbox {
     }
 
     /// Sends what is queued if a request among it goes where none has gone yet, so that whoever has queued it learns at once
-    /// whether it is refused; else as [`release`](Self::release).
+    /// whether it is refused; else as `release`.
     pub(crate) fn release_requests(&mut self) {
         if !self.patient || !self.trying.is_empty() {
             self.flush();
@@ -85,7 +85,7 @@ impl Outbox {
         self.push(socket, bytes, dest, None)
     }
 
-    /// Queues the request of a branch, which is among the [refused](Self::take_refused) ones if the system does not send it.
+    /// Queues the request of a branch, which is among the refused ones if the system does not send it.
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
