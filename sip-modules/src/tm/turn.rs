@@ -105,9 +105,8 @@ pub(super) fn end(cx: &mut Cx, turn: Turn, caller: &dyn Caller) {
 impl Drop for Turn {
     fn drop(&mut self) {
         // After a panic; what waits is taken up by the next turn.
-        let mut call = self.0.lock();
         if std::thread::panicking() {
-            call.turns.taken = None;
+            self.0.lock().turns.taken = None;
         }
     }
 }
