@@ -147,11 +147,6 @@ impl NameSet {
         NameSet(set)
     }
 
-    /// Adds a name.
-    pub(crate) fn insert(&mut self, name: HeaderName) {
-        self.insert_noting(name, NameSet(0));
-    }
-
     /// Adds a name; whether it was there before and is among those that may be there once only.
     pub(crate) fn insert_noting(&mut self, name: HeaderName, single: NameSet) -> bool {
         let bit = 1 << name as u32;
@@ -243,7 +238,9 @@ mod tests {
     fn a_set_has_what_was_put_in() {
         assert!((HeaderName::Other as u32) < u128::BITS);
         let mut set = NameSet::of(&[HeaderName::To, HeaderName::PPreferredIdentity]);
-        set.insert(HeaderName::Other);
+        assert!(!set.insert_noting(HeaderName::Other, NameSet::of(&[HeaderName::Other])));
+        assert!(set.insert_noting(HeaderName::Other, NameSet::of(&[HeaderName::Other])));
+        assert!(!set.insert_noting(HeaderName::Other, NameSet::default()));
         for (name, there) in [
             (HeaderName::To, true),
             (HeaderName::PPreferredIdentity, true),

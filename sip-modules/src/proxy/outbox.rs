@@ -175,21 +175,10 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::{Inserted, KeyParts, ServerKey, TransactionTable};
+    use crate::transaction::{Inserted, ServerKey, TransactionTable};
 
     fn id(table: &TransactionTable<()>, branch: &[u8]) -> TransactionId {
-        let parts = KeyParts {
-            method: b"INVITE",
-            branch: Some(branch),
-            sent_by_host: b"host",
-            sent_by_port: None,
-            call_id: b"",
-            cseq: 1,
-            from_tag: None,
-            ruri: b"",
-            via: b"",
-        };
-        match table.insert(ServerKey::new(&parts), |_| ()) {
+        match table.insert(ServerKey::of_branch(branch), |_| ()) {
             Inserted::New(handle) => handle.id(),
             Inserted::Existing(_) => panic!("it is new"),
         }

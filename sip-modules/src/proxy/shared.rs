@@ -14,7 +14,7 @@ use crate::proxy::failures::Failures;
 use crate::proxy::statistics::Statistics;
 use crate::proxy::{Cx, Identity, Lifecycle, ProxySettings, Routes, WorkerPool};
 use crate::tm::{Call, Memory};
-use crate::transaction::TransactionTable;
+use crate::transaction::{TransactionTable, hex_digits};
 
 /// The state of one proxy, shared by its workers.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl Shared {
 
 /// Appends sixteen hexadecimal digits.
 fn push_hex(text: &mut String, number: u64) {
-    text.extend((0..16).rev().map(|digit| char::from(b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf])));
+    text.extend(hex_digits(number, 16).map(char::from));
 }
 
 /// The requests whose route runs right now, for `tmx.t_precheck_trans`.

@@ -98,6 +98,24 @@ fn has_cookie(branch: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+impl ServerKey {
+    /// The key of an INVITE of which only the branch matters.
+    pub(crate) fn of_branch(branch: &[u8]) -> ServerKey {
+        ServerKey::new(&KeyParts {
+            method: b"INVITE",
+            branch: Some(branch),
+            sent_by_host: b"host",
+            sent_by_port: None,
+            call_id: b"",
+            cseq: 1,
+            from_tag: None,
+            ruri: b"",
+            via: b"",
+        })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

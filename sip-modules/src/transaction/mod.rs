@@ -64,6 +64,7 @@ mod timer;
 mod timers;
 mod token;
 
+pub(crate) use self::token::hex_digits;
 pub use self::{
     action::{Action, Actions, Bytes, Choice},
     branch::{Branch, BranchRequest, BranchState, Outcome},

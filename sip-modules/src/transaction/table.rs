@@ -308,20 +308,9 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::transaction::KeyParts;
 
     fn key(branch: &[u8]) -> ServerKey {
-        ServerKey::new(&KeyParts {
-            method: b"INVITE",
-            branch: Some(branch),
-            sent_by_host: b"host",
-            sent_by_port: None,
-            call_id: b"",
-            cseq: 1,
-            from_tag: None,
-            ruri: b"",
-            via: b"",
-        })
+        ServerKey::of_branch(branch)
     }
 
     fn new<T>(inserted: Inserted<T>) -> Handle<T> {

@@ -231,21 +231,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::transaction::{Inserted, KeyParts, ServerKey, TransactionTable};
+    use crate::transaction::{Inserted, ServerKey, TransactionTable};
 
     fn handle(table: &TransactionTable<u64>, number: u64) -> Handle<u64> {
         let branch = format!("z9hG4bK{number}");
-        let key = ServerKey::new(&KeyParts {
-            method: b"INVITE",
-            branch: Some(branch.as_bytes()),
-            sent_by_host: b"host",
-            sent_by_port: None,
-            call_id: b"",
-            cseq: 1,
-            from_tag: None,
-            ruri: b"",
-            via: b"",
-        });
+        let key = ServerKey::of_branch(branch.as_bytes());
         match table.insert(key, |_| number) {
             Inserted::New(handle) | Inserted::Existing(handle) => handle,
         }

@@ -103,8 +103,12 @@ impl fmt::Display for BranchToken {
 
 /// Appends a number in lower-case hexadecimal without leading zeros.
 fn push_hex(text: &mut Vec<u8>, value: u64) {
-    let digits = (u64::BITS - value.leading_zeros()).div_ceil(4).max(1);
-    text.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf]));
+    text.extend(hex_digits(value, (u64::BITS - value.leading_zeros()).div_ceil(4).max(1)));
+}
+
+/// The last so many digits of a number in lower-case hexadecimal.
+pub(crate) fn hex_digits(value: u64, digits: u32) -> impl Iterator<Item = u8> {
+    (0..digits).rev().map(move |digit| b"0123456789abcdef"[(value >> (4 * digit)) as usize & 0xf])
 }
 
 /// Reads lower-case hexadecimal without leading zeros, the only form that is ever written here.

@@ -135,11 +135,10 @@ fn required_headers(message: &Message) -> Checked {
         return bad("Bad Headers");
     }
     let mut seen = NameSet::default();
-    for header in message.header_lines().iter().filter(|header| SINGLE.contains(header.name)) {
-        if seen.contains(header.name) {
+    for header in message.header_lines() {
+        if seen.insert_noting(header.name, SINGLE) {
             return faulty(Fault::Repeated(header.name));
         }
-        seen.insert(header.name);
     }
     Ok(())
 }
