@@ -167,7 +167,7 @@ impl DynArg {
 fn dynamic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
     // SAFETY: the state's own context is running this.
     let (state, export) = unsafe { (bound.state(), bound.export()) };
-    let Some(typed) = &export.def().typed else { return generic(bound, args, context) };
+    let Some(typed) = &export.typed() else { return generic(bound, args, context) };
     let kinds = typed.shape().params();
     let count = args.len();
     if kinds.len() != count {
@@ -192,7 +192,7 @@ macro_rules! trampolines {
         fn $name<$($ty: FromArg,)* R: RawRet>(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
             // SAFETY: the state's own context is running this.
             let (state, export) = unsafe { (bound.state(), bound.export()) };
-            let (Some(typed), [$($held),*]) = (&export.def().typed, args) else {
+            let (Some(typed), [$($held),*]) = (&export.typed(), args) else {
                 return generic(bound, args, context);
             };
             $(let Some($held) = $ty::take($held) else {

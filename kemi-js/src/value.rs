@@ -121,11 +121,11 @@ pub(crate) fn from_int(i: i64) -> JsValue {
 /// Converts a value of the host.
 pub(crate) fn from_value(value: &Value, context: &mut Context) -> JsResult<JsValue> {
     Ok(match value {
-        Value::Nil => JsValue::null(),
+        Value::Nil | Value::Function(_) => JsValue::null(),
         Value::Bool(b) => JsValue::new(*b),
         Value::Int(i) => from_int(*i),
         Value::Float(x) => JsValue::new(*x),
-        Value::Str(s) => JsValue::new(string::to_js(s)),
+        Value::Str(s) | Value::Bytes(s) => JsValue::new(string::to_js(s)),
         Value::Array(items) => from_items(items, context)?,
         Value::Map(map) => {
             let object = JsObject::with_object_proto(context.intrinsics());

@@ -24,7 +24,7 @@ pub(crate) struct BoundExport {
 impl BoundExport {
     fn new(call: &CallState, export: &Export) -> BoundExport {
         // A deprecated export warns, which the generic path does.
-        let typed = if export.def().deprecated.is_some() { None } else { export.def().typed };
+        let typed = if export.def().deprecated.is_some() { None } else { export.typed() };
         let runtime = Rc::as_ptr(call.runtime());
         BoundExport { typed, runtime, export: ptr::from_ref(export), call: ptr::from_ref(call) }
     }

@@ -118,7 +118,7 @@ unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
     // SAFETY: as the caller's. What is rooted stays where it is on the heap until it is unrooted.
     unsafe {
         match value {
-            Value::Str(text) => {
+            Value::Str(text) | Value::Bytes(text) => {
                 let (pointer, length) = (text.as_ptr(), text.len());
                 call.roots().root(RootedBuffer::Text(text));
                 ffi::lua_pushlstring(l, pointer.cast(), length);
@@ -135,7 +135,7 @@ unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
                 value::push(l, &*pointer);
                 call.roots().unroot();
             }
-            Value::Nil => ffi::lua_pushnil(l),
+            Value::Nil | Value::Function(_) => ffi::lua_pushnil(l),
             Value::Bool(b) => ffi::lua_pushboolean(l, b.into()),
             Value::Int(i) => ffi::lua_pushinteger(l, i),
             Value::Float(x) => ffi::lua_pushnumber(l, x),

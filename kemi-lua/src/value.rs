@@ -290,11 +290,11 @@ pub(crate) unsafe fn push(l: LuaThread, value: &Value) {
     unsafe {
         ffi::luaL_checkstack(l, 4, ptr::null());
         match value {
-            Value::Nil => ffi::lua_pushnil(l),
+            Value::Nil | Value::Function(_) => ffi::lua_pushnil(l),
             Value::Bool(b) => ffi::lua_pushboolean(l, (*b).into()),
             Value::Int(i) => ffi::lua_pushinteger(l, *i),
             Value::Float(x) => ffi::lua_pushnumber(l, *x),
-            Value::Str(text) => string::push(l, text),
+            Value::Str(text) | Value::Bytes(text) => string::push(l, text),
             Value::Array(items) => {
                 ffi::lua_createtable(l, size(items.len()), 0);
                 for (item, i) in items.iter().zip(1..) {

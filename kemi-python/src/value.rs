@@ -249,6 +249,8 @@ pub(crate) fn from_value<'py>(py: Python<'py>, value: &Value, depth: usize) -> P
             }
             Ok(dict.into_any())
         }
+        Value::Bytes(bytes) => Ok(PyBytes::new(py, bytes).into_any()),
+        Value::Function(_) => Err(PyRuntimeError::new_err("a function cannot go back to Python")),
         scalar => from_arg(py, &scalar.into()),
     }
 }

@@ -61,11 +61,11 @@ pub(crate) fn bytes_to_dynamic(bytes: &[u8]) -> Dynamic {
 
 fn value_to_dynamic(value: &Value) -> Dynamic {
     match value {
-        Value::Nil => Dynamic::UNIT,
+        Value::Nil | Value::Function(_) => Dynamic::UNIT,
         Value::Bool(b) => (*b).into(),
         Value::Int(i) => (*i).into(),
         Value::Float(x) => (*x).into(),
-        Value::Str(bytes) => bytes_to_dynamic(bytes),
+        Value::Str(bytes) | Value::Bytes(bytes) => bytes_to_dynamic(bytes),
         Value::Array(items) => Dynamic::from_array(items.iter().map(value_to_dynamic).collect()),
         Value::Map(map) => Dynamic::from_map(
             map.iter().map(|(key, item)| ((&*string::encode(key)).into(), value_to_dynamic(item))).collect(),

@@ -113,7 +113,15 @@ impl Type {
             Type::Int { .. } => Kind::Int,
             Type::Float => Kind::Float,
             Type::Str | Type::Bytes | Type::Callback => Kind::Bytes,
-            Type::Any | Type::Array(_) | Type::Map(_) | Type::Option(_) | Type::Tuple(_) => Kind::Any,
+            Type::Any
+            | Type::Blob
+            | Type::Function
+            | Type::Array(_)
+            | Type::Map(_)
+            | Type::Option(_)
+            | Type::Tuple(_)
+            | Type::Struct(_)
+            | Type::Enum(_) => Kind::Any,
         }
     }
 }

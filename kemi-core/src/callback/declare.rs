@@ -140,7 +140,7 @@ impl Callbacks {
 
     pub(crate) fn route_name(&self, route: RouteId) -> &str {
         let own = (route.stamp() == self.stamp).then(|| self.routes.get(route.index()));
-        own.flatten().map_or("", String::as_str)
+        own.flatten().map_or("none", String::as_str)
     }
 
     pub(crate) fn route_names(&self) -> &[String] {

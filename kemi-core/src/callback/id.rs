@@ -58,6 +58,11 @@ impl RouteId {
         RouteId { index, stamp }
     }
 
+    /// The route that stands for none: its bit is that of the time without a callback.
+    pub(crate) fn none(stamp: Stamp) -> RouteId {
+        RouteId { index: 63, stamp }
+    }
+
     pub(super) fn index(self) -> usize {
         self.index.into()
     }

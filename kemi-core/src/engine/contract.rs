@@ -7,7 +7,7 @@ use super::reference::Reference;
 use super::runtime::Runtime;
 use super::source::Source;
 use crate::callback::CallbackId;
-use crate::error::{Location, ScriptError};
+use crate::error::{ErrorCode, Location, ScriptError};
 use crate::registry::NameRole;
 use crate::value::{Arg, CompatCoercions, Value};
 
@@ -31,6 +31,11 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Returns the coercions of [`ArgumentPolicy::Compat`](crate::ArgumentPolicy::Compat) in this language.
     fn coercions(&self) -> CompatCoercions {
         CompatCoercions::default()
+    }
+
+    /// Returns the index of a list's first element in the language, for messages such as `items[1]`.
+    fn first_index(&self) -> usize {
+        0
     }
 
     /// Returns the meaning of a name in the language, such as `"a keyword"`, if scripts cannot use something of the host under
@@ -77,6 +82,10 @@ impl Engine for &'static dyn Engine {
         (**self).coercions()
     }
 
+    fn first_index(&self) -> usize {
+        (**self).first_index()
+    }
+
     fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
         (**self).reserved(name, role)
     }
@@ -120,6 +129,20 @@ pub trait Interpreter {
     /// The error that the script raised, with place and traceback; [`MissingCallback`](crate::ErrorCode::MissingCallback)
     /// if the script does not define the callback.
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError>;
+
+    /// Calls a function that the script has passed to the host and the engine has stored under a slot
+    /// ([`Runtime::keep_function`]).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call). The default refuses, for languages without functions as values.
+    fn call_function(&self, _slot: u32, _args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        Err(ScriptError::new(ErrorCode::FunctionGone, "the language has no functions as values"))
+    }
+
+    /// Forgets the functions stored under slots; the host has dropped them.
+    ///
+    /// Called between two calls of the host, before the slots are given to others.
+    fn release_functions(&self, _slots: &[u32]) {}
 
     /// Returns the line of the script that runs now, if the interpreter knows it.
     fn place(&self) -> Option<Location>;

@@ -1,7 +1,7 @@
 //! Uses of an interpreter beside callbacks: loading, looking something up, ending.
 //!
-//! Each is a call with a budget, in which the script may run: its top level, getters, finalizers. None of them lends a
-//! context, so a native function that the script calls finds the slot empty.
+//! Each is a call with a budget, in which the script may run: its top level, getters, finalizers. None of them but the top level
+//! may have a context, so a native function that the script calls finds the slot empty.
 
 use std::path::Path;
 use std::ptr;
@@ -15,15 +15,19 @@ use crate::limits::SavedWatch;
 use crate::telemetry::log_guarded;
 
 impl Runtime {
-    /// Runs the script's top level, or another step of loading, as one call.
+    /// Runs the script's top level, or another step of loading, as one call, with a context in the slot or without one.
     ///
     /// An exit that the script asks for at its top level is forgotten.
     ///
     /// # Errors
     /// The error of `run`, or the limit that it has exceeded, which goes first.
-    pub(crate) fn load<R>(&self, run: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
+    pub(crate) fn load<R>(
+        &self,
+        context: *mut (),
+        run: impl FnOnce() -> Result<R, ScriptError>,
+    ) -> Result<R, ScriptError> {
         let limit = self.registry().limits().max_load_time_ms;
-        let (result, exceeded) = self.enter_without_context(Phase::Loading, limit, run);
+        let (result, exceeded) = self.enter_beside_calls(Phase::Loading, limit, context, run);
         match exceeded {
             // The limit explains the error that followed from it.
             Some(error) => Err(error),
@@ -38,7 +42,7 @@ impl Runtime {
             return run();
         }
         let (result, exceeded) =
-            self.enter_without_context(Phase::LookingUp, self.registry().limits().max_time_ms, run);
+            self.enter_beside_calls(Phase::LookingUp, self.registry().limits().max_time_ms, ptr::null_mut(), run);
         if let Some(error) = exceeded {
             log_guarded(
                 || tracing::error!(target: "kemi", engine = self.engine, "while the host looked something up: {error}"),
@@ -88,10 +92,11 @@ impl Runtime {
         read_file(path, time_of(time))
     }
 
-    fn enter_without_context<R>(
+    fn enter_beside_calls<R>(
         &self,
         phase: Phase,
         time_ms: u64,
+        context: *mut (),
         run: impl FnOnce() -> R,
     ) -> (R, Option<ScriptError>) {
         /// Restores the state even if an engine panics.
@@ -104,7 +109,10 @@ impl Runtime {
         let before = self.call.get().phase;
         self.change_call(|call| call.phase = phase);
         self.start_budget(time_ms);
-        self.change_call(|call| call.depth = 1);
+        self.change_call(|call| {
+            call.depth = 1;
+            call.context = context;
+        });
         self.show_route_mask();
         let finish = Finish(self, before);
         let result = run();

@@ -17,6 +17,8 @@ use crate::value::{Arg, Value};
 struct CallRequest<'a> {
     interpreter: &'a dyn Interpreter,
     callback: CallbackId,
+    /// The slot of a kept function; `None` for the callback's own name.
+    function: Option<u32>,
     context: *mut (),
     args: &'a [Arg<'a>],
 }
@@ -30,7 +32,20 @@ impl Runtime {
         context: *mut (),
         args: &[Arg<'_>],
     ) -> Result<Outcome, ScriptError> {
-        let request = CallRequest { interpreter, callback, context, args };
+        self.run_callee(interpreter, callback, None, context, args)
+    }
+
+    /// Runs a callback, or a kept function in its place.
+    #[inline]
+    pub(super) fn run_callee(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        function: Option<u32>,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let request = CallRequest { interpreter, callback, function, context, args };
         if callback.stamp() != self.stamp {
             return Err(self.foreign_callback());
         }
@@ -43,6 +58,9 @@ impl Runtime {
             let _side = self.budget.memory.side(true);
             let run = if in_span { Self::in_span } else { Self::timed };
             return run(self, &request);
+        }
+        if self.functions.any_dropped() {
+            self.release_functions(interpreter);
         }
         self.start_budget(self.registry().limits().max_time_ms);
         let mut result = if in_span {
@@ -60,7 +78,7 @@ impl Runtime {
     }
 
     #[cold]
-    fn foreign_callback(&self) -> ScriptError {
+    pub(crate) fn foreign_callback(&self) -> ScriptError {
         let mut error = ScriptError::new(ErrorCode::ForeignId, "the callback belongs to another registry");
         error.engine = self.engine;
         error.with_hint("take the id from the `Callbacks` that this registry was built with")
@@ -114,7 +132,7 @@ impl Runtime {
     }
 
     fn enter(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
-        let &CallRequest { interpreter, callback, context, args } = request;
+        let &CallRequest { interpreter, callback, function, context, args } = request;
         let around = self.call.get();
         let restore = RestoreCall { runtime: self, call: around, watch: self.watch.enter(callback) };
         self.call.set(CallState {
@@ -126,7 +144,10 @@ impl Runtime {
             phase: around.phase,
         });
         self.show_route_mask();
-        let result = interpreter.call(callback, args);
+        let result = match function {
+            None => interpreter.call(callback, args),
+            Some(slot) => interpreter.call_function(slot, args),
+        };
         let outcome = self.outcome(request, result);
         drop(restore);
         self.count(callback, &outcome);

@@ -5,6 +5,7 @@ mod call_state;
 mod contract;
 mod diagnostics;
 mod find;
+mod functions;
 mod host_access;
 mod host_to_script;
 pub mod interpreter_lock;

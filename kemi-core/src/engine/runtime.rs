@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::call_state::{CallState, Phase};
-use super::contract::Interpreter;
+use super::contract::{Engine, Interpreter};
 use super::diagnostics::Diagnostics;
+use super::functions::Functions;
 use crate::callback::{CallbackId, RouteId, Stamp};
 use crate::error::{Location, NativeExit, ScriptError};
 use crate::limits::{Interrupt, Limit, Watch, start_watching, without_limit};
@@ -28,6 +29,7 @@ pub struct Runtime {
     pub(super) stamp: Stamp,
     pub(super) engine: &'static str,
     pub(super) coercions: CompatCoercions,
+    first_index: usize,
     /// The call that runs.
     pub(super) call: Cell<CallState>,
     /// The running top-level call's use of its limits.
@@ -39,18 +41,23 @@ pub struct Runtime {
     pub(super) watch: Arc<Watch>,
     /// The route masks of the callbacks by index; 0 for one that is not computed yet.
     pub(super) route_masks: RefCell<Vec<u64>>,
+    /// The functions of the script that the host keeps.
+    pub(super) functions: Functions,
     /// A cache of the callbacks that the script has named at run time.
     pub(super) named_callbacks: RefCell<Vec<(RouteId, Box<str>, CallbackId)>>,
 }
 
 impl Runtime {
-    pub(crate) fn new(registry: Arc<RegistryData>, engine: &'static str, coercions: CompatCoercions) -> Runtime {
+    pub(crate) fn new(registry: Arc<RegistryData>, language: &dyn Engine) -> Runtime {
+        let engine = language.name();
         let watch = Watch::new(engine, registry.clone());
         start_watching(&watch);
         Runtime {
             stamp: registry.stamp(),
             engine,
-            coercions,
+            coercions: language.coercions(),
+            first_index: language.first_index(),
+            functions: Functions::default(),
             call: Cell::new(CallState::idle(Phase::Calling)),
             budget: Budget::new(),
             dirty: Cell::new(false),
@@ -72,6 +79,12 @@ impl Runtime {
     #[must_use]
     pub fn engine(&self) -> &'static str {
         self.engine
+    }
+
+    /// Returns the index of a list's first element in the language.
+    #[must_use]
+    pub fn first_index(&self) -> usize {
+        self.first_index
     }
 
     /// Returns how many calls took the typed and the generic path; nothing is counted if
@@ -322,6 +335,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        self.functions.close();
         self.forget_memory();
         // Waits for an interrupt that is running; what it refers to may go with the interpreter.
         self.watch.set_interrupt(None);

@@ -5,7 +5,7 @@ use super::runtime::Runtime;
 use crate::callback::{CallbackId, Outcome, RouteId};
 use crate::error::{ErrorCode, Location, ScriptError, nearest};
 use crate::export::{Caller, ContextType};
-use crate::value::Arg;
+use crate::value::{Arg, Function};
 
 /// The number of callbacks named at run time that an interpreter caches.
 const MAX_NAMED_CALLBACKS: usize = 64;
@@ -42,6 +42,20 @@ impl Caller for ScriptCaller<'_> {
         let _around = self.runtime.without_context();
         self.interpreter.place()
     }
+
+    fn call_function(
+        &self,
+        function: &Function,
+        route: Option<RouteId>,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        self.runtime.run_function(self.interpreter, function, route, context, args)
+    }
+
+    fn first_index(&self) -> usize {
+        self.runtime.first_index()
+    }
 }
 
 impl std::fmt::Debug for ScriptCaller<'_> {
@@ -51,6 +65,20 @@ impl std::fmt::Debug for ScriptCaller<'_> {
 }
 
 impl Runtime {
+    /// Finds a function of the script by its name, to be called in no route.
+    pub(crate) fn function_named(&self, interpreter: &dyn Interpreter, name: &str) -> Result<CallbackId, ScriptError> {
+        let registry = self.registry();
+        if let Some(declared) = registry.callback(name) {
+            return Ok(declared);
+        }
+        if !self.look_up(|| interpreter.resolve(name)) {
+            let mut error = self.look_up(|| missing_callback(name, interpreter));
+            error.engine = self.engine;
+            return Err(error);
+        }
+        registry.state().names().intern(registry.no_route(), name)
+    }
+
     /// Finds the callback for a function name that a script gives at run time.
     fn named_callback(
         &self,

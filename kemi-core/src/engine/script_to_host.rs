@@ -106,14 +106,15 @@ impl Runtime {
         let caller = ScriptCaller { runtime: self, interpreter };
         let script = Script::new(&caller);
         let run = |args: &[Arg<'_>]| {
-            let call = Call { args, script: &script, export: def };
+            let call = Call { args, script: &script, export: def, closure: export.closure() };
             let lent = |context| {
                 let generic = &self.diagnostics.generic_calls;
                 generic.set(generic.get().wrapping_add(1));
                 // The function may call back into the script, which must not find the context that it holds.
                 let slot = def.needs_context.then(|| self.take_context());
-                // SAFETY: it is the context of this export, out of its slot for the call.
-                let result = caught(def, || unsafe { def.thunk.call(context, &call) });
+                // SAFETY: it is the context of this export, or the one of which the export gets its part, out of its slot for
+                // the call.
+                let result = caught(def, || unsafe { def.thunk.call(export.part_of(context), &call) });
                 if let Some(slot) = slot {
                     self.put_context(slot);
                 }

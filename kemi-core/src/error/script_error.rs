@@ -37,6 +37,10 @@ macro_rules! codes {
 codes! {
     /// An argument has the wrong type or is out of range.
     BadArgument = "bad-argument",
+    /// The result of a callback has another type than the host asked for.
+    BadResult = "bad-result",
+    /// A function of the script was called after its interpreter was reloaded or had ended.
+    FunctionGone = "function-gone",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
     /// An id or an export was given to another registry than its own.
@@ -131,7 +135,10 @@ pub struct BadArgument {
     pub position: usize,
     /// The parameter's name in the Rust function.
     pub name: String,
-    /// The type that the parameter takes.
+    /// The way to the value within the argument, such as `items[2].price`; empty for the argument itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// The type that is taken there.
     pub expected: String,
     /// The type or value that the script gave.
     pub got: String,

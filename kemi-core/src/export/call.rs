@@ -1,5 +1,7 @@
 //! One generic call of an export.
 
+use std::any::Any;
+
 use super::convert::{FromArg, Mismatch, Rest};
 use super::def::ExportDef;
 use super::script::Script;
@@ -8,6 +10,7 @@ use crate::value::Arg;
 
 /// The arguments of one generic call, with the running script.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Call<'a> {
     /// The arguments as given.
     pub args: &'a [Arg<'a>],
@@ -15,6 +18,8 @@ pub struct Call<'a> {
     pub script: &'a Script<'a>,
     /// The export called.
     pub export: &'static ExportDef,
+    /// The closure behind the export, if it is one.
+    pub(crate) closure: Option<&'a (dyn Any + Send + Sync)>,
 }
 
 impl<'a> Call<'a> {
@@ -24,7 +29,8 @@ impl<'a> Call<'a> {
     /// [`ErrorCode::BadArgument`] with the position, the expected and the given type.
     pub fn arg<T: FromArg<'a>>(&self, index: usize) -> Result<T, Box<NativeError>> {
         let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
-        T::from_arg(&arg).map_err(|mismatch| bad_argument(self.export, index, mismatch))
+        let first = self.script.first_index();
+        T::from_arg(&arg).map_err(|mismatch| unfit_argument(self.export, index, &mismatch, first))
     }
 
     /// Returns the arguments from an index on.
@@ -39,14 +45,21 @@ impl<'a> Call<'a> {
 #[must_use]
 #[cold]
 pub fn bad_argument(export: &'static ExportDef, index: usize, mismatch: Mismatch) -> Box<NativeError> {
+    // What a typed entry takes has no elements.
+    unfit_argument(export, index, &mismatch, 0)
+}
+
+#[cold]
+fn unfit_argument(export: &ExportDef, index: usize, mismatch: &Mismatch, first: usize) -> Box<NativeError> {
     let name = export.params.get(index).map_or("", |p| p.name);
-    let message = format!("argument {} '{name}': expected {}, got {}", index + 1, mismatch.expected, mismatch.got);
+    let message = format!("argument {} '{name}': {}", index + 1, mismatch.describe(first));
     let mut error = ScriptError::new(ErrorCode::BadArgument, message);
     error.argument = Some(BadArgument {
         position: index + 1,
         name: name.to_owned(),
-        expected: mismatch.expected,
-        got: mismatch.got,
+        path: mismatch.path(first),
+        expected: mismatch.expected.clone(),
+        got: mismatch.got.clone(),
     });
     error.into()
 }

@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::abi::{Out, RawArg, RawBytes, RawOut, RawRet, Ret};
 use crate::error::{ErrorCode, IntoNativeError, NativeError, ScriptError};
-use crate::value::{Arg, ByteString, Map, Type, Value};
+use crate::value::{Arg, ByteString, Function, Map, SerdeError, Type, Value};
 
-/// The mismatch of an argument and its parameter.
+/// The mismatch of a value and the type that was wanted, with the way to it from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The type that the parameter takes.
+    /// The type that was wanted; empty if the value does not fit for another reason.
     pub expected: String,
-    /// The type or value that was given.
+    /// The type or value that was given, or the reason.
     pub got: String,
+    /// The way to the value within the whole, innermost step first.
+    path: Vec<Step>,
+}
+
+/// One step of the way to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// An element of a list, counted from 0.
+    Index(usize),
+    /// The value under a key.
+    Key(String),
 }
 
 impl Mismatch {
-    /// Describes an argument of the wrong type.
+    /// Describes a value of the wrong type.
     #[must_use]
     pub fn of(expected: Type, arg: &Arg<'_>) -> Mismatch {
         let got = match arg.scalar() {
@@ -26,20 +40,83 @@ impl Mismatch {
             Arg::Str(s) => format!("string of {} bytes", s.len()),
             other => other.type_name().to_owned(),
         };
-        Mismatch { expected: expected.to_string(), got }
+        Mismatch::new(expected.to_string(), got)
     }
+
+    /// Describes a mismatch in words.
+    #[must_use]
+    pub fn new(expected: impl Into<String>, got: impl Into<String>) -> Mismatch {
+        Mismatch { expected: expected.into(), got: got.into(), path: Vec::new() }
+    }
+
+    /// Describes a value that does not fit for a reason that names no type.
+    #[must_use]
+    pub fn because(reason: impl Into<String>) -> Mismatch {
+        Mismatch::new("", reason)
+    }
+
+    /// Says that the value is an element of a list, counted from 0.
+    #[must_use]
+    pub fn in_element(mut self, index: usize) -> Mismatch {
+        self.path.push(Step::Index(index));
+        self
+    }
+
+    /// Says that the value stands under a key.
+    #[must_use]
+    pub fn in_key(mut self, key: impl Into<String>) -> Mismatch {
+        self.path.push(Step::Key(key.into()));
+        self
+    }
+
+    /// Returns the way to the value from outside, such as `items[2].price`; empty for the whole.
+    ///
+    /// `first` is the index of a list's first element in the language of the script.
+    #[must_use]
+    pub fn path(&self, first: usize) -> String {
+        let mut path = String::new();
+        for step in self.path.iter().rev() {
+            match step {
+                Step::Index(index) => path.push_str(&format!("[{}]", index + first)),
+                Step::Key(key) if is_plain(key) => {
+                    path.push_str(if path.is_empty() { "" } else { "." });
+                    path.push_str(key);
+                }
+                Step::Key(key) => path.push_str(&format!("[{key:?}]")),
+            }
+        }
+        path
+    }
+
+    /// Describes the mismatch in a sentence: `items[2].price: expected float, got string "free"`.
+    #[must_use]
+    pub fn describe(&self, first: usize) -> String {
+        let path = self.path(first);
+        let colon = if path.is_empty() { "" } else { ": " };
+        if self.expected.is_empty() {
+            return format!("{path}{colon}{}", self.got);
+        }
+        format!("{path}{colon}expected {}, got {}", self.expected, self.got)
+    }
+}
+
+/// Returns whether a key can stand in a path without quotes.
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c == '_' || c.is_alphanumeric())
 }
 
 /// A type that a parameter of an export may have.
 ///
 /// Implemented for `bool`, all integers up to 64 bits (range-checked), `f32`, `f64`, `&str` (valid UTF-8), `&[u8]`,
-/// [`ByteString`], `String`, [`CallbackName`], [`Value`], `Vec<T>`, `BTreeMap<ByteString, T>`, `Option<T>` (for trailing
-/// optional parameters; nil counts as not given) and [`Rest`].
+/// [`ByteString`], [`Blob`], `String`, [`CallbackName`], [`Function`], [`Value`], `Vec<T>`, `BTreeMap<K, T>` with text keys,
+/// `Option<T>` (for trailing optional parameters; nil counts as not given) and [`Rest`], and by `#[derive(kemi::Value)]` for types
+/// of the host. A callback's result is converted by it, too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an exported function",
     label = "not a type that a script can pass",
-    note = "take bool, an integer, f64, &str, &[u8], String, ByteString, Value, Vec<T>, BTreeMap<ByteString, T>, \
-            Option<T> or a trailing Rest<'_>; the host's context is `&mut C` and comes first"
+    note = "take bool, an integer, f64, &str, &[u8], String, ByteString, Blob, Function, Value, Vec<T>, BTreeMap<String, T>, \
+            Option<T>, a trailing Rest<'_> or a type with `#[derive(kemi::Value)]`; the host's context is `&mut C` and \
+            comes first"
 )]
 pub trait FromArg<'a>: Sized {
     /// The type in the registry.
@@ -65,7 +142,7 @@ pub trait FromArg<'a>: Sized {
 /// A type that an export may return.
 ///
 /// Implemented for `()`, `bool`, integers, floats, `&str`, `&[u8]` (borrowed from the context: the fastest way to
-/// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<ByteString, T>`, tuples
+/// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<K, T>`, tuples
 /// (several results), [`Out`] and `Result<T, E>` of these. Sealed: bytes that a result borrows must live in the context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of an exported function",
@@ -96,6 +173,12 @@ pub trait IntoValue {
     /// [`ErrorCode::NativeError`] when the value has no counterpart, such as a `u64` beyond `i64::MAX`.
     fn into_value(self) -> Result<Value, Box<NativeError>>;
 }
+
+/// A type of the host's own that an export returns as an owned value.
+///
+/// It gives a type that implements [`IntoValue`] the rest: [`IntoRet`], and [`IntoArg`](crate::callback::IntoArg) for callbacks.
+/// `#[derive(kemi::Value)]` implements it.
+pub trait OwnedResult: IntoValue {}
 
 /// The variadic tail of an export: all remaining arguments. It is always the last parameter.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +296,7 @@ impl<'a> FromArg<'a> for &'a [u8] {
     fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
         match *arg {
             Arg::Str(s) => Ok(s),
-            Arg::Value(Value::Str(s)) => Ok(s),
+            Arg::Value(Value::Str(s) | Value::Bytes(s)) => Ok(s),
             _ => Err(Mismatch::of(Type::Bytes, arg)),
         }
     }
@@ -238,9 +321,9 @@ fn utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
 const SHORT: usize = 16;
 
 fn checked_utf8(bytes: &[u8]) -> Result<&str, Mismatch> {
-    std::str::from_utf8(bytes).map_err(|error| Mismatch {
-        expected: "a string of valid UTF-8".to_owned(),
-        got: format!("a string of {} bytes, invalid at byte {}", bytes.len(), error.valid_up_to()),
+    std::str::from_utf8(bytes).map_err(|error| {
+        let got = format!("a string of {} bytes, invalid at byte {}", bytes.len(), error.valid_up_to());
+        Mismatch::new("a string of valid UTF-8", got)
     })
 }
 
@@ -357,16 +440,46 @@ impl<'a, T: FromArg<'a>> FromArg<'a> for Vec<T> {
             Arg::Value(Value::Array(items)) => items
                 .iter()
                 .enumerate()
-                .map(|(i, item)| {
-                    T::from_arg(&item.into()).map_err(|m| inside(m, Self::TYPE, &format!("element {}", i + 1)))
-                })
+                .map(|(i, item)| T::from_arg(&item.into()).map_err(|mismatch| mismatch.in_element(i)))
                 .collect(),
             _ => Err(Mismatch::of(Self::TYPE, arg)),
         }
     }
 }
 
-impl<'a, T: FromArg<'a>> FromArg<'a> for BTreeMap<ByteString, T> {
+/// A type that a key of a map may have: text, or text of any bytes.
+pub trait MapKey: Ord + Sized {
+    /// Converts the key of a script's map.
+    ///
+    /// # Errors
+    /// A key that is not valid UTF-8 where that is needed.
+    fn from_key(key: &ByteString) -> Result<Self, Mismatch>;
+
+    /// Converts into the key of a script's map.
+    fn into_key(self) -> ByteString;
+}
+
+impl MapKey for ByteString {
+    fn from_key(key: &ByteString) -> Result<ByteString, Mismatch> {
+        Ok(key.clone())
+    }
+
+    fn into_key(self) -> ByteString {
+        self
+    }
+}
+
+impl MapKey for String {
+    fn from_key(key: &ByteString) -> Result<String, Mismatch> {
+        utf8(key).map(str::to_owned)
+    }
+
+    fn into_key(self) -> ByteString {
+        self.into()
+    }
+}
+
+impl<'a, K: MapKey, T: FromArg<'a>> FromArg<'a> for BTreeMap<K, T> {
     const TYPE: Type = Type::Map(&T::TYPE);
     generic_only!();
 
@@ -375,9 +488,8 @@ impl<'a, T: FromArg<'a>> FromArg<'a> for BTreeMap<ByteString, T> {
             Arg::Value(Value::Map(map)) => map
                 .iter()
                 .map(|(key, item)| {
-                    let value =
-                        T::from_arg(&item.into()).map_err(|m| inside(m, Self::TYPE, &format!("key {key:?}")))?;
-                    Ok((key.clone(), value))
+                    let within = |mismatch: Mismatch| mismatch.in_key(key.to_string());
+                    Ok((K::from_key(key).map_err(within)?, T::from_arg(&item.into()).map_err(within)?))
                 })
                 .collect(),
             // An empty table or object may be meant as either.
@@ -387,9 +499,119 @@ impl<'a, T: FromArg<'a>> FromArg<'a> for BTreeMap<ByteString, T> {
     }
 }
 
-fn inside(inner: Mismatch, outer: Type, at: &str) -> Mismatch {
-    Mismatch { expected: outer.to_string(), got: format!("{} as {at} (takes {})", inner.got, inner.expected) }
+/// Bytes in the language's own type for them: `bytes` in Python, a `Uint8Array` in JavaScript, a blob in Rhai, a string in Lua.
+///
+/// As a parameter it takes a string as well. `&[u8]` and [`ByteString`] are text of any bytes instead.
+///
+/// ```
+/// use kemi_core::export::Blob;
+///
+/// let digest = Blob(vec![0xff, 0x00]);
+/// assert_eq!(digest.0.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob(pub Vec<u8>);
+
+impl<'a> FromArg<'a> for Blob {
+    const TYPE: Type = Type::Blob;
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match <&[u8]>::from_arg(arg) {
+            Ok(bytes) => Ok(Blob(bytes.to_vec())),
+            Err(_) => Err(Mismatch::of(Type::Blob, arg)),
+        }
+    }
 }
+
+impl IntoValue for Blob {
+    const ELEMENT: Type = Type::Blob;
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        Ok(Value::Bytes(self.0.into()))
+    }
+}
+
+impl OwnedResult for Blob {}
+
+/// Any type that serde can read or write, as a parameter or result.
+///
+/// In scripts it is what serde makes of it: a struct is a map, a variant without fields a string. The dump knows it as `any`;
+/// `#[derive(kemi::Value)]` describes a type there as well.
+///
+/// ```
+/// use kemi_core::export::{FromArg, Serde};
+/// use kemi_core::{Arg, Map, Value};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Options {
+///     retries: u8,
+/// }
+///
+/// let given = Value::Map(Map::from([("retries".into(), 3.into())]));
+/// let Serde(options) = Serde::<Options>::from_arg(&Arg::from(&given)).map_err(|mismatch| mismatch.describe(0))?;
+/// assert_eq!(options.retries, 3);
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serde<T>(pub T);
+
+impl<'a, T: DeserializeOwned> FromArg<'a> for Serde<T> {
+    const TYPE: Type = Type::Any;
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        let read = |value: &Value| serde_path_to_error::deserialize(value).map(Serde).map_err(with_path);
+        match arg {
+            Arg::Value(value) => read(value),
+            other => read(&other.to_value().ok_or_else(|| Mismatch::of(Type::Any, arg))?),
+        }
+    }
+}
+
+/// Takes the way to the value from an error of serde.
+fn with_path(error: serde_path_to_error::Error<SerdeError>) -> Mismatch {
+    use serde_path_to_error::Segment;
+
+    let path = error.path().clone();
+    let SerdeError { expected, got } = error.into_inner();
+    let outwards = path.iter().collect::<Vec<_>>().into_iter().rev();
+    outwards.fold(Mismatch::new(expected, got), |mismatch, segment| match segment {
+        Segment::Seq { index } => mismatch.in_element(*index),
+        Segment::Map { key } => mismatch.in_key(key),
+        Segment::Enum { variant } => mismatch.in_key(variant),
+        Segment::Unknown => mismatch,
+    })
+}
+
+impl<T: Serialize> IntoValue for Serde<T> {
+    const ELEMENT: Type = Type::Any;
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        Value::from_serde(&self.0).map_err(|error| ScriptError::native(Box::new(error)).into())
+    }
+}
+
+impl<T: Serialize> OwnedResult for Serde<T> {}
+
+impl<'a> FromArg<'a> for Function {
+    const TYPE: Type = Type::Function;
+    generic_only!();
+
+    fn from_arg(arg: &Arg<'a>) -> Result<Self, Mismatch> {
+        match arg {
+            Arg::Value(Value::Function(function)) => Ok(function.clone()),
+            _ => Err(Mismatch::of(Type::Function, arg)),
+        }
+    }
+}
+
+impl IntoValue for Function {
+    const ELEMENT: Type = Type::Function;
+    fn into_value(self) -> Result<Value, Box<NativeError>> {
+        Ok(Value::Function(self))
+    }
+}
+
+impl OwnedResult for Function {}
 
 impl<'a, T: FromArg<'a>> FromArg<'a> for Option<T> {
     const TYPE: Type = Type::Option(&T::TYPE);
@@ -474,7 +696,8 @@ owned_results! {
     [] ByteString, Type::Bytes;
     [] Value, Type::Any;
     [T: IntoValue] Vec<T>, Type::Array(&T::ELEMENT);
-    [T: IntoValue] BTreeMap<ByteString, T>, Type::Map(&T::ELEMENT);
+    [K: MapKey, T: IntoValue] BTreeMap<K, T>, Type::Map(&T::ELEMENT);
+    [T: OwnedResult] T, T::ELEMENT;
 }
 
 impl<T: IntoRet> IntoRet for Option<T> {
@@ -577,15 +800,18 @@ impl<T: IntoValue> IntoValue for Vec<T> {
     }
 }
 
-impl<T: IntoValue> IntoValue for BTreeMap<ByteString, T> {
+impl<K: MapKey, T: IntoValue> IntoValue for BTreeMap<K, T> {
     const ELEMENT: Type = Type::Map(&T::ELEMENT);
     fn into_value(self) -> Result<Value, Box<NativeError>> {
-        self.into_iter().map(|(key, item)| Ok((key, item.into_value()?))).collect::<Result<Map, _>>().map(Value::Map)
+        self.into_iter()
+            .map(|(key, item)| Ok((key.into_key(), item.into_value()?)))
+            .collect::<Result<Map, _>>()
+            .map(Value::Map)
     }
 }
 
 mod sealed {
-    use super::{BTreeMap, ByteString, Out, Value};
+    use super::{BTreeMap, ByteString, Out, OwnedResult, Value};
 
     /// Marks the types of this crate's own implementations of [`IntoRet`](super::IntoRet).
     pub trait Sealed {}
@@ -596,7 +822,7 @@ mod sealed {
     sealed! {
         [] i8; [] i16; [] i32; [] i64; [] isize; [] u8; [] u16; [] u32; [] u64; [] usize;
         [] (); [] bool; [] f32; [] f64; [] &str; [] &[u8]; [] String; [] ByteString; [] Value; [] Out<'_>;
-        [T] Vec<T>; [T] BTreeMap<ByteString, T>; [T] Option<T>; [T, E] Result<T, E>;
+        [T] Vec<T>; [K, T] BTreeMap<K, T>; [T] Option<T>; [T: OwnedResult] T; [T, E] Result<T, E>;
         [A, B] (A, B); [A, B, C] (A, B, C); [A, B, C, D] (A, B, C, D); [A, B, C, D, E] (A, B, C, D, E);
         [A, B, C, D, E, F] (A, B, C, D, E, F);
     }

@@ -19,8 +19,9 @@ use crate::value::{Arg, ByteString, Type, Value};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an exported function",
     label = "not a type that a script can pass",
-    note = "take bool, an integer, f64, &str, &[u8], String, ByteString, Value, Vec<T>, BTreeMap<ByteString, T>, \
-            Option<T> or a trailing Rest<'_>; the host's context is `&mut C` and comes first"
+    note = "take bool, an integer, f64, &str, &[u8], String, ByteString, Blob, Function, Value, Vec<T>, BTreeMap<String, T>, \
+            Option<T>, a trailing Rest<'_> or a type with `#[derive(kemi::Value)]`; the host's context is `&mut C` and \
+            comes first"
 )]
 pub trait Parameter<'a>: Sized {
     /// The type in the registry.

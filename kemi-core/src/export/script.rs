@@ -7,7 +7,7 @@ use std::ptr;
 use super::def::ContextType;
 use crate::callback::{CallbackId, Outcome, RouteId};
 use crate::error::{ErrorCode, Location, ScriptError};
-use crate::value::Arg;
+use crate::value::{Arg, Function};
 
 /// The running script, as a native function sees it.
 ///
@@ -36,6 +36,18 @@ pub(crate) trait Caller: fmt::Debug {
 
     /// Returns the line of the script that runs now.
     fn place(&self) -> Option<Location>;
+
+    /// Calls a kept function in a route, with a context as [`call`](Self::call).
+    fn call_function(
+        &self,
+        function: &Function,
+        route: Option<RouteId>,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError>;
+
+    /// Returns the index of a list's first element in the language of the script.
+    fn first_index(&self) -> usize;
 }
 
 impl<'a> Script<'a> {
@@ -55,13 +67,54 @@ impl<'a> Script<'a> {
         context: &mut C,
         args: &[Arg<'_>],
     ) -> Result<Outcome, ScriptError> {
-        let own = self.caller.context();
-        if TypeId::of::<C>() != own.id() {
-            let (given, own) = (std::any::type_name::<C>(), own.name());
-            let message = format!("callback with a context of type {given} in a registry of {own}");
-            return Err(ScriptError::new(ErrorCode::NoContext, message));
-        }
+        self.check_context::<C>()?;
         self.caller.call(callback, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Calls a function that the script has passed to the host, from within a native function, in the same interpreter.
+    ///
+    /// It may call what is allowed outside of all routes; [`call_function_in`](Self::call_function_in) names a route.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); [`ErrorCode::FunctionGone`] if the function's interpreter is gone, [`ErrorCode::ForeignId`] if
+    /// it belongs to another one.
+    pub fn call_function<C: 'static>(
+        &self,
+        function: &Function,
+        context: &mut C,
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        self.check_context::<C>()?;
+        self.caller.call_function(function, None, ptr::from_mut(context).cast(), args)
+    }
+
+    /// Calls a function that the script has passed to the host as a callback of a route.
+    ///
+    /// # Errors
+    /// As [`call_function`](Self::call_function); [`ErrorCode::ForeignId`] for a route of another registry.
+    pub fn call_function_in<C: 'static>(
+        &self,
+        function: &Function,
+        route: RouteId,
+        context: &mut C,
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        self.check_context::<C>()?;
+        self.caller.call_function(function, Some(route), ptr::from_mut(context).cast(), args)
+    }
+
+    fn check_context<C: 'static>(&self) -> Result<(), ScriptError> {
+        let own = self.caller.context();
+        if TypeId::of::<C>() == own.id() {
+            return Ok(());
+        }
+        let (given, own) = (std::any::type_name::<C>(), own.name());
+        let message = format!("callback with a context of type {given} in a registry of {own}");
+        Err(ScriptError::new(ErrorCode::NoContext, message))
+    }
+
+    pub(super) fn first_index(&self) -> usize {
+        self.caller.first_index()
     }
 
     /// Finds a route that the host has declared by its name.

@@ -7,13 +7,15 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::bound::bad_result;
 use super::references::CallbackReference;
-use crate::callback::{CallbackId, CallbackKind, Outcome};
+use crate::callback::{CallbackId, CallbackKind, Outcome, RouteId};
 use crate::engine::{Closed, Engine, Interpreter, Runtime, Source, missing_callback, replaced, time_of};
 use crate::error::{ErrorCode, ScriptError};
+use crate::export::Mismatch;
 use crate::limits::Watch;
 use crate::registry::Registry;
-use crate::value::Arg;
+use crate::value::{Arg, Function};
 
 /// A loaded script of any language, whose native functions work on a context of type `C`.
 ///
@@ -34,15 +36,40 @@ impl<C: 'static> Instance<C> {
     /// The errors of [`Engine::load`]; [`ErrorCode::RootReplaced`] if the top level replaced something of the root object;
     /// [`ErrorCode::MissingCallback`] with every required function that is missing.
     pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
+        Self::load_on(engine, registry, sources, ptr::null_mut())
+    }
+
+    /// Loads a script as [`load`](Self::load) does, and lends its top level the context.
+    ///
+    /// Exports that need the host's context can then be called at the top level: `app.on("order", function(order) … end)`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(
+        engine: &dyn Engine,
+        registry: &Registry<C>,
+        sources: &[Source],
+        context: &mut C,
+    ) -> Result<Instance<C>, ScriptError> {
+        Self::load_on(engine, registry, sources, ptr::from_mut(context).cast())
+    }
+
+    /// Loads a script with a context in the slot, or with none.
+    fn load_on(
+        engine: &dyn Engine,
+        registry: &Registry<C>,
+        sources: &[Source],
+        context: *mut (),
+    ) -> Result<Instance<C>, ScriptError> {
         let stamp = |mut error: ScriptError| {
             error.engine = engine.name();
             error
         };
         registry.check_names(engine.name(), &|name, role| engine.reserved(name, role)).map_err(stamp)?;
         let sources = read(registry, sources).map_err(stamp)?;
-        let runtime = Rc::new(Runtime::new(registry.data().clone(), engine.name(), engine.coercions()));
+        let runtime = Rc::new(Runtime::new(registry.data().clone(), engine));
         let closed = Closed(runtime.clone());
-        let loaded = runtime.load(|| {
+        let loaded = runtime.load(context, || {
             let interpreter = engine.load(runtime.clone(), &sources)?;
             let checked = check(&*interpreter, registry).map_err(|error| name_files(error, &sources));
             Ok((interpreter, checked))
@@ -88,6 +115,64 @@ impl<C: 'static> Instance<C> {
         self.runtime.run(&*self.interpreter, callback, ptr::from_mut(context).cast(), args)
     }
 
+    /// Calls a function that the script has passed to the host.
+    pub(super) fn call_function(
+        &self,
+        function: &Function,
+        route: Option<RouteId>,
+        context: &mut C,
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let context = ptr::from_mut(context).cast();
+        self.runtime.run_function(&*self.interpreter, function, route, context, args)
+    }
+
+    /// Checks that a callback can be called with so many arguments.
+    pub(super) fn check_bound(&self, callback: CallbackId, count: Option<usize>) -> Result<(), ScriptError> {
+        let registry = self.runtime.registry();
+        let Some(name) = registry.callback_name(callback) else { return Err(self.runtime.foreign_callback()) };
+        let stamp = |mut error: ScriptError| {
+            error.engine = self.runtime.engine();
+            error.callback = Some(name.to_string());
+            error
+        };
+        let declared = registry.callbacks().iter().find(|decl| *decl.name == *name).map(|decl| decl.params.len());
+        if let (Some(declared), Some(count)) = (declared, count)
+            && declared != count
+        {
+            let message = format!("the host declares {declared} parameter(s) for it and binds it with {count}");
+            return Err(stamp(ScriptError::new(ErrorCode::ArgumentCount, message)));
+        }
+        self.runtime.look_up(|| {
+            if !self.interpreter.resolve(&name) {
+                return Err(stamp(missing_callback(&name, &*self.interpreter)));
+            }
+            count.map_or(Ok(()), |count| self.interpreter.accepts(&name, count)).map_err(stamp)
+        })
+    }
+
+    /// Returns the id of a function by its name.
+    pub(super) fn named(&self, name: &str) -> Result<CallbackId, ScriptError> {
+        self.runtime.function_named(&*self.interpreter, name)
+    }
+
+    /// Builds the error for a callback's result of the wrong type.
+    #[cold]
+    pub(super) fn bad_result(&self, callback: CallbackId, mismatch: &Mismatch) -> ScriptError {
+        let mut error = self.bad_function_result(mismatch);
+        error.callback = self.runtime.registry().callback_name(callback).map(|name| name.to_string());
+        error.place = self.interpreter.definition(callback);
+        error
+    }
+
+    /// Builds the error for a function's result of the wrong type.
+    #[cold]
+    pub(super) fn bad_function_result(&self, mismatch: &Mismatch) -> ScriptError {
+        let mut error = bad_result(mismatch, self.runtime.first_index());
+        error.engine = self.runtime.engine();
+        error
+    }
+
     /// Returns the names of all declared callbacks that the script defines.
     #[must_use]
     pub fn defined(&self) -> Vec<String> {
@@ -110,7 +195,7 @@ impl<C: 'static> Instance<C> {
 
     /// Runs a step of loading the script, within the limits of loading.
     pub(crate) fn while_loading<R>(&self, run: impl FnOnce() -> Result<R, ScriptError>) -> Result<R, ScriptError> {
-        self.runtime.load(run)
+        self.runtime.load(ptr::null_mut(), run)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::engine::Reference;
 use crate::error::ScriptError;
 use crate::export::CallbackName;
-use crate::registry::{Export, RegistryData};
+use crate::registry::{Export, Member, RegistryData};
 use crate::value::Type;
 
 /// The findings about a script's references.
@@ -36,32 +36,34 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
     let asked_for: BTreeSet<&[String]> =
         references.iter().filter(|reference| !reference.called).map(|reference| &*reference.path).collect();
     for reference in references {
-        let [first, rest @ ..] = &*reference.path else { continue };
-        let second = rest.first().map(String::as_str);
-        let export = match (registry.find("", first), second) {
-            // A call behind a member of a function's result is not the function's own.
-            (Some(_), Some(_)) => continue,
-            (Some(export), None) => Some(export),
-            (None, Some(second)) => registry.find(first, second),
-            (None, None) => None,
+        let (module, name) = match registry.member(&reference.path) {
+            Member::Export(export, names) => {
+                // A call behind a member of a function's result is not the function's own.
+                if reference.called && reference.path.len() == names {
+                    found.callbacks.extend(callbacks(registry, export, reference));
+                }
+                continue;
+            }
+            Member::Constant | Member::Module => continue,
+            Member::Unknown(module, name) => (module, name),
         };
-        if let Some(export) = export {
-            if reference.called && reference.path.len() <= 2 {
-                found.callbacks.extend(callbacks(registry, export, reference));
+        let names = reference.path.iter().position(|part| part == name).map_or(0, |at| at + 1);
+        let below = reference.path.get(names);
+        if module.is_empty() {
+            // Neither a module nor a function of the root: something that is not enabled, perhaps.
+            let of_module = reference.path.get(..1).unwrap_or_default();
+            if (reference.called || below.is_some()) && !asked_for.contains(of_module) {
+                let below = below.map(String::as_str);
+                found.warnings.push(registry.explain_unknown(name, below).at(file, reference.line));
             }
             continue;
         }
-        let is_module = registry.modules().any(|(name, _)| name == first);
-        if second.is_none() && (is_module || !reference.called) {
-            continue;
-        }
-        let error = || registry.explain_unknown(first, second).at(file, reference.line);
-        let of_module = reference.path.get(..1).unwrap_or_default();
-        let of_function = reference.path.get(..2).unwrap_or_default();
-        if is_module && reference.called && !asked_for.contains(of_function) {
-            found.errors.push(error());
-        } else if is_module || !asked_for.contains(of_module) {
-            found.warnings.push(error());
+        let error = registry.explain_unknown(module, Some(name)).at(file, reference.line);
+        let of_function = reference.path.get(..names).unwrap_or_default();
+        if reference.called && !asked_for.contains(of_function) {
+            found.errors.push(error);
+        } else {
+            found.warnings.push(error);
         }
     }
     found

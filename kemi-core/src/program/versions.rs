@@ -29,6 +29,8 @@ pub struct Program<C: 'static> {
     engine: Arc<dyn Engine>,
     registry: Registry<C>,
     files: Vec<Source>,
+    /// Makes the context on which a version is tried; without it the top level has none.
+    trial: Option<Trial<C>>,
     version: AtomicU64,
     state: Mutex<State>,
     /// Notified of every change of the state.
@@ -39,6 +41,9 @@ pub struct Program<C: 'static> {
 ///
 /// It is called on a thread of its own, and not again before it has returned: it may wait for room in a queue.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// A function that makes a context for trying a version.
+type Trial<C> = Box<dyn Fn() -> C + Send + Sync>;
 
 struct State {
     sources: Arc<[Source]>,
@@ -74,8 +79,35 @@ impl<C: 'static> Program<C> {
         registry: &Registry<C>,
         files: &[Source],
     ) -> Result<Arc<Program<C>>, ScriptError> {
-        let sources = check(&*engine, registry, files)?;
+        Self::open_on(engine, registry, files, None)
+    }
+
+    /// Reads and checks a script whose top level needs the host's context, as one does that registers functions there.
+    ///
+    /// `trial` makes a context on which each version is tried before it is taken up; what the script does to it is thrown away.
+    /// Workers then load the script with their own context: [`worker_with`](Self::worker_with),
+    /// [`Worker::refresh_with`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        engine: Arc<dyn Engine>,
+        registry: &Registry<C>,
+        files: &[Source],
+        trial: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Result<Arc<Program<C>>, ScriptError> {
+        Self::open_on(engine, registry, files, Some(Box::new(trial)))
+    }
+
+    fn open_on(
+        engine: Arc<dyn Engine>,
+        registry: &Registry<C>,
+        files: &[Source],
+        trial: Option<Trial<C>>,
+    ) -> Result<Arc<Program<C>>, ScriptError> {
+        let sources = check(&*engine, registry, files, trial.as_ref())?;
         Ok(Arc::new(Program {
+            trial,
             engine,
             registry: registry.clone(),
             files: files.to_vec(),
@@ -96,8 +128,30 @@ impl<C: 'static> Program<C> {
     /// # Errors
     /// The errors of [`Instance::load`].
     pub fn worker(self: &Arc<Self>, name: &str, wake: Option<Wake>) -> Result<Worker<C>, ScriptError> {
+        self.worker_on(name, wake, None)
+    }
+
+    /// Loads the script for a worker, on the worker's own thread, and lends its top level the worker's context.
+    ///
+    /// # Errors
+    /// As [`worker`](Self::worker).
+    pub fn worker_with(
+        self: &Arc<Self>,
+        name: &str,
+        wake: Option<Wake>,
+        context: &mut C,
+    ) -> Result<Worker<C>, ScriptError> {
+        self.worker_on(name, wake, Some(context))
+    }
+
+    fn worker_on(
+        self: &Arc<Self>,
+        name: &str,
+        wake: Option<Wake>,
+        context: Option<&mut C>,
+    ) -> Result<Worker<C>, ScriptError> {
         let (version, sources) = self.published();
-        let instance = self.load(&sources)?;
+        let instance = self.load(&sources, context)?;
         let mut state = self.state();
         let id = state.next_worker;
         state.next_worker += 1;
@@ -120,7 +174,7 @@ impl<C: 'static> Program<C> {
     pub fn reload(&self, patience: Duration) -> Result<Reloaded, ScriptError> {
         let start = Instant::now();
         let _one_at_a_time = self.begin_reload(patience)?;
-        let checked = check(&*self.engine, &self.registry, &self.files);
+        let checked = check(&*self.engine, &self.registry, &self.files, self.trial.as_ref());
         self.registry.state().aggregator().reloaded(checked.is_ok());
         let sources = checked?;
         let old = self.version.load(Ordering::Acquire);
@@ -207,8 +261,11 @@ impl<C: 'static> Program<C> {
     }
 
     /// Loads a version on the calling thread.
-    pub(super) fn load(&self, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
-        Instance::load(&*self.engine, &self.registry, sources)
+    pub(super) fn load(&self, sources: &[Source], context: Option<&mut C>) -> Result<Instance<C>, ScriptError> {
+        match context {
+            Some(context) => Instance::load_with(&*self.engine, &self.registry, sources, context),
+            None => Instance::load(&*self.engine, &self.registry, sources),
+        }
     }
 
     /// Notes that a worker runs a version on the calling thread, or its error.
@@ -277,6 +334,7 @@ fn check<C: 'static>(
     engine: &dyn Engine,
     registry: &Registry<C>,
     files: &[Source],
+    trial: Option<&Trial<C>>,
 ) -> Result<Arc<[Source]>, ScriptError> {
     let stamp = |mut error: ScriptError| {
         error.engine = engine.name();
@@ -285,7 +343,11 @@ fn check<C: 'static>(
     let time = time_of(registry.limits().max_load_time_ms);
     let sources: Arc<[Source]> =
         files.iter().map(|file| file.snapshot_within(time)).collect::<Result<_, _>>().map_err(stamp)?;
-    let instance = Instance::load(engine, registry, &sources)?;
+    let mut context = trial.map(|trial| trial());
+    let instance = match &mut context {
+        Some(context) => Instance::load_with(engine, registry, &sources, context)?,
+        None => Instance::load(engine, registry, &sources)?,
+    };
     for source in &*sources {
         let references = instance.while_loading(|| engine.references(source, registry.root()));
         let mut found = check_references(registry, &source.name(), &references.map_err(stamp)?);

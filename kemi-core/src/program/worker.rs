@@ -27,12 +27,24 @@ impl<C: 'static> Worker<C> {
     /// Call it between two calls of the script. If the new version cannot be loaded here although it was checked, the old one
     /// stays, and the reason is logged and part of the status.
     pub fn refresh(&mut self) -> bool {
+        self.refresh_on(None)
+    }
+
+    /// Takes up a new version as [`refresh`](Self::refresh) does, and lends its top level the worker's context.
+    ///
+    /// Functions of the old version that the context still has are gone then ([`Function::is_gone`](crate::Function::is_gone)):
+    /// let a required callback or the context itself forget them.
+    pub fn refresh_with(&mut self, context: &mut C) -> bool {
+        self.refresh_on(Some(context))
+    }
+
+    fn refresh_on(&mut self, context: Option<&mut C>) -> bool {
         if self.program.version() == self.seen {
             return false;
         }
         let (version, sources) = self.program.published();
         self.seen = version;
-        let loaded = self.program.load(&sources);
+        let loaded = self.program.load(&sources, context);
         let failed = loaded.as_ref().err().map(ToString::to_string);
         let old = loaded.map(|instance| mem::replace(&mut self.instance, instance));
         self.program.taken_up(self.id, failed.map_or_else(|| Ok((version, self.instance.watch().clone())), Err));

@@ -1,6 +1,5 @@
 //! Builds a registry: collects, checks and sorts the exports.
 
-use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,10 +8,14 @@ use super::checks;
 use super::dialect::Dialect;
 use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
+use super::module::{Constant, Module};
+use super::part::Part;
 use super::table::{Export, Registry, RegistryData, script_name};
 use crate::callback::Callbacks;
 use crate::error::nearest;
-use crate::export::{ContextType, EXPORTS, ExportDef, MODULE, NoContext};
+use crate::export::{
+    CONSTANTS, ConstantDef, ContextType, EXPORTS, ExportDef, HostClosure, HostFunction, MODULE, NoContext,
+};
 use crate::limits::Limits;
 use crate::telemetry::TelemetryConfig;
 use crate::value::ArgumentPolicy;
@@ -24,6 +27,8 @@ pub struct RegistryBuilder<C: 'static> {
     dialect: Dialect,
     all: bool,
     modules: BTreeSet<String>,
+    parts: Vec<Part>,
+    closures: Vec<HostClosure>,
     callbacks: Callbacks,
     policy: ArgumentPolicy,
     limits: Limits,
@@ -39,6 +44,8 @@ impl<C: 'static> RegistryBuilder<C> {
             dialect: Dialect::default(),
             all: false,
             modules: BTreeSet::new(),
+            parts: Vec::new(),
+            closures: Vec::new(),
             callbacks: Callbacks::new(),
             policy: ArgumentPolicy::Strict,
             limits: Limits::default(),
@@ -76,6 +83,55 @@ impl<C: 'static> RegistryBuilder<C> {
     #[must_use]
     pub fn all_modules(mut self) -> Self {
         self.all = true;
+        self
+    }
+
+    /// Lends a part of the context to a library's functions: every export whose context is `P` becomes one of this host.
+    ///
+    /// So a library can export functions with a state of its own without knowing the hosts that use it.
+    ///
+    /// ```
+    /// use kemi_core::Registry;
+    ///
+    /// struct Mailbox(Vec<String>); // the context of a library's exports
+    /// struct Host {
+    ///     mailbox: Mailbox,
+    /// }
+    ///
+    /// let registry = Registry::<Host>::builder().root("app").part(|host: &mut Host| &mut host.mailbox).build()?;
+    /// # let _ = registry;
+    /// # Ok::<(), kemi_core::registry::RegistryError>(())
+    /// ```
+    #[must_use]
+    pub fn part<P: 'static>(mut self, lend: impl for<'c> Fn(&'c mut C) -> &'c mut P + Send + Sync + 'static) -> Self {
+        self.parts.push(Part::new(lend));
+        self
+    }
+
+    /// Exports a closure: a function that has a state of its own, or is known only at run time.
+    ///
+    /// `params` are the names of its parameters for messages. Its module is enabled with it.
+    ///
+    /// ```
+    /// use kemi_core::Registry;
+    ///
+    /// let greeting = String::from("hello");
+    /// let greet = move |name: String| format!("{greeting}, {name}");
+    /// let registry = Registry::<()>::builder().root("app").function("text", "greet", &["name"], greet).build()?;
+    /// assert!(registry.find("text", "greet").is_some());
+    /// # Ok::<(), kemi_core::registry::RegistryError>(())
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn function<S: 'static>(
+        mut self,
+        module: &str,
+        name: &str,
+        params: &[&str],
+        function: impl HostFunction<C, S>,
+    ) -> Self {
+        self.modules.insert(module.to_owned());
+        self.closures.push(HostClosure::new::<C, S, _>(module, name, params, function));
         self
     }
 
@@ -126,30 +182,53 @@ impl<C: 'static> RegistryBuilder<C> {
     ///   in the language of a linked engine ([`Engine::reserved`](crate::Engine::reserved)).
     pub fn build(self) -> Result<Registry<C>, RegistryError> {
         let mut mistakes = Vec::new();
-        let known = own_exports::<C>(&mut mistakes);
-        let known_modules: BTreeSet<&'static str> = known.iter().map(|def| def.module).collect();
+        checks::closures(&self.closures, &mut mistakes);
+        let contexts: Vec<ContextType> = [ContextType::of::<C>(), ContextType::of::<NoContext>()]
+            .into_iter()
+            .chain(self.parts.iter().map(Part::ty))
+            .collect();
+        checks::parts(&contexts, &mut mistakes);
+        let is_own = |context: ContextType| contexts.iter().any(|own| own.id() == context.id());
+        let known = own_exports(is_own, &self.closures, &mut mistakes);
+        let known_constants = own_constants(is_own, &mut mistakes);
+        let known_modules: BTreeSet<&'static str> =
+            known.iter().map(|def| def.module).chain(known_constants.iter().map(|def| def.module)).collect();
 
         for module in &self.modules {
             // The root always exists, even where nothing is exported to it.
-            if !module.is_empty() && !known_modules.contains(module.as_str()) {
+            let within = |known: &&str| known.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            if !module.is_empty() && !known_modules.contains(module.as_str()) && !known_modules.iter().any(within) {
                 mistakes.push(unknown_module(module, &known_modules));
             }
         }
-        let enabled = |module: &str| self.all || self.modules.contains(module) || module == MODULE;
+        // A module is enabled with those around it.
+        let enabled = |module: &str| {
+            let mut within = module.match_indices('.').map(|(end, _)| module.get(..end).unwrap_or(module));
+            self.all
+                || module == MODULE
+                || self.modules.contains(module)
+                || within.any(|outer| self.modules.contains(outer))
+        };
 
         let visible: Vec<&'static ExportDef> = known.iter().copied().filter(|def| enabled(def.module)).collect();
-        checks::functions_or_modules(&visible, &mut mistakes);
+        let constants: Vec<&'static ConstantDef> =
+            known_constants.into_iter().filter(|def| enabled(def.module)).collect();
+        checks::one_meaning(&visible, &constants, &mut mistakes);
         checks::callbacks(&self.callbacks, &mut mistakes);
         let languages = linked_languages();
         let languages: Vec<(&str, &Reserved<'_>)> =
             languages.iter().map(|language| ((language.engine)(), &language.reserved as &Reserved<'_>)).collect();
-        checks::names(&self.root, visible.iter().copied(), &self.callbacks, &languages, &mut mistakes);
+        let functions = visible.iter().copied();
+        checks::names(&self.root, functions, &constants, &self.callbacks, &languages, &mut mistakes);
 
         let mut exports = Vec::new();
         for def in visible {
             let route_mask = route_mask(def, &self.callbacks, &mut mistakes);
             let index = u32::try_from(exports.len()).unwrap_or(u32::MAX);
-            exports.push(Export::new(index, def, route_mask, self.callbacks.stamp()));
+            let part = self.parts.iter().find(|part| part.ty().id() == def.context.id()).cloned();
+            let closure = self.closures.iter().find(|closure| std::ptr::eq(closure.def, def));
+            let export = Export::new(index, def, route_mask, self.callbacks.stamp());
+            exports.push(export.with_part(part).with_closure(closure.map(|closure| closure.function.clone())));
         }
         if !mistakes.is_empty() {
             return Err(RegistryError { mistakes });
@@ -171,21 +250,34 @@ impl<C: 'static> RegistryBuilder<C> {
             telemetry: self.telemetry,
             enable_hint: self.enable_hint,
             exports: exports.into(),
+            tree: Module::tree(&modules, constants.into_iter().map(Constant::new).collect()),
             modules,
             disabled,
         }))
     }
 }
 
-/// Returns the exports of context `C` and of no context, sorted by module and name.
-fn own_exports<C: 'static>(mistakes: &mut Vec<String>) -> Vec<&'static ExportDef> {
-    let ids = [TypeId::of::<C>(), TypeId::of::<NoContext>()];
-    let mut own: Vec<&'static ExportDef> = EXPORTS.iter().filter(|def| ids.contains(&def.context.id())).collect();
+/// Returns the exports of the host's contexts and its closures, sorted by module and name.
+fn own_exports(
+    is_own: impl Fn(ContextType) -> bool,
+    closures: &[HostClosure],
+    mistakes: &mut Vec<String>,
+) -> Vec<&'static ExportDef> {
+    let linked = EXPORTS.iter().filter(|def| is_own(def.context));
+    let mut own: Vec<&'static ExportDef> = linked.chain(closures.iter().map(|closure| closure.def)).collect();
     own.sort_by_key(|def| (def.module, def.name));
     for def in &own {
         checks::export(def, mistakes);
     }
     checks::twice(&own, mistakes);
+    own
+}
+
+/// Returns the constants of the host's contexts, sorted by module and name.
+fn own_constants(is_own: impl Fn(ContextType) -> bool, mistakes: &mut Vec<String>) -> Vec<&'static ConstantDef> {
+    let mut own: Vec<&'static ConstantDef> = CONSTANTS.iter().filter(|def| is_own(def.context)).collect();
+    own.sort_by_key(|def| (def.module, def.name));
+    checks::constants_twice(&own, mistakes);
     own
 }
 

@@ -8,7 +8,7 @@ use std::panic::Location;
 use super::language::{NameRole, Reserved};
 use crate::abi::Kind;
 use crate::callback::{CallbackKind, Callbacks};
-use crate::export::{ExportDef, NoContext};
+use crate::export::{ConstantDef, ContextType, ExportDef, HostClosure, NoContext};
 
 /// The name of the root object, a module, an export or a callback.
 struct Name<'a> {
@@ -72,21 +72,71 @@ pub(super) fn twice(exports: &[&'static ExportDef], mistakes: &mut Vec<String>) 
     }
 }
 
-/// Notes functions of the root that have the name of a visible module, of which scripts could reach only one.
-pub(super) fn functions_or_modules(exports: &[&'static ExportDef], mistakes: &mut Vec<String>) {
-    let mut modules: BTreeMap<&str, &ExportDef> = BTreeMap::new();
-    for def in exports.iter().filter(|def| !def.module.is_empty()) {
-        modules.entry(def.module).or_insert(def);
+/// Notes constants of one name.
+///
+/// They are sorted by module and name.
+pub(super) fn constants_twice(constants: &[&'static ConstantDef], mistakes: &mut Vec<String>) {
+    for pair in constants.windows(2) {
+        if let [a, b] = pair
+            && (a.module, a.name) == (b.module, b.name)
+        {
+            let (path, a, b) = (joined(a.module, a.name), constant_place(a), constant_place(b));
+            mistakes.push(format!("the constant '{path}' is exported twice: at {a} and at {b}"));
+        }
     }
-    for function in exports.iter().filter(|def| def.module.is_empty()) {
-        if let Some(first) = modules.get(function.name) {
-            mistakes.push(format!(
-                "'{}' is both a function of the root object ({}) and a module (with '{}' at {})",
-                function.name,
-                place(function),
-                first.name,
-                place(first)
-            ));
+}
+
+/// Notes names that stand for two things, of which scripts could reach only one: functions, constants and modules.
+pub(super) fn one_meaning(
+    exports: &[&'static ExportDef],
+    constants: &[&'static ConstantDef],
+    mistakes: &mut Vec<String>,
+) {
+    let mut modules: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    let functions = exports.iter().map(|def| (def.module, def.name, place(def)));
+    let members = functions.chain(constants.iter().map(|def| (def.module, def.name, constant_place(def))));
+    for (module, name, place) in members.filter(|(module, ..)| !module.is_empty()) {
+        let ends = module.match_indices('.').map(|(end, _)| end).chain([module.len()]);
+        for end in ends {
+            let outer = module.get(..end).unwrap_or(module);
+            modules.entry(outer).or_insert((name, place.clone()));
+        }
+    }
+    for function in exports {
+        let of = if function.module.is_empty() { "a function of the root object" } else { "a function" };
+        if let Some((first, at)) = modules.get(path(function).as_str()) {
+            let (path, place) = (path(function), place(function));
+            mistakes.push(format!("'{path}' is both {of} ({place}) and a module (with '{first}' at {at})"));
+        }
+    }
+    for constant in constants {
+        let (path, place) = (joined(constant.module, constant.name), constant_place(constant));
+        if let Some((first, at)) = modules.get(path.as_str()) {
+            mistakes.push(format!("'{path}' is both a constant ({place}) and a module (with '{first}' at {at})"));
+        }
+        let same = exports.iter().find(|def| (def.module, def.name) == (constant.module, constant.name));
+        if let Some(function) = same {
+            let function = self::place(function);
+            mistakes.push(format!("'{path}' is both a constant ({place}) and a function ({function})"));
+        }
+    }
+}
+
+/// Notes closures that name another number of parameters than they take.
+pub(super) fn closures(closures: &[HostClosure], mistakes: &mut Vec<String>) {
+    for HostClosure { def, .. } in closures {
+        if def.params.iter().any(|param| param.name.is_empty()) {
+            let count = def.params.len();
+            mistakes.push(format!("{} takes {count} parameter(s), and not each has a name", owner(def)));
+        }
+    }
+}
+
+/// Notes contexts that are lent twice, of which exports could get only one.
+pub(super) fn parts(contexts: &[ContextType], mistakes: &mut Vec<String>) {
+    for (i, context) in contexts.iter().enumerate() {
+        if contexts.iter().take(i).any(|earlier| earlier.id() == context.id()) {
+            mistakes.push(format!("the part '{}' is lent twice, or is the context itself", context.name()));
         }
     }
 }
@@ -111,6 +161,7 @@ pub(super) fn callbacks(callbacks: &Callbacks, mistakes: &mut Vec<String>) {
 pub(super) fn names<'a>(
     root: &str,
     exports: impl Iterator<Item = &'a ExportDef>,
+    constants: &[&'a ConstantDef],
     callbacks: &Callbacks,
     languages: &[(&str, &Reserved)],
     mistakes: &mut Vec<String>,
@@ -120,12 +171,19 @@ pub(super) fn names<'a>(
     }
     let mut names = vec![Name { text: root, owner: format!("the root object '{root}'"), role: NameRole::Root }];
     let mut modules = BTreeSet::new();
-    for def in exports {
-        if !def.module.is_empty() && modules.insert(def.module) {
-            let owner = format!("the module '{}' ({})", def.module, place(def));
-            names.push(Name { text: def.module, owner, role: NameRole::Member });
+    let functions = exports.map(|def| (def.module, def.name, owner(def), place(def)));
+    let constants = constants.iter().map(|def| {
+        let place = constant_place(def);
+        (def.module, def.name, format!("the constant '{}' ({place})", joined(def.module, def.name)), place)
+    });
+    for (module, name, owner, place) in functions.chain(constants) {
+        if !module.is_empty() && modules.insert(module) {
+            for part in module.split('.') {
+                let owner = format!("the module '{module}' ({place})");
+                names.push(Name { text: part, owner, role: NameRole::Member });
+            }
         }
-        names.push(Name { text: def.name, owner: owner(def), role: NameRole::Member });
+        names.push(Name { text: name, owner, role: NameRole::Member });
     }
     for (decl, place) in callbacks.declared().filter(|(decl, _)| decl.presence != CallbackKind::Named) {
         let owner = format!("the callback '{}' ({})", decl.name, line(place));
@@ -165,8 +223,16 @@ fn owner(def: &ExportDef) -> String {
 
 /// Returns the path of an export below the root object.
 fn path(def: &ExportDef) -> String {
-    let ExportDef { module, name, .. } = def;
-    if module.is_empty() { (*name).to_owned() } else { format!("{module}.{name}") }
+    joined(def.module, def.name)
+}
+
+/// Joins the names of a module and of something in it.
+fn joined(module: &str, name: &str) -> String {
+    if module.is_empty() { name.to_owned() } else { format!("{module}.{name}") }
+}
+
+fn constant_place(def: &ConstantDef) -> String {
+    format!("{}:{}", def.file, def.line)
 }
 
 fn place(def: &ExportDef) -> String {

@@ -1,10 +1,13 @@
 //! The registry as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use super::module::Constant;
 use super::table::{Export, RegistryData};
 use crate::export::{Deprecated, Param};
-use crate::value::Type;
+use crate::value::{EnumType, StructType, Type, Value};
 
 /// One export in the dump.
 #[derive(Serialize)]
@@ -28,6 +31,67 @@ pub(super) struct ExportDump<'a> {
     line: u32,
 }
 
+/// One constant in the dump.
+#[derive(Serialize)]
+pub(super) struct ConstantDump<'a> {
+    module: &'a str,
+    name: &'a str,
+    script_name: String,
+    doc: &'a str,
+    value: &'a Value,
+    file: &'a str,
+    line: u32,
+}
+
+impl<'a> ConstantDump<'a> {
+    pub(super) fn new(root: &str, constant: &'a Constant) -> ConstantDump<'a> {
+        let def = constant.def();
+        let parts = [root, def.module, def.name];
+        ConstantDump {
+            module: def.module,
+            name: def.name,
+            script_name: parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("."),
+            doc: def.doc,
+            value: constant.value(),
+            file: def.file,
+            line: def.line,
+        }
+    }
+}
+
+/// The types with a description that parameters and results name, by their names.
+#[derive(Default, Serialize)]
+#[serde(transparent)]
+pub(super) struct Types(BTreeMap<&'static str, Described>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Described {
+    Struct(&'static StructType),
+    Enum(&'static EnumType),
+}
+
+impl Types {
+    /// Adds a type and all that it is made of.
+    pub(super) fn add(&mut self, ty: Type) {
+        match ty {
+            Type::Array(inner) | Type::Map(inner) | Type::Option(inner) => self.add(*inner),
+            Type::Tuple(items) => items.iter().for_each(|item| self.add(*item)),
+            Type::Struct(of) => {
+                if self.0.insert(of.name, Described::Struct(of)).is_none() {
+                    of.fields.iter().for_each(|field| self.add((field.ty)()));
+                }
+            }
+            Type::Enum(of) => {
+                if self.0.insert(of.name, Described::Enum(of)).is_none() {
+                    of.variants.iter().filter_map(|variant| variant.ty).for_each(|ty| self.add(ty()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 impl<'a> ExportDump<'a> {
     pub(super) fn new(registry: &RegistryData, export: &Export) -> ExportDump<'a> {
         let def = export.def();
@@ -44,7 +108,7 @@ impl<'a> ExportDump<'a> {
             callbacks: def.callbacks,
             cost: def.cost,
             needs_context: def.needs_context,
-            shape: def.typed.map(|typed| format!("{:?}", typed.shape())),
+            shape: export.typed().map(|typed| format!("{:?}", typed.shape())),
             file: def.file,
             line: def.line,
         }

@@ -1,5 +1,6 @@
 //! The table of everything a script may call, typed and indexed by integers.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,9 +13,11 @@ use super::dialect::Dialect;
 use super::dump;
 use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
+use super::module::{Constant, Member, Module};
+use super::part::Part;
 use crate::callback::{CallbackDecl, CallbackId, Callbacks, RouteId, Stamp};
 use crate::error::{ErrorCode, ScriptError, nearest};
-use crate::export::{ContextType, ExportDef};
+use crate::export::{ContextType, ExportDef, Typed};
 use crate::limits::{CallNames, Limits};
 use crate::telemetry::TelemetryConfig;
 use crate::value::ArgumentPolicy;
@@ -82,6 +85,7 @@ pub struct RegistryData {
     pub(super) enable_hint: String,
     pub(super) exports: Box<[Export]>,
     pub(super) modules: BTreeMap<&'static str, Range<usize>>,
+    pub(super) tree: Module,
     pub(super) disabled: BTreeSet<&'static str>,
     pub(super) state: HostState,
 }
@@ -96,11 +100,48 @@ pub struct Export {
     /// A bit for each route it may be called in.
     route_mask: u64,
     stamp: Stamp,
+    /// The part of the host's context that it takes, if it does not take the whole.
+    part: Option<Part>,
+    /// The closure that it is, if it is one.
+    closure: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Export {
     pub(super) fn new(index: u32, def: &'static ExportDef, route_mask: u64, stamp: Stamp) -> Export {
-        Export { index, def, route_mask, stamp }
+        Export { index, def, route_mask, stamp, part: None, closure: None }
+    }
+
+    pub(super) fn with_part(self, part: Option<Part>) -> Export {
+        Export { part, ..self }
+    }
+
+    pub(super) fn with_closure(self, closure: Option<Arc<dyn Any + Send + Sync>>) -> Export {
+        Export { closure, ..self }
+    }
+
+    /// Returns the typed entry, if this export can be called by one.
+    ///
+    /// The functions of a library that take a part of the host's context have none.
+    #[must_use]
+    pub fn typed(&self) -> Option<Typed> {
+        if self.part.is_some() { None } else { self.def.typed }
+    }
+
+    pub(crate) fn closure(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.closure.as_deref()
+    }
+
+    /// Returns what the export takes as its context.
+    ///
+    /// # Safety
+    /// `context` points to the context of the export's registry, which nothing else uses while the result is in use.
+    #[inline]
+    pub(crate) unsafe fn part_of(&self, context: *mut ()) -> *mut () {
+        match &self.part {
+            // SAFETY: the part was described for the registry's context.
+            Some(part) if self.def.needs_context => unsafe { part.lend(context) },
+            _ => context,
+        }
     }
 
     /// Returns the dense index: the position after sorting by module and name. It is stable within one build, not across
@@ -181,6 +222,17 @@ impl RegistryData {
         self.modules.iter().map(|(&name, range)| (name, self.exports.get(range.clone()).unwrap_or(&[])))
     }
 
+    /// Returns the root module, with all others in it.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.tree
+    }
+
+    /// Finds what a path below the root object stands for.
+    pub(crate) fn member<'a>(&'a self, path: &'a [String]) -> Member<'a> {
+        self.tree.find(&self.exports, path)
+    }
+
     /// Iterates over the modules that are linked but not enabled.
     pub fn disabled_modules(&self) -> impl Iterator<Item = &'static str> {
         self.disabled.iter().copied()
@@ -210,6 +262,11 @@ impl RegistryData {
     #[must_use]
     pub fn route(&self, name: &str) -> Option<RouteId> {
         self.callbacks.route(name)
+    }
+
+    /// Returns the route of functions that are called in none: they may use what is allowed everywhere.
+    pub(crate) fn no_route(&self) -> RouteId {
+        RouteId::none(self.stamp())
     }
 
     /// Returns a route's name.
@@ -288,17 +345,28 @@ impl RegistryData {
         }
         let mut mistakes = Vec::new();
         let exports = self.exports.iter().map(|export| export.def);
-        checks::names(&self.root, exports, &self.callbacks, &[(engine, reserved)], &mut mistakes);
+        let mut constants = Vec::new();
+        self.tree.walk(&mut |module| constants.extend(module.constants().iter().map(Constant::def)));
+        checks::names(&self.root, exports, &constants, &self.callbacks, &[(engine, reserved)], &mut mistakes);
         if mistakes.is_empty() { Ok(()) } else { Err(ScriptError::new(ErrorCode::ReservedName, mistakes.join("; "))) }
     }
 
     /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`,
-    /// `callbacks` and `exports` by index.
+    /// `callbacks`, `constants`, `types` by name and `exports` by index.
     ///
     /// Within one `version` fields are only added.
     #[must_use]
     pub fn dump(&self) -> serde_json::Value {
         let exports: Vec<_> = self.exports.iter().map(|export| dump::ExportDump::new(self, export)).collect();
+        let mut constants = Vec::new();
+        self.tree.walk(&mut |module| {
+            constants.extend(module.constants().iter().map(|constant| dump::ConstantDump::new(&self.root, constant)));
+        });
+        let mut types = dump::Types::default();
+        for export in &self.exports {
+            export.def.params.iter().for_each(|param| types.add(param.ty));
+            types.add(export.def.returns);
+        }
         serde_json::json!({
             "version": 1,
             "root": self.root,
@@ -308,6 +376,8 @@ impl RegistryData {
             "modules": self.modules.keys().filter(|m| !m.is_empty()).collect::<Vec<_>>(),
             "disabled": self.disabled,
             "callbacks": self.callbacks.decls,
+            "constants": constants,
+            "types": types,
             "exports": exports,
         })
     }

@@ -16,9 +16,9 @@ pub enum Arg<'a> {
     Float(f64),
     /// The bytes of a string.
     Str(&'a [u8]),
-    /// An array or map (or any other value), converted by the engine.
+    /// Bytes that are no text, an array, a map, a function (or any other value), converted by the engine.
     Value(&'a Value),
-    /// Something that no export can take, such as a function; the text names its type.
+    /// Something that no export can take, such as a coroutine; the text names its type.
     Foreign(&'static str),
 }
 
@@ -69,9 +69,32 @@ impl<'a> From<&'a Value> for Arg<'a> {
             Value::Int(i) => Arg::Int(*i),
             Value::Float(x) => Arg::Float(*x),
             Value::Str(s) => Arg::Str(s),
-            Value::Array(_) | Value::Map(_) => Arg::Value(value),
+            Value::Bytes(_) | Value::Array(_) | Value::Map(_) | Value::Function(_) => Arg::Value(value),
         }
     }
+}
+
+macro_rules! arg_from {
+    ($($from:ty => |$v:ident| $into:expr;)*) => {$(
+        impl From<$from> for Arg<'_> {
+            fn from($v: $from) -> Self {
+                $into
+            }
+        }
+    )*};
+}
+
+arg_from! {
+    () => |_v| Arg::Nil;
+    bool => |v| Arg::Bool(v);
+    i64 => |v| Arg::Int(v);
+    i32 => |v| Arg::Int(v.into());
+    i16 => |v| Arg::Int(v.into());
+    i8 => |v| Arg::Int(v.into());
+    u32 => |v| Arg::Int(v.into());
+    u16 => |v| Arg::Int(v.into());
+    f64 => |v| Arg::Float(v);
+    f32 => |v| Arg::Float(v.into());
 }
 
 impl<'a> From<&'a str> for Arg<'a> {
@@ -80,8 +103,20 @@ impl<'a> From<&'a str> for Arg<'a> {
     }
 }
 
-impl From<i64> for Arg<'_> {
-    fn from(number: i64) -> Self {
-        Arg::Int(number)
+impl<'a> From<&'a String> for Arg<'a> {
+    fn from(text: &'a String) -> Arg<'a> {
+        Arg::Str(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(bytes: &'a [u8]) -> Arg<'a> {
+        Arg::Str(bytes)
+    }
+}
+
+impl<'a, T: Into<Arg<'a>>> From<Option<T>> for Arg<'a> {
+    fn from(value: Option<T>) -> Arg<'a> {
+        value.map_or(Arg::Nil, Into::into)
     }
 }

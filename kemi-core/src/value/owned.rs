@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::function::Function;
+
 /// A map from byte-string keys to values, ordered by key.
 pub type Map = BTreeMap<ByteString, Value>;
 
@@ -21,12 +23,16 @@ pub enum Value {
     Int(i64),
     /// A double.
     Float(f64),
-    /// A byte string.
+    /// A byte string, which every language has as its text.
     Str(ByteString),
+    /// Bytes that are no text: `bytes` in Python, a `Uint8Array` in JavaScript, a blob in Rhai, a string in Lua.
+    Bytes(ByteString),
     /// A list.
     Array(Vec<Value>),
     /// A dictionary with string keys.
     Map(Map),
+    /// A function of the script.
+    Function(Function),
 }
 
 impl Value {
@@ -43,9 +49,83 @@ impl Value {
             Value::Int(_) => "integer",
             Value::Float(_) => "float",
             Value::Str(_) => "string",
+            Value::Bytes(_) => "bytes",
             Value::Array(_) => "array",
             Value::Map(_) => "map",
+            Value::Function(_) => "function",
         }
+    }
+
+    /// Returns whether the value is nil.
+    #[must_use]
+    pub fn is_nil(&self) -> bool {
+        matches!(self, Value::Nil)
+    }
+
+    /// Returns the truth value, if it is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(b) = self { Some(*b) } else { None }
+    }
+
+    /// Returns the integer, if it is one.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Value::Int(i) = self { Some(*i) } else { None }
+    }
+
+    /// Returns the float, or the integer as a float.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "as a parameter of type `f64` takes it")]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Float(x) => Some(*x),
+            Value::Int(i) => Some(*i as f64),
+            _ => None,
+        }
+    }
+
+    /// Returns the text, if it is a string of valid UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Value::Str(text) = self { std::str::from_utf8(text).ok() } else { None }
+    }
+
+    /// Returns the bytes of a string or of bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if let Value::Str(bytes) | Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// Returns the elements of a list.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value]> {
+        if let Value::Array(items) = self { Some(items) } else { None }
+    }
+
+    /// Returns the map, if it is one.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map> {
+        if let Value::Map(map) = self { Some(map) } else { None }
+    }
+
+    /// Returns the function, if it is one.
+    #[must_use]
+    pub fn as_function(&self) -> Option<&Function> {
+        if let Value::Function(function) = self { Some(function) } else { None }
+    }
+
+    /// Returns the value under a key of a map.
+    ///
+    /// ```
+    /// use kemi_core::{Map, Value};
+    ///
+    /// let reply = Value::Map(Map::from([("status".into(), 200.into())]));
+    /// assert_eq!(reply.get("status").and_then(Value::as_i64), Some(200));
+    /// ```
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.as_map()?.get(key.as_bytes())
     }
 }
 
@@ -57,6 +137,8 @@ impl fmt::Display for Value {
             Value::Int(i) => write!(f, "{i}"),
             Value::Float(x) => write!(f, "{x:?}"),
             Value::Str(s) => write!(f, "{s:?}"),
+            Value::Bytes(bytes) => write!(f, "b{bytes:?}"),
+            Value::Function(function) => write!(f, "{function:?}"),
             Value::Array(items) => {
                 f.write_str("[")?;
                 for (i, item) in items.iter().enumerate() {
@@ -90,8 +172,11 @@ value_from! {
     bool => |v| Value::Bool(v);
     i64 => |v| Value::Int(v);
     i32 => |v| Value::Int(v.into());
+    i16 => |v| Value::Int(v.into());
+    i8 => |v| Value::Int(v.into());
     u32 => |v| Value::Int(v.into());
     u16 => |v| Value::Int(v.into());
+    f32 => |v| Value::Float(v.into());
     f64 => |v| Value::Float(v);
     &str => |v| Value::Str(v.into());
     String => |v| Value::Str(v.into());
@@ -99,6 +184,13 @@ value_from! {
     ByteString => |v| Value::Str(v);
     Vec<Value> => |v| Value::Array(v);
     Map => |v| Value::Map(v);
+    Function => |v| Value::Function(v);
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Nil, Into::into)
+    }
 }
 
 /// An owned byte string: text that may not be valid UTF-8.
