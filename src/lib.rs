@@ -43,7 +43,7 @@
 extern crate self as kemi;
 
 pub use kemi_core::*;
-pub use kemi_macros::kemi_export;
+pub use kemi_macros::{Value, kemi_export};
 
 /// Links the engines of the enabled features into the program.
 ///

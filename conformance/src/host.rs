@@ -8,8 +8,8 @@ use kemi::abi::Out;
 use kemi::error::IntoNativeError;
 use kemi::export::Rest;
 use kemi::{
-    Arg, ByteString, CallbackId, Instance, NativeError, NativeExit, Outcome, RouteId, Script, ScriptError, Value,
-    kemi_export,
+    Arg, Blob, ByteString, CallbackId, Function, Instance, NativeError, NativeExit, Outcome, RouteId, Script,
+    ScriptError, Value, kemi_export,
 };
 
 use crate::notation::{show, show_call};
@@ -20,13 +20,20 @@ pub(crate) struct Host {
     trace: Vec<String>,
     named: RouteId,
     chosen: Option<CallbackId>,
+    kept: Vec<Function>,
+    mailbox: Mailbox,
     scratch: Vec<u8>,
 }
+
+/// The part of the context that the functions of `mail` take, as those of a library would.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox(Vec<String>);
 
 impl Host {
     /// Creates the context; `named` is the route of callbacks whose names scripts choose.
     pub(crate) fn new(named: RouteId) -> Host {
-        Host { trace: Vec::new(), named, chosen: None, scratch: Vec::new() }
+        let (kept, mailbox) = (Vec::new(), Mailbox::default());
+        Host { trace: Vec::new(), named, chosen: None, kept, mailbox, scratch: Vec::new() }
     }
 
     /// Takes the trace since the last time.
@@ -36,6 +43,11 @@ impl Host {
 
     fn note(&mut self, name: &str, args: &[Value]) {
         self.trace.push(show_call(name, args));
+    }
+
+    /// Lends the part that the functions of `mail` take.
+    pub(crate) fn mailbox(&mut self) -> &mut Mailbox {
+        &mut self.mailbox
     }
 
     fn nested(&mut self, script: &Script<'_>, name: &str, args: &[Arg<'_>]) -> Result<String, ScriptError> {
@@ -360,4 +372,125 @@ fn request(cx: &mut Host) -> bool {
 fn fix_contact(cx: &mut Host) -> i64 {
     cx.note("nathelper.fix_contact", &[]);
     1
+}
+
+/// Keeps a function of the script; gives its number.
+#[kemi_export(module = "keep")]
+fn add(cx: &mut Host, function: Function) -> usize {
+    cx.note("keep.add", &[]);
+    cx.kept.push(function);
+    cx.kept.len() - 1
+}
+
+/// Keeps all functions of a list.
+#[kemi_export(module = "keep")]
+fn add_all(cx: &mut Host, functions: Vec<Function>) -> usize {
+    cx.note("keep.add_all", &[functions.len().try_into().map_or(Value::Nil, |count: i64| count.into())]);
+    cx.kept.extend(functions);
+    cx.kept.len()
+}
+
+/// Calls a kept function, whatever interpreter it is of, and says how it ended.
+#[kemi_export(module = "keep")]
+fn call(cx: &mut Host, script: &Script<'_>, index: usize, args: Rest<'_>) -> Result<String, ScriptError> {
+    cx.note("keep.call", &[index.try_into().map_or(Value::Nil, |index: i64| index.into())]);
+    let Some(function) = cx.kept.get(index).cloned() else { return Ok("there is none".to_owned()) };
+    Ok(match script.call_function(&function, cx, &args)? {
+        Outcome::Value(value) => format!("value {}", show(&value)),
+        Outcome::Exit => "exit".to_owned(),
+        Outcome::Drop => "drop".to_owned(),
+    })
+}
+
+/// Gives a kept function back.
+#[kemi_export(module = "keep")]
+fn get(cx: &mut Host, index: usize) -> Option<Function> {
+    cx.note("keep.get", &[index.try_into().map_or(Value::Nil, |index: i64| index.into())]);
+    cx.kept.get(index).cloned()
+}
+
+/// Lets all kept functions go.
+#[kemi_export(module = "keep")]
+fn clear(cx: &mut Host) {
+    cx.note("keep.clear", &[]);
+    cx.kept.clear();
+}
+
+/// Gives the bytes that hexadecimal digits stand for, as bytes.
+#[kemi_export(module = "blob")]
+fn make(cx: &mut Host, digits: &str) -> Result<Blob, String> {
+    Ok(Blob(unhex(cx, digits)?.into_vec()))
+}
+
+/// Gives hexadecimal digits for bytes or text.
+#[kemi_export(module = "blob")]
+fn show_hex(cx: &mut Host, bytes: Blob) -> String {
+    hex(cx, &bytes.0)
+}
+
+/// Tells what kind of value it was given, as the host sees it.
+#[kemi_export(module = "blob")]
+fn kind_of(cx: &mut Host, value: Value) -> String {
+    cx.note("blob.kind_of", &[]);
+    value.type_name().to_owned()
+}
+
+/// How loud.
+#[kemi_export(module = "log.level")]
+#[kemi(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Level {
+    Quiet,
+    VeryLoud,
+}
+
+/// The most lines of a page.
+#[kemi_export(module = "log.level")]
+const LINES: u16 = 50;
+
+/// Says how loud.
+#[kemi_export(module = "log.level")]
+fn name_of(cx: &mut Host, level: Level) -> String {
+    cx.note("log.level.name_of", &[]);
+    format!("{level:?}")
+}
+
+/// Sends a mail; the context is a part of the host's.
+#[kemi_export(module = "mail")]
+fn send(mailbox: &mut Mailbox, text: &str) -> usize {
+    mailbox.0.push(text.to_owned());
+    mailbox.0.len()
+}
+
+/// An order of a shop.
+#[derive(Debug, kemi::Value)]
+struct Order {
+    id: u64,
+    items: Vec<Item>,
+    #[kemi(default)]
+    tags: BTreeMap<String, String>,
+    note: Option<String>,
+    state: State,
+}
+
+/// An item of an order.
+#[derive(Debug, kemi::Value)]
+struct Item {
+    name: String,
+    price: f64,
+}
+
+/// The state of an order.
+#[derive(Debug, kemi::Value)]
+#[kemi(rename_all = "snake_case")]
+enum State {
+    New,
+    Paid { at: i64 },
+}
+
+/// Gives back an order.
+#[kemi_export(module = "shop")]
+fn order(cx: &mut Host, order: Order) -> Order {
+    cx.trace.push(format!("order({}, {}, {:?})", order.id, order.items.len(), order.state));
+    order
 }

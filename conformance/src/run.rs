@@ -149,7 +149,11 @@ fn play(
     }
     for step in &steps {
         if !instances.contains_key(step.instance.as_str()) {
-            let loaded = Instance::load(engine, &stage.registry, &script.sources);
+            let loaded = if scenario.lent {
+                Instance::load_with(engine, &stage.registry, &script.sources, &mut host)
+            } else {
+                Instance::load(engine, &stage.registry, &script.sources)
+            };
             let loaded = loaded.map_err(|error: ScriptError| format!("does not load: {error:#}"))?;
             instances.insert(&step.instance, Rc::new(loaded));
         }
@@ -208,6 +212,9 @@ impl Stage {
             .dialect(DIALECT)
             .policy(scenario.policy)
             .limits(scenario.limits)
+            .part(Host::mailbox)
+            .function("closure", "greet", &["name"], |name: String| format!("hello, {name}"))
+            .function("closure", "count", &["list"], |_: &mut Host, list: Vec<i64>| list.len())
             .enable_hint("add '{module}' to the modules of the scenario")
             .callbacks(table);
         for module in &scenario.modules {

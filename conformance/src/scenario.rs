@@ -34,6 +34,9 @@ pub(crate) struct Scenario {
     /// What the script may use.
     #[serde(default)]
     pub(crate) limits: Limits,
+    /// Whether the top level gets the context.
+    #[serde(default)]
+    pub(crate) lent: bool,
     /// How loading ends, if not well.
     pub(crate) load_error: Option<ErrorSpec>,
     /// Values to send through `run(value)`.

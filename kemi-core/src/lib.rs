@@ -61,15 +61,17 @@ pub use self::value::{Arg, ArgumentPolicy, ByteString, Function, Map, Value};
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::abi::{RawArg, RawRet, Ret, has_shape};
+    pub use crate::abi::{RawArg, RawRet, Ret, arg_of, has_shape};
     pub use crate::engine::Announcement;
     pub use crate::error::NativeError;
+    pub use crate::export::derived::{Fields, MapBuilder, Named, carrying};
     pub use crate::export::expansion::*;
     pub use crate::export::{
-        Call, ContextType, Deprecated, EXPORTS, ExportDef, IntoRet, NoContext, Param, Thunk, Typed, bad_argument,
-        caught,
+        CONSTANTS, Call, ConstantDef, ContextType, Deprecated, EXPORTS, ExportDef, FromArg, IntoRet, IntoValue,
+        Mismatch, NoContext, OwnedResult, Param, Sealed, Thunk, Typed, bad_argument, caught,
     };
     pub use crate::registry::LanguageNames;
+    pub use crate::value::{EnumType, Field, StructType, Type, Variant};
     pub use inventory;
     pub use linkme;
 }

@@ -256,7 +256,7 @@ fn option(text: Option<&syn::LitStr>) -> TokenStream {
 }
 
 /// Finds the crate that has the types, under whatever name the user's `Cargo.toml` gives it.
-fn core_path() -> TokenStream {
+pub(crate) fn core_path() -> TokenStream {
     for (package, own_name) in [("kemi-core", "kemi_core"), ("kemi", "kemi")] {
         let name = match crate_name(package) {
             Ok(FoundCrate::Itself) => own_name.to_owned(),

@@ -1,11 +1,17 @@
-//! The attribute [`macro@kemi_export`]: describes a plain Rust function to every script language.
+//! The attribute [`macro@kemi_export`], which describes a plain Rust function to every script language, and the derive
+//! [`macro@Value`], which makes a type one that crosses.
 
+mod constant;
+mod derive;
 mod expand;
 mod mistakes;
 mod parse;
+mod rename;
 mod validate;
 
 use proc_macro::TokenStream;
+
+use self::parse::Exported;
 
 /// Exports a function to scripts.
 ///
@@ -25,7 +31,7 @@ use proc_macro::TokenStream;
 ///
 /// | option | meaning | default |
 /// |---|---|---|
-/// | `module = "name"` | the module in scripts; `""` is the root object | required |
+/// | `module = "name"` | the module in scripts; `""` is the root object, `"net.http"` a module within another one | required |
 /// | `name = "name"` | the name in scripts | the function's |
 /// | `since = "1.2.0"` | the version that brought it | none |
 /// | `deprecated(since = "2.0.0", use = "calc.sum")` | scripts are told once to use something else | no |
@@ -47,8 +53,11 @@ use proc_macro::TokenStream;
 /// | `&[u8]` | string of any bytes, borrowed | typed |
 /// | `String`, `ByteString` | the same, copied | typed |
 /// | `CallbackName<'_>` | the name of a function of the script, checked when the script is loaded | typed |
+/// | `Blob` | bytes, as the language has them, or a string | generic |
+/// | `Function` | a function of the script, kept for later | generic |
 /// | `Value` | anything | generic |
-/// | `Vec<T>`, `BTreeMap<ByteString, T>` | list, map | generic |
+/// | `Vec<T>`, `BTreeMap<String, T>`, `BTreeMap<ByteString, T>` | list, map | generic |
+/// | a type with `#[derive(kemi::Value)]`, `Serde<T>` | what it describes | generic |
 /// | `Option<T>`, trailing | the value, nil or nothing | generic |
 /// | `Rest<'_>`, last | all remaining arguments | generic |
 ///
@@ -58,13 +67,76 @@ use proc_macro::TokenStream;
 /// # Results
 ///
 /// Nothing, `bool`, integers, floats; `&str` and `&[u8]` borrowed from the context (the fastest way to return text);
-/// `String`, `ByteString`, `Value`, `Option<T>`, `Vec<T>`, `BTreeMap<ByteString, T>`; tuples for several results;
+/// `String`, `ByteString`, `Blob`, `Value`, `Option<T>`, `Vec<T>`, `BTreeMap<String, T>`, types with `#[derive(kemi::Value)]`,
+/// `Serde<T>`; tuples for several results;
 /// `Out<'_>` where the type is decided at run time; `Result<T, E>` of all these, where `E` is an error type or text (it becomes
-/// the script error's message and `source()`) or is `Control` (which ends the callback).
+/// the script error's message and `source()`) or is `NativeExit` (which ends the callback).
+///
+/// # Constants and enums
+///
+/// On a constant the attribute makes it readable for scripts; on an enum whose variants carry nothing, it makes a name space of
+/// constants, and the enum a type of parameters and results as `#[derive(kemi::Value)]` does:
+///
+/// ```ignore
+/// /// The most lines of a page.
+/// #[kemi_export(module = "log")]
+/// const PAGE: i64 = 50; // app.log.PAGE
+///
+/// #[kemi_export(module = "log")]
+/// #[kemi(rename_all = "lowercase")]
+/// enum Level { // app.log.Level.WARN is "warn", and a parameter of type `Level` takes it
+///     Debug,
+///     Warn,
+/// }
+/// ```
+///
+/// They take the options `module`, `name`, `context` and `crate`.
 #[proc_macro_attribute]
 pub fn kemi_export(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse::item(item.into()) {
-        Ok(function) => expand::export(options.into(), function).into(),
+        Ok(Exported::Function(function)) => expand::export(options.into(), *function).into(),
+        Ok(Exported::Constant(constant)) => constant::export_const(options.into(), &constant).into(),
+        Ok(Exported::Enum(item)) => constant::export_enum(options.into(), *item).into(),
         Err(refused) => refused.into(),
     }
+}
+
+/// Makes a type of the host one that parameters, results and arguments of callbacks may have.
+///
+/// ```ignore
+/// /// An order of the shop.
+/// #[derive(kemi::Value)]
+/// #[kemi(rename_all = "camelCase")]
+/// struct Order {
+///     id: u64,
+///     items: Vec<Item>,
+///     #[kemi(default)]
+///     tags: Vec<String>,
+///     note: Option<String>,
+/// }
+/// ```
+///
+/// | Rust | in scripts |
+/// |---|---|
+/// | a struct with named fields | a map |
+/// | a struct with one unnamed field | what that is |
+/// | an enum's variant without fields | its name, a string |
+/// | a variant with one unnamed field, or with named ones | a map from its name to that |
+///
+/// The types of the fields are those that parameters may have, owned. A value that does not fit is a bad argument with the way to
+/// it: `argument 1 'order': items[2].price: expected float, got string "free"`. The registry's dump describes the type with its
+/// doc comments.
+///
+/// # Options, as `#[kemi(…)]`
+///
+/// | option | on | meaning |
+/// |---|---|---|
+/// | `rename = "name"` | type, field, variant | the name in scripts; of a type, in messages and the dump |
+/// | `rename_all = "rule"` | type | `lowercase`, `UPPERCASE`, `PascalCase`, `camelCase`, `snake_case`, `SCREAMING_SNAKE_CASE` or `kebab-case` for its fields or variants |
+/// | `default`, `default = path` | field | the value of a key that is missing or nil |
+/// | `allow_unknown` | struct | ignores keys that no field has; otherwise they are an error |
+/// | `crate = path` | type | where `kemi-core` or `kemi` is found, if renamed beyond recognition |
+#[proc_macro_derive(Value, attributes(kemi))]
+pub fn derive_value(input: TokenStream) -> TokenStream {
+    derive::expand(&syn::parse_macro_input!(input as syn::DeriveInput)).into()
 }

@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, ItemFn, Lit, LitInt, LitStr, Path, Token, Type};
+use syn::{Expr, ExprLit, ItemConst, ItemEnum, ItemFn, Lit, LitInt, LitStr, Path, Token, Type};
 
 use crate::mistakes::Mistakes;
 
@@ -23,13 +23,25 @@ pub(crate) struct Options {
 
 const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, context, crate";
 
-/// Reads the function.
+/// An item that can be exported.
+pub(crate) enum Exported {
+    Function(Box<ItemFn>),
+    Constant(Box<ItemConst>),
+    Enum(Box<ItemEnum>),
+}
+
+/// Reads the item.
 ///
 /// # Errors
 /// The expansion of a mistake: the item as it is, so that its users add no errors of their own, and the mistake.
-pub(crate) fn item(tokens: TokenStream) -> Result<ItemFn, TokenStream> {
-    syn::parse2(tokens.clone()).map_err(|error| {
-        let what = "#[kemi_export] goes on a function with a body";
+pub(crate) fn item(tokens: TokenStream) -> Result<Exported, TokenStream> {
+    match syn::parse2::<syn::Item>(tokens.clone()) {
+        Ok(syn::Item::Const(item)) => return Ok(Exported::Constant(Box::new(item))),
+        Ok(syn::Item::Enum(item)) => return Ok(Exported::Enum(Box::new(item))),
+        _ => {}
+    }
+    syn::parse2(tokens.clone()).map(|function| Exported::Function(Box::new(function))).map_err(|error| {
+        let what = "#[kemi_export] goes on a function with a body, a constant or an enum";
         // The parser's own message points into the middle of whatever the item is; the item itself is the mistake.
         match syn::parse2::<syn::Item>(tokens) {
             Ok(item) => {
@@ -157,12 +169,23 @@ impl Entry {
     fn name(&self, root: bool, mistakes: &mut Mistakes) -> Option<LitStr> {
         let name = self.text(mistakes)?;
         let text = name.value();
-        let spelled =
-            text.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()));
-        if root && text.contains('.') {
-            mistakes.at(&name, "modules do not nest: a module's name has no dot");
-        } else if !spelled || (text.is_empty() && !root) {
-            mistakes.at(&name, "a name in scripts has ASCII letters, digits and `_`, and does not begin with a digit");
+        let spelled = |name: &str| {
+            !name.is_empty()
+                && name
+                    .chars()
+                    .enumerate()
+                    .all(|(i, c)| c == '_' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()))
+        };
+        // A module may stand in another one: `net.http`.
+        let fits = if root { text.is_empty() || text.split('.').all(spelled) } else { spelled(&text) };
+        if !fits {
+            let what = "a name in scripts has ASCII letters, digits and `_`, and does not begin with a digit";
+            let dots = if root && text.contains('.') {
+                "; dots separate the names of a module within another one"
+            } else {
+                ""
+            };
+            mistakes.at(&name, format!("{what}{dots}"));
         }
         Some(name)
     }

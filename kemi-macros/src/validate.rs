@@ -57,7 +57,7 @@ pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut 
         script: None,
         params: Vec::new(),
         returns: returns(&sig.output, mistakes),
-        doc: doc(function),
+        doc: doc(&function.attrs),
     };
     for (position, input) in sig.inputs.iter().enumerate() {
         match input {
@@ -321,9 +321,10 @@ fn returns(output: &ReturnType, mistakes: &mut Mistakes) -> Option<Type> {
     Some((**ty).clone())
 }
 
-fn doc(function: &ItemFn) -> String {
+/// Returns a doc comment.
+pub(crate) fn doc(attributes: &[syn::Attribute]) -> String {
     let mut lines = Vec::new();
-    for attr in function.attrs.iter().filter(|attr| attr.path().is_ident("doc")) {
+    for attr in attributes.iter().filter(|attr| attr.path().is_ident("doc")) {
         if let Meta::NameValue(pair) = &attr.meta
             && let Expr::Lit(literal) = &pair.value
             && let Lit::Str(text) = &literal.lit

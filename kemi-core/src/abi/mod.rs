@@ -5,7 +5,7 @@ mod ret;
 mod shape;
 
 pub use self::raw::{RawArg, RawBytes, RawOut, RawRet};
-pub use self::ret::{Out, Ret};
+pub use self::ret::{Out, Ret, arg_of};
 #[doc(hidden)]
 pub use self::shape::has_shape;
 pub use self::shape::{Kind, Shape};

@@ -24,6 +24,13 @@ pub enum Ret {
     Tuple(Vec<Value>),
 }
 
+/// Looks at a result as an argument; used by expansions, whose parameters no typed entry passes in this form.
+#[doc(hidden)]
+#[must_use]
+pub fn arg_of(ret: &Ret) -> Arg<'_> {
+    ret.as_arg()
+}
+
 impl Ret {
     pub(crate) fn as_arg(&self) -> Arg<'_> {
         match self {

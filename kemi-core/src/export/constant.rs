@@ -1,6 +1,7 @@
 //! Constants that scripts read, as `#[kemi_export]` describes them.
 
 use super::def::ContextType;
+use crate::error::NativeError;
 use crate::value::Value;
 
 /// All constants linked into this program, in no stable order; [`Registry`](crate::Registry) sorts them.
@@ -17,7 +18,9 @@ pub struct ConstantDef {
     /// The doc comment.
     pub doc: &'static str,
     /// Makes the value; the names of an enum are a map.
-    pub value: fn() -> Value,
+    ///
+    /// An integer that does not fit 64 signed bits has none.
+    pub value: fn() -> Result<Value, Box<NativeError>>,
     /// The host's context type it belongs to; [`NoContext`](super::NoContext) for any host.
     pub context: ContextType,
     /// The source file of the constant.

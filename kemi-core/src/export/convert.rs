@@ -142,13 +142,14 @@ pub trait FromArg<'a>: Sized {
 /// A type that an export may return.
 ///
 /// Implemented for `()`, `bool`, integers, floats, `&str`, `&[u8]` (borrowed from the context: the fastest way to
-/// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<K, T>`, tuples
-/// (several results), [`Out`] and `Result<T, E>` of these. Sealed: bytes that a result borrows must live in the context.
+/// return text), `String`, [`ByteString`], [`Value`], `Option<T>`, `Vec<T>`, `BTreeMap<K, T>`, [`Blob`], [`Function`], [`Serde`], tuples
+/// (several results), [`Out`], `Result<T, E>` of these and types with `#[derive(kemi::Value)]`. Sealed: bytes that a result borrows must live in the context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of an exported function",
     label = "not a type that a script can receive",
-    note = "return nothing, bool, an integer, f64, &str, &[u8], String, ByteString, Value, Option<T>, Vec<T>, \
-            BTreeMap<ByteString, T>, a tuple of these, or Result<T, E> where E is an error type, text or NativeExit"
+    note = "return nothing, bool, an integer, f64, &str, &[u8], String, ByteString, Blob, Value, Option<T>, Vec<T>, \
+            BTreeMap<String, T>, a tuple of these, a type with `#[derive(kemi::Value)]`, or Result<T, E> where E is an \
+            error type, text or NativeExit"
 )]
 pub trait IntoRet: Sized + sealed::Sealed {
     /// The type in the registry.
@@ -164,6 +165,11 @@ pub trait IntoRet: Sized + sealed::Sealed {
 }
 
 /// A type that can stand inside a list, map, tuple or option result.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot go to a script",
+    label = "not a type that a script can receive",
+    note = "derive it: `#[derive(kemi::Value)]`, or wrap a type of serde: `Serde<T>`"
+)]
 pub trait IntoValue {
     /// The type in the registry.
     const ELEMENT: Type;
@@ -174,11 +180,42 @@ pub trait IntoValue {
     fn into_value(self) -> Result<Value, Box<NativeError>>;
 }
 
-/// A type of the host's own that an export returns as an owned value.
+/// A type of the host's own that an export returns, and a callback is given, as an owned value.
 ///
-/// It gives a type that implements [`IntoValue`] the rest: [`IntoRet`], and [`IntoArg`](crate::callback::IntoArg) for callbacks.
-/// `#[derive(kemi::Value)]` implements it.
+/// `#[derive(kemi::Value)]` implements it; for a type with an [`IntoValue`] written by hand,
+/// [`owned_result!`](crate::owned_result) does.
 pub trait OwnedResult: IntoValue {}
+
+/// Lets exports return a type that implements [`IntoValue`](crate::export::IntoValue), and callbacks take it.
+///
+/// ```
+/// use kemi_core::export::IntoValue;
+/// use kemi_core::{NativeError, Value};
+///
+/// struct Cents(i64);
+///
+/// impl IntoValue for Cents {
+///     const ELEMENT: kemi_core::value::Type = kemi_core::value::Type::Float;
+///     fn into_value(self) -> Result<Value, Box<NativeError>> {
+///         Ok(Value::Float(self.0 as f64 / 100.0))
+///     }
+/// }
+/// kemi_core::owned_result!(Cents);
+/// ```
+#[macro_export]
+macro_rules! owned_result {
+    ($ty:ty) => {
+        impl $crate::export::OwnedResult for $ty {}
+        impl $crate::__private::Sealed for $ty {}
+        impl $crate::export::IntoRet for $ty {
+            const RETURNS: $crate::value::Type = <$ty as $crate::export::IntoValue>::ELEMENT;
+            type Raw = $crate::abi::Ret;
+            fn into_raw(self) -> ::core::result::Result<$crate::abi::Ret, ::std::boxed::Box<$crate::NativeError>> {
+                $crate::export::IntoValue::into_value(self).map($crate::abi::Ret::Value)
+            }
+        }
+    };
+}
 
 /// The variadic tail of an export: all remaining arguments. It is always the last parameter.
 #[derive(Clone, Copy, Debug)]
@@ -697,7 +734,9 @@ owned_results! {
     [] Value, Type::Any;
     [T: IntoValue] Vec<T>, Type::Array(&T::ELEMENT);
     [K: MapKey, T: IntoValue] BTreeMap<K, T>, Type::Map(&T::ELEMENT);
-    [T: OwnedResult] T, T::ELEMENT;
+    [] Blob, Type::Blob;
+    [] Function, Type::Function;
+    [T: Serialize] Serde<T>, Type::Any;
 }
 
 impl<T: IntoRet> IntoRet for Option<T> {
@@ -810,8 +849,8 @@ impl<K: MapKey, T: IntoValue> IntoValue for BTreeMap<K, T> {
     }
 }
 
-mod sealed {
-    use super::{BTreeMap, ByteString, Out, OwnedResult, Value};
+pub(crate) mod sealed {
+    use super::{BTreeMap, Blob, ByteString, Function, Out, Serde, Value};
 
     /// Marks the types of this crate's own implementations of [`IntoRet`](super::IntoRet).
     pub trait Sealed {}
@@ -822,7 +861,7 @@ mod sealed {
     sealed! {
         [] i8; [] i16; [] i32; [] i64; [] isize; [] u8; [] u16; [] u32; [] u64; [] usize;
         [] (); [] bool; [] f32; [] f64; [] &str; [] &[u8]; [] String; [] ByteString; [] Value; [] Out<'_>;
-        [T] Vec<T>; [K, T] BTreeMap<K, T>; [T] Option<T>; [T: OwnedResult] T; [T, E] Result<T, E>;
+        [T] Vec<T>; [K, T] BTreeMap<K, T>; [T] Option<T>; [] Blob; [] Function; [T] Serde<T>; [T, E] Result<T, E>;
         [A, B] (A, B); [A, B, C] (A, B, C); [A, B, C, D] (A, B, C, D); [A, B, C, D, E] (A, B, C, D, E);
         [A, B, C, D, E, F] (A, B, C, D, E, F);
     }

@@ -4,6 +4,7 @@ mod call;
 mod constant;
 mod convert;
 mod def;
+pub(crate) mod derived;
 mod entry;
 mod exit;
 pub(crate) mod expansion;
@@ -14,6 +15,8 @@ mod typed_call;
 
 pub use self::call::{Call, bad_argument};
 pub use self::constant::{CONSTANTS, ConstantDef};
+#[doc(hidden)]
+pub use self::convert::sealed::Sealed;
 pub use self::convert::{Blob, CallbackName, FromArg, IntoRet, IntoValue, MapKey, Mismatch, OwnedResult, Rest, Serde};
 pub use self::def::{ContextType, Deprecated, EXPORTS, ExportDef, NoContext, Param};
 pub use self::entry::{Thunk, Typed};

@@ -221,6 +221,7 @@ impl<C: 'static> RegistryBuilder<C> {
         let functions = visible.iter().copied();
         checks::names(&self.root, functions, &constants, &self.callbacks, &languages, &mut mistakes);
 
+        let values = constants.iter().filter_map(|def| Constant::new(def, &mut mistakes)).collect();
         let mut exports = Vec::new();
         for def in visible {
             let route_mask = route_mask(def, &self.callbacks, &mut mistakes);
@@ -250,7 +251,7 @@ impl<C: 'static> RegistryBuilder<C> {
             telemetry: self.telemetry,
             enable_hint: self.enable_hint,
             exports: exports.into(),
-            tree: Module::tree(&modules, constants.into_iter().map(Constant::new).collect()),
+            tree: Module::tree(&modules, values),
             modules,
             disabled,
         }))

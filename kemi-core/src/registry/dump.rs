@@ -77,15 +77,11 @@ impl Types {
         match ty {
             Type::Array(inner) | Type::Map(inner) | Type::Option(inner) => self.add(*inner),
             Type::Tuple(items) => items.iter().for_each(|item| self.add(*item)),
-            Type::Struct(of) => {
-                if self.0.insert(of.name, Described::Struct(of)).is_none() {
-                    of.fields.iter().for_each(|field| self.add((field.ty)()));
-                }
+            Type::Struct(of) if self.0.insert(of.name, Described::Struct(of)).is_none() => {
+                of.fields.iter().for_each(|field| self.add((field.ty)()));
             }
-            Type::Enum(of) => {
-                if self.0.insert(of.name, Described::Enum(of)).is_none() {
-                    of.variants.iter().filter_map(|variant| variant.ty).for_each(|ty| self.add(ty()));
-                }
+            Type::Enum(of) if self.0.insert(of.name, Described::Enum(of)).is_none() => {
+                of.variants.iter().filter_map(|variant| variant.ty).for_each(|ty| self.add(ty()));
             }
             _ => {}
         }

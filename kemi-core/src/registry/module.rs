@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::table::Export;
+use crate::error::NativeError;
 use crate::export::ConstantDef;
 use crate::value::Value;
 
@@ -48,7 +49,13 @@ impl Module {
         for constant in constants {
             root.at(constant.def.module).constants.push(constant);
         }
+        root.sort();
         root
+    }
+
+    fn sort(&mut self) {
+        self.modules.sort_by(|a, b| a.path.cmp(&b.path));
+        self.modules.iter_mut().for_each(Module::sort);
     }
 
     fn new(path: String) -> Module {
@@ -134,8 +141,20 @@ impl Module {
 }
 
 impl Constant {
-    pub(super) fn new(def: &'static ConstantDef) -> Constant {
-        Constant { value: (def.value)(), def }
+    /// Makes the constant's value.
+    pub(super) fn new(def: &'static ConstantDef, mistakes: &mut Vec<String>) -> Option<Constant> {
+        match (def.value)() {
+            Ok(value) => Some(Constant { def, value }),
+            Err(error) => {
+                let ConstantDef { name, file, line, .. } = def;
+                let reason = match *error {
+                    NativeError::Error(error) => error.message.clone(),
+                    NativeError::Exit | NativeError::Drop => "it asks for the end of a callback".to_owned(),
+                };
+                mistakes.push(format!("the constant '{name}' ({file}:{line}) has no value for scripts: {reason}"));
+                None
+            }
+        }
     }
 
     /// Returns the description.
