@@ -81,6 +81,8 @@ codes! {
     Unreadable = "unreadable",
     /// A value cannot cross the border: nested too deep, or of a type without a counterpart.
     ValueNotConvertible = "value-not-convertible",
+    /// The call waited longer than `max_wait_ms`.
+    WaitLimit = "wait-limit",
 }
 
 impl fmt::Display for ErrorCode {

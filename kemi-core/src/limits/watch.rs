@@ -398,7 +398,8 @@ impl LimitCell {
             0 => None,
             1 => Some(Limit::Instructions),
             2 => Some(Limit::Time),
-            _ => Some(Limit::Memory),
+            3 => Some(Limit::Memory),
+            _ => Some(Limit::Waiting),
         }
     }
 
@@ -409,6 +410,7 @@ impl LimitCell {
             Some(Limit::Instructions) => 1,
             Some(Limit::Time) => 2,
             Some(Limit::Memory) => 3,
+            Some(Limit::Waiting) => 4,
         };
         self.0.store(code, Ordering::Relaxed);
     }
@@ -544,7 +546,7 @@ mod tests {
     fn each_limit_comes_back_out_of_its_cell() {
         let cell = LimitCell::default();
         assert_eq!(cell.get(), None);
-        for limit in [Limit::Instructions, Limit::Time, Limit::Memory] {
+        for limit in [Limit::Instructions, Limit::Time, Limit::Memory, Limit::Waiting] {
             cell.set(Some(limit));
             assert_eq!(cell.get(), Some(limit));
         }
