@@ -43,6 +43,8 @@ codes! {
     FunctionGone = "function-gone",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
+    /// The host no longer wanted the call.
+    Cancelled = "cancelled",
     /// An id or an export was given to another registry than its own.
     ForeignId = "foreign-id",
     /// The call used more than `max_instructions`.

@@ -65,7 +65,7 @@ impl Default for Limits {
     }
 }
 
-/// A limit that a call has exceeded.
+/// A limit that a call has exceeded, or the host's wish that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -77,6 +77,8 @@ pub enum Limit {
     Memory,
     /// [`Limits::max_wait_ms`].
     Waiting,
+    /// None: whoever asked for the call no longer wants it.
+    Cancelled,
 }
 
 impl Limit {
@@ -86,6 +88,7 @@ impl Limit {
             Limit::Time => ErrorCode::TimeLimit,
             Limit::Memory => ErrorCode::MemoryLimit,
             Limit::Waiting => ErrorCode::WaitLimit,
+            Limit::Cancelled => ErrorCode::Cancelled,
         }
     }
 
@@ -100,6 +103,7 @@ impl Limit {
             Limit::Time => format!("ran longer than {} ms (max_time_ms)", limits.max_time_ms),
             Limit::Memory => format!("used more than {} bytes of memory (max_memory)", limits.max_memory),
             Limit::Waiting => format!("waited longer than {} ms (max_wait_ms)", limits.max_wait_ms),
+            Limit::Cancelled => "was ended by the host, which no longer wants its result".to_owned(),
         }
     }
 }
