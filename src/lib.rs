@@ -37,7 +37,7 @@
 //! | `python` | the CPython 3 found at build time, embedded | `python`, `python3` |
 //! | `js` | JavaScript on Boa | `js`, `javascript` |
 //!
-//! The feature `pool`, on by default, adds [`Pool`]: threads that run scripts, for calls from anywhere.
+//! The feature `pool`, on by default, adds [`Pool`] and [`Actor`]: threads that run scripts, for calls from anywhere.
 //! The feature `prometheus` adds `RegistryData::metrics_collector` for the crate `prometheus-client`.
 
 // Expansions of the attribute inside this crate name it by this path.
