@@ -61,6 +61,11 @@ pub fn link() {
     kemi_js::link();
 }
 
+/// The guide's code is compiled with the documentation's.
+#[cfg(all(doctest, feature = "pool"))]
+#[doc = include_str!("../docs/guide/threads-and-async.md")]
+struct ThreadsAndAsync;
+
 /// The README's code is compiled with the documentation's.
 #[cfg(all(doctest, feature = "lua"))]
 #[doc = include_str!("../README.md")]
