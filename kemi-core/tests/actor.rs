@@ -103,19 +103,19 @@ fn poll_once<R>(future: impl Future<Output = R>) -> Poll<R> {
 fn messages_are_handled_in_their_order_whoever_waits_for_them() {
     let Played { ids, actor, arrived, go, ended } = played(100);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    actor.send_blocking(ids.gated, vec![]).unwrap();
+    actor.send_blocking(ids.gated, ()).unwrap();
     arrived.recv_timeout(PATIENCE).unwrap();
     for _ in 0..10 {
-        runtime.block_on(actor.send(ids.one, vec![])).unwrap();
-        actor.try_send(ids.two, vec![]).unwrap();
+        runtime.block_on(actor.send(ids.one, ())).unwrap();
+        actor.try_send(ids.two, ()).unwrap();
     }
-    actor.send_blocking(ids.fails, vec![]).unwrap();
+    actor.send_blocking(ids.fails, ()).unwrap();
     go.send(()).unwrap();
-    assert_eq!(runtime.block_on(actor.call(ids.one, vec![])).unwrap(), Outcome::Value(Value::Nil));
+    assert_eq!(runtime.block_on(actor.call(ids.one, ())).unwrap(), Outcome::Value(Value::Nil));
     let seen = runtime.block_on(actor.with(|cx, instance| (cx.notes.borrow().clone(), instance.defined().len())));
     let expected = [&["gated"][..], &["one", "two"].repeat(10), &["one"]].concat();
     assert_eq!(seen.unwrap(), (expected.clone(), 5));
-    actor.send_blocking(ids.two, vec![]).unwrap();
+    actor.send_blocking(ids.two, ()).unwrap();
     drop(actor);
     let last = ended.recv_timeout(PATIENCE).expect("the last handle ends the thread");
     assert_eq!(last, [expected, vec!["two"]].concat(), "what was sent is handled before");
@@ -124,16 +124,16 @@ fn messages_are_handled_in_their_order_whoever_waits_for_them() {
 #[test]
 fn a_full_mailbox_holds_senders_back() {
     let Played { ids, actor, arrived, go, ended } = played(1);
-    actor.send_blocking(ids.gated, vec![]).unwrap();
+    actor.send_blocking(ids.gated, ()).unwrap();
     arrived.recv_timeout(PATIENCE).unwrap();
-    actor.try_send(ids.one, vec![]).unwrap();
-    assert!(matches!(actor.try_send(ids.two, vec![]), Err(CallError::Full)));
-    assert!(matches!(poll_once(actor.try_call(ids.two, vec![])), Poll::Ready(Err(CallError::Full))));
-    assert!(poll_once(actor.send(ids.two, vec![])).is_pending(), "and is taken back");
+    actor.try_send(ids.one, ()).unwrap();
+    assert!(matches!(actor.try_send(ids.two, ()), Err(CallError::Full)));
+    assert!(matches!(poll_once(actor.try_call(ids.two, ())), Poll::Ready(Err(CallError::Full))));
+    assert!(poll_once(actor.send(ids.two, ())).is_pending(), "and is taken back");
     assert_eq!((actor.status().queued, actor.status().waiting), (1, 0));
     let waiting = thread::spawn({
         let actor = actor.clone();
-        move || actor.send_blocking(ids.two, vec![])
+        move || actor.send_blocking(ids.two, ())
     });
     let began = Instant::now();
     while actor.status().waiting == 0 {
@@ -143,16 +143,16 @@ fn a_full_mailbox_holds_senders_back() {
     go.send(()).unwrap();
     waiting.join().unwrap().unwrap();
     actor.drain_blocking(PATIENCE).unwrap();
-    assert!(matches!(actor.try_send(ids.one, vec![]), Err(CallError::Closed)));
-    assert!(matches!(actor.call_blocking(ids.one, vec![]), Err(CallError::Closed)));
+    assert!(matches!(actor.try_send(ids.one, ()), Err(CallError::Closed)));
+    assert!(matches!(actor.call_blocking(ids.one, ()), Err(CallError::Closed)));
     assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), ["gated", "one", "two"]);
 }
 
 #[test]
 fn a_shutdown_ends_what_runs_and_returns_when_the_context_is_gone() {
     let Played { ids, actor, ended, .. } = played(10);
-    actor.send_blocking(ids.spin, vec![]).unwrap();
-    actor.send_blocking(ids.one, vec![]).unwrap();
+    actor.send_blocking(ids.spin, ()).unwrap();
+    actor.send_blocking(ids.one, ()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(actor.shutdown(PATIENCE)).unwrap();
     assert_eq!(ended.try_recv().unwrap(), [""; 0], "what had not begun is dropped");
@@ -162,12 +162,12 @@ fn a_shutdown_ends_what_runs_and_returns_when_the_context_is_gone() {
 #[test]
 fn errors_and_panics_are_those_of_their_message() {
     let Played { ids, actor, .. } = played(10);
-    let Err(CallError::Script(error)) = actor.call_blocking(ids.fails, vec![]) else { panic!("it fails") };
+    let Err(CallError::Script(error)) = actor.call_blocking(ids.fails, ()) else { panic!("it fails") };
     assert_eq!(error.code, ErrorCode::NativeError);
     let looked = actor.with_blocking(|_, _| panic!("a look at the state"));
     let Err(CallError::Script(error)) = looked.map(|(): ()| ()) else { panic!("it panics") };
     assert!(error.code == ErrorCode::NativePanic && error.message.contains("a look at the state"), "{error}");
-    assert!(actor.call_blocking(ids.one, vec![]).is_ok());
+    assert!(actor.call_blocking(ids.one, ()).is_ok());
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn on_its_own_thread_an_actor_sends_but_does_not_wait() {
     let Played { ids, actor, .. } = played(1);
     let own = actor.clone();
     let seen = actor.with_blocking(move |_, _| {
-        let sent = [own.send_blocking(ids.one, vec![]).is_ok(), own.send_blocking(ids.two, vec![]).is_ok()];
-        (sent, own.call_blocking(ids.one, vec![]).unwrap_err().to_string())
+        let sent = [own.send_blocking(ids.one, ()).is_ok(), own.send_blocking(ids.two, ()).is_ok()];
+        (sent, own.call_blocking(ids.one, ()).unwrap_err().to_string())
     });
     let (sent, refused) = seen.unwrap();
     assert_eq!(sent, [true, false], "there was room for one");
@@ -193,8 +193,8 @@ fn a_context_that_cannot_be_made_is_an_error_of_the_start() {
 #[test]
 fn a_reload_keeps_the_context() {
     let Played { ids, actor, .. } = played(10);
-    actor.call_blocking(ids.one, vec![]).unwrap();
+    actor.call_blocking(ids.one, ()).unwrap();
     assert_eq!(actor.reload_blocking(PATIENCE).unwrap().workers[0].version, 2);
-    actor.call_blocking(ids.two, vec![]).unwrap();
+    actor.call_blocking(ids.two, ()).unwrap();
     assert_eq!(actor.with_blocking(|cx, _| cx.notes.borrow().clone()).unwrap(), ["one", "two"]);
 }

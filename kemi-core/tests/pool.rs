@@ -67,7 +67,7 @@ fn panics(_cx: &mut Cx) {
 #[kemi_export(module = "test")]
 fn again(cx: &mut Cx) {
     let (pool, callback) = cx.pool.clone().unwrap();
-    let (_, outcome) = pool.call_blocking(callback, Cx::default(), vec![]);
+    let (_, outcome) = pool.call_blocking(callback, Cx::default(), ());
     cx.inner = Some(outcome.unwrap_err().to_string());
 }
 
@@ -143,12 +143,12 @@ fn code(outcome: Result<Outcome, CallError>) -> ErrorCode {
 fn a_call_comes_back_with_its_context_on_a_plain_thread_and_in_a_runtime() {
     let (ids, _, pool) = pool(2, 4);
     let (done, [first, second]) = contexts();
-    let (back, outcome) = pool.call_blocking(ids.note, first, vec![]);
+    let (back, outcome) = pool.call_blocking(ids.note, first, ());
     assert_eq!((back.id, outcome.unwrap()), (0, Outcome::Value(Value::Nil)));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let task = runtime.spawn({
         let pool = pool.clone();
-        async move { pool.call(ids.note, second, vec![]).await }
+        async move { pool.call(ids.note, second, ()).await }
     });
     let (back, outcome) = runtime.block_on(task).unwrap();
     assert_eq!((back.id, outcome.unwrap()), (1, Outcome::Value(Value::Nil)));
@@ -164,13 +164,13 @@ fn many_calls_from_everywhere_all_come_back() {
     let tasks: Vec<_> = (0..200)
         .map(|id| {
             let (pool, cx) = (pool.clone(), cx(id));
-            runtime.spawn(async move { pool.call(ids.note, cx, vec![]).await })
+            runtime.spawn(async move { pool.call(ids.note, cx, ()).await })
         })
         .collect();
     let threads: Vec<_> = (200..210)
         .map(|id| {
             let (pool, cx) = (pool.clone(), cx(id));
-            thread::spawn(move || pool.call_blocking(ids.note, cx, vec![]))
+            thread::spawn(move || pool.call_blocking(ids.note, cx, ()))
         })
         .collect();
     let awaited = tasks.into_iter().map(|task| runtime.block_on(task).unwrap());
@@ -188,16 +188,16 @@ fn a_full_queue_refuses_who_does_not_wait_and_keeps_the_order_of_who_does() {
     let (ids, _, pool) = pool(1, 1);
     let (done, [mut running, queued, refused, third, fourth]) = contexts();
     let (arrived, go) = gate(&mut running);
-    let mut running = pin!(pool.call(ids.gated, running, vec![]));
+    let mut running = pin!(pool.call(ids.gated, running, ()));
     assert!(poll(running.as_mut()).is_pending());
     arrived.recv_timeout(PATIENCE).unwrap();
-    let mut queued = pin!(pool.call(ids.note, queued, vec![]));
+    let mut queued = pin!(pool.call(ids.note, queued, ()));
     assert!(poll(queued.as_mut()).is_pending());
-    let Poll::Ready((back, outcome)) = poll(pin!(pool.try_call(ids.note, refused, vec![]))) else {
+    let Poll::Ready((back, outcome)) = poll(pin!(pool.try_call(ids.note, refused, ()))) else {
         panic!("it does not wait")
     };
     assert_eq!((back.id, outcome.unwrap_err().to_string().as_str()), (2, "the queue is full"));
-    let (mut third, mut fourth) = (pin!(pool.call(ids.note, third, vec![])), pin!(pool.call(ids.note, fourth, vec![])));
+    let (mut third, mut fourth) = (pin!(pool.call(ids.note, third, ())), pin!(pool.call(ids.note, fourth, ())));
     assert!(poll(third.as_mut()).is_pending() && poll(fourth.as_mut()).is_pending());
     let status = pool.status();
     assert_eq!((status.queued, status.bound, status.waiting, status.running, status.threads), (1, 1, 2, 1, 1));
@@ -216,19 +216,19 @@ fn a_call_that_is_dropped_before_it_began_never_begins_and_frees_its_place() {
     let (ids, _, pool) = pool(1, 1);
     let (done, [mut running, queued, waiting, last]) = contexts();
     let (arrived, go) = gate(&mut running);
-    let mut running = pin!(pool.call(ids.gated, running, vec![]));
+    let mut running = pin!(pool.call(ids.gated, running, ()));
     assert!(poll(running.as_mut()).is_pending());
     arrived.recv_timeout(PATIENCE).unwrap();
     {
-        let mut queued = Box::pin(pool.call(ids.note, queued, vec![]));
-        let mut waiting = Box::pin(pool.call(ids.note, waiting, vec![]));
+        let mut queued = Box::pin(pool.call(ids.note, queued, ()));
+        let mut waiting = Box::pin(pool.call(ids.note, waiting, ()));
         assert!(poll(queued.as_mut()).is_pending() && poll(waiting.as_mut()).is_pending());
         drop(queued);
         assert_eq!((pool.status().queued, pool.status().waiting), (1, 0), "its place goes to who waits for one");
         drop(waiting);
         assert_eq!(pool.status().queued, 0);
     }
-    let mut last = pin!(pool.try_call(ids.note, last, vec![]));
+    let mut last = pin!(pool.try_call(ids.note, last, ()));
     assert!(poll(last.as_mut()).is_pending(), "there is room again");
     go.send(()).unwrap();
     pool.drain_blocking(PATIENCE).unwrap();
@@ -240,11 +240,11 @@ fn a_call_that_is_dropped_while_it_runs_is_ended_and_the_next_one_is_not() {
     let (ids, registry, pool) = pool(1, 4);
     let (done, [mut endless, next]) = contexts();
     let (ticks, _) = gate(&mut endless);
-    let mut endless = Box::pin(pool.call(ids.ticks, endless, vec![]));
+    let mut endless = Box::pin(pool.call(ids.ticks, endless, ()));
     assert!(poll(endless.as_mut()).is_pending());
     ticks.recv_timeout(PATIENCE).unwrap();
     drop(endless);
-    let (_, outcome) = pool.call_blocking(ids.note, next, vec![]);
+    let (_, outcome) = pool.call_blocking(ids.note, next, ());
     assert!(outcome.is_ok(), "{outcome:?}");
     assert_eq!(*done.lock().unwrap(), [1]);
     let metrics = registry.data().metrics();
@@ -256,19 +256,19 @@ fn a_call_that_is_dropped_while_it_runs_is_ended_and_the_next_one_is_not() {
 fn a_panic_in_host_code_is_the_error_of_its_call_and_the_thread_lives_on() {
     let (ids, _, pool) = pool(1, 4);
     let (done, [native, engine, mut context, last]) = contexts();
-    let (back, outcome) = pool.call_blocking(ids.panics, native, vec![]);
+    let (back, outcome) = pool.call_blocking(ids.panics, native, ());
     assert_eq!((back.id, code(outcome)), (0, ErrorCode::NativePanic));
-    let (back, outcome) = pool.call_blocking(ids.missing, engine, vec![]);
+    let (back, outcome) = pool.call_blocking(ids.missing, engine, ());
     assert_eq!((back.id, code(outcome)), (1, ErrorCode::NativePanic));
     // A context that panics when nobody waits for it any more.
     context.bomb = Some(Bomb);
     let (arrived, go) = gate(&mut context);
-    let mut dropped = Box::pin(pool.call(ids.gated, context, vec![]));
+    let mut dropped = Box::pin(pool.call(ids.gated, context, ()));
     assert!(poll(dropped.as_mut()).is_pending());
     arrived.recv_timeout(PATIENCE).unwrap();
     drop(dropped);
     go.send(()).unwrap();
-    let (_, outcome) = pool.call_blocking(ids.note, last, vec![]);
+    let (_, outcome) = pool.call_blocking(ids.note, last, ());
     assert!(outcome.is_ok(), "{outcome:?}");
     assert_eq!(*done.lock().unwrap(), [2, 3]);
     assert_eq!(pool.status().threads, 1);
@@ -278,7 +278,7 @@ fn a_panic_in_host_code_is_the_error_of_its_call_and_the_thread_lives_on() {
 fn a_native_function_cannot_wait_for_its_own_pool() {
     let (ids, _, pool) = pool(1, 4);
     let cx = Cx { pool: Some((pool.clone(), ids.note)), ..Cx::default() };
-    let (back, outcome) = pool.call_blocking(ids.again, cx, vec![]);
+    let (back, outcome) = pool.call_blocking(ids.again, cx, ());
     assert!(outcome.is_ok(), "{outcome:?}");
     assert!(back.inner.as_ref().is_some_and(|error| error.contains("cannot wait for a call")), "{:?}", back.inner);
 }
@@ -290,7 +290,7 @@ fn a_drain_takes_no_more_and_waits_for_what_is_there() {
     let (arrived, go) = gate(&mut running);
     let calls = [(ids.gated, running), (ids.note, queued)].map(|(callback, cx)| {
         let pool = pool.clone();
-        let called = thread::spawn(move || pool.call_blocking(callback, cx, vec![]));
+        let called = thread::spawn(move || pool.call_blocking(callback, cx, ()));
         if callback == ids.gated {
             arrived.recv_timeout(PATIENCE).unwrap();
         }
@@ -299,7 +299,7 @@ fn a_drain_takes_no_more_and_waits_for_what_is_there() {
     until("the second call is queued", || pool.status().queued == 1);
     let left = pool.drain_blocking(Duration::ZERO).unwrap_err();
     assert!(matches!(left, Unfinished { queued: 1, running: 1, .. }), "{left}");
-    let (back, outcome) = pool.call_blocking(ids.note, late, vec![]);
+    let (back, outcome) = pool.call_blocking(ids.note, late, ());
     assert!(back.id == 2 && matches!(outcome, Err(CallError::Closed)), "{outcome:?}");
     go.send(()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -319,7 +319,7 @@ fn a_shutdown_ends_what_runs_and_gives_back_what_does_not() {
     let (ticks, _) = gate(&mut endless);
     let call = |callback, cx| {
         let pool = pool.clone();
-        thread::spawn(move || pool.call_blocking(callback, cx, vec![]))
+        thread::spawn(move || pool.call_blocking(callback, cx, ()))
     };
     let running = call(ids.ticks, endless);
     ticks.recv_timeout(PATIENCE).unwrap();
@@ -342,7 +342,7 @@ fn a_reload_wakes_idle_threads() {
     let (arrived, go) = gate(&mut busy);
     let call = thread::spawn({
         let pool = pool.clone();
-        move || pool.call_blocking(ids.gated, busy, vec![])
+        move || pool.call_blocking(ids.gated, busy, ())
     });
     arrived.recv_timeout(PATIENCE).unwrap();
     let versions = |reloaded: kemi_core::program::Reloaded| {
@@ -371,7 +371,7 @@ fn a_hundred_pools_leave_no_thread() {
     let (ids, _, program) = program();
     for _ in 0..100 {
         let pool = Pool::builder(program.clone()).threads(2).name("leaves").build().unwrap();
-        let (_, outcome) = pool.call_blocking(ids.panics, Cx::default(), vec![]);
+        let (_, outcome) = pool.call_blocking(ids.panics, Cx::default(), ());
         assert!(outcome.is_err());
         drop(pool.clone());
     }
@@ -386,7 +386,7 @@ fn the_last_handle_may_go_on_one_of_its_own_threads() {
     let (arrived, go) = gate(&mut last);
     last.pool = Some((pool.clone(), ids.note));
     let program = pool.program().clone();
-    let mut call = Box::pin(pool.call(ids.gated, last, vec![]));
+    let mut call = Box::pin(pool.call(ids.gated, last, ()));
     assert!(poll(call.as_mut()).is_pending());
     arrived.recv_timeout(PATIENCE).unwrap();
     drop(call);

@@ -80,7 +80,7 @@ fn two_threads_wait_at_once_and_no_call_is_out_of_time() {
     let calls: Vec<_> = (0..4)
         .map(|_| {
             let (pool, cx) = (pool.clone(), Cx(meeting.clone()));
-            thread::spawn(move || pool.call_blocking(main, cx, vec![]).1)
+            thread::spawn(move || pool.call_blocking(main, cx, ()).1)
         })
         .collect();
     for call in calls {
@@ -105,7 +105,7 @@ def main():
         seen.append('milliseconds' in str(error))
     return seen";
     let (main, pool) = pool(1, Limits::default(), script);
-    let (_, outcome) = pool.call_blocking(main, Cx(Arc::default()), vec![]);
+    let (_, outcome) = pool.call_blocking(main, Cx(Arc::default()), ());
     let Outcome::Value(Value::Array(seen)) = outcome.unwrap() else { panic!("it returns a list") };
     assert_eq!(seen, [Value::from("TEXT"), true.into(), true.into(), true.into()]);
 }
@@ -115,7 +115,7 @@ fn a_script_that_waits_in_a_loop_ends_at_max_wait_ms() {
     let limits = Limits { max_wait_ms: 30, max_time_ms: 20_000, ..Limits::NONE };
     let script = "def main():\n    while True:\n        try:\n            app.slow.nap(5, '')\n        except BaseException:\n            pass";
     let (main, pool) = pool(1, limits, script);
-    let (_, outcome) = pool.call_blocking(main, Cx(Arc::default()), vec![]);
+    let (_, outcome) = pool.call_blocking(main, Cx(Arc::default()), ());
     let error = outcome.unwrap_err().to_string();
     assert!(error.contains("wait.py:4") && error.ends_with("[wait-limit]"), "{error}");
 }
@@ -139,7 +139,7 @@ def main():
     let program = Program::open(Arc::new(PythonEngine), &registry, &[Source::text("wait.py", script)]).unwrap();
     let pool = Pool::builder(program).threads(1).build().unwrap();
     let meeting = Arc::new(Meeting::default());
-    let mut endless: Pin<Box<_>> = Box::pin(pool.call(main, Cx(meeting.clone()), vec![]));
+    let mut endless: Pin<Box<_>> = Box::pin(pool.call(main, Cx(meeting.clone()), ()));
     assert!(endless.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert!(meeting.meet(), "the script is there");
     drop(endless);

@@ -42,13 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let guests = ["Ada", "Grace"].map(|name| {
         let room = room.clone();
-        thread::spawn(move || room.send_blocking(on_message, vec![name.into(), "hello".into()]))
+        thread::spawn(move || room.send_blocking(on_message, (name, "hello")))
     });
     for guest in guests {
         guest.join().expect("it does not panic")?;
     }
-    let outcome = room.call_blocking(on_message, vec!["the host".into(), "good night".into()])?;
-    println!("{outcome:?}");
+    let count: usize = room.call_as_blocking(on_message, ("the host", "good night"))?;
+    println!("{count} lines");
     let mut lines = room.with_blocking(|room, _script| room.lines.borrow().clone())?;
     lines.sort();
     println!("{}", lines.join("\n"));

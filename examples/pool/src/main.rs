@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
         let tasks = ["tea", "coffee", "chocolate"].map(|item| {
             let (pool, order) = (pool.clone(), Order { item: item.to_owned(), price: 0 });
-            tokio::spawn(async move { pool.call(on_order, order, vec![2.into()]).await })
+            tokio::spawn(async move { pool.call(on_order, order, (2,)).await })
         });
         for task in tasks {
             let (order, outcome) = task.await?;

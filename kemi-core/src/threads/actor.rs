@@ -16,13 +16,14 @@ use super::status::PoolStatus;
 use crate::callback::{CallbackId, Outcome};
 use crate::engine::while_waiting;
 use crate::error::ScriptError;
+use crate::export::{CallArgs, FromOutcome};
 use crate::program::{Instance, Program, Reloaded, Worker};
 use crate::telemetry::ErrorLog;
-use crate::value::Value;
 
 /// One interpreter on a thread of its own, with a context that lives there, behind a mailbox.
 ///
-/// It is a handle: clone it and send it. The context is made on the thread and stays there, so it need not be `Send`.
+/// It is a handle: clone it and send it. The context is made on the thread and stays there, so it need not be `Send`; the
+/// script's top level may use it already, in each version.
 /// Messages are handled one after the other, in the order in which they came: [`call`](Self::call) waits for the
 /// callback's result, [`send`](Self::send) only for a place in the mailbox, [`with`](Self::with) runs a closure on the
 /// context.
@@ -52,8 +53,8 @@ use crate::value::Value;
 /// let program = Program::open(Arc::new(engine), &registry, &[])?;
 /// let actor = Actor::builder(program).mailbox(100).name("clock").build(Count::default)?;
 ///
-/// actor.send_blocking(tick, vec![])?;
-/// actor.call_blocking(tick, vec![])?;
+/// actor.send_blocking(tick, ())?;
+/// actor.call_blocking(tick, ())?;
 /// assert_eq!(actor.with_blocking(|count, _instance| count.get())?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -71,7 +72,7 @@ struct Resident<C: 'static> {
 
 impl<C: 'static> Seat for Resident<C> {
     fn refresh(&mut self) {
-        self.worker.refresh();
+        self.worker.refresh_with(&mut self.context);
     }
 }
 
@@ -108,8 +109,8 @@ impl<C: 'static> ActorBuilder<C> {
         let (program, queue) = (shared.program.clone(), shared.queue.clone());
         starting.thread(shared.queue.name().to_owned(), move || {
             let wake = queue.clone();
-            let context = context();
-            let worker = program.worker(queue.name(), Some(Box::new(move || wake.poke())))?;
+            let mut context = context();
+            let worker = program.worker_with(queue.name(), Some(Box::new(move || wake.poke())), &mut context)?;
             Ok(Resident { worker, context, errors: ErrorLog::new() })
         })?;
         starting.finish()?;
@@ -130,7 +131,19 @@ impl<C: 'static> Actor<C> {
     /// [`CallError::Closed`] after a [`drain`](Self::drain) or [`shutdown`](Self::shutdown); [`CallError::OwnThread`] on the
     /// actor's own thread; else the errors of [`Instance::call`](crate::Instance::call), and
     /// [`ErrorCode::NativePanic`](crate::ErrorCode::NativePanic) for a panic of the engine.
-    pub async fn call(&self, callback: CallbackId, args: Vec<Value>) -> Result<Outcome, CallError> {
+    pub async fn call(&self, callback: CallbackId, args: impl CallArgs + Send + 'static) -> Result<Outcome, CallError> {
+        self.call_as(callback, args).await
+    }
+
+    /// Calls a callback like [`call`](Self::call) and takes its result as a type.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call); [`ErrorCode::BadResult`](crate::ErrorCode::BadResult) if the result is of another type.
+    pub async fn call_as<R: FromOutcome + Send + 'static>(
+        &self,
+        callback: CallbackId,
+        args: impl CallArgs + Send + 'static,
+    ) -> Result<R, CallError> {
         self.calls(true, calling(callback, args)).answer().await
     }
 
@@ -138,7 +151,11 @@ impl<C: 'static> Actor<C> {
     ///
     /// # Errors
     /// [`CallError::Full`] at once if there is none; else those of [`call`](Self::call).
-    pub async fn try_call(&self, callback: CallbackId, args: Vec<Value>) -> Result<Outcome, CallError> {
+    pub async fn try_call(
+        &self,
+        callback: CallbackId,
+        args: impl CallArgs + Send + 'static,
+    ) -> Result<Outcome, CallError> {
         self.calls(false, calling(callback, args)).answer().await
     }
 
@@ -146,7 +163,23 @@ impl<C: 'static> Actor<C> {
     ///
     /// # Errors
     /// Those of [`call`](Self::call).
-    pub fn call_blocking(&self, callback: CallbackId, args: Vec<Value>) -> Result<Outcome, CallError> {
+    pub fn call_blocking(
+        &self,
+        callback: CallbackId,
+        args: impl CallArgs + Send + 'static,
+    ) -> Result<Outcome, CallError> {
+        self.call_as_blocking(callback, args)
+    }
+
+    /// Calls like [`call_as`](Self::call_as) and blocks the calling thread meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`call_as`](Self::call_as).
+    pub fn call_as_blocking<R: FromOutcome + Send + 'static>(
+        &self,
+        callback: CallbackId,
+        args: impl CallArgs + Send + 'static,
+    ) -> Result<R, CallError> {
         while_waiting(|| self.calls(true, calling(callback, args)).answer_blocking())
     }
 
@@ -171,7 +204,7 @@ impl<C: 'static> Actor<C> {
     /// # Errors
     /// [`CallError::Closed`] after a [`drain`](Self::drain) or [`shutdown`](Self::shutdown); [`CallError::Full`] on the actor's
     /// own thread, which cannot wait for room.
-    pub async fn send(&self, callback: CallbackId, args: Vec<Value>) -> Result<(), CallError> {
+    pub async fn send(&self, callback: CallbackId, args: impl CallArgs + Send + 'static) -> Result<(), CallError> {
         let (accepted, mut unsent) = self.put(true, callback, args)?;
         let accepted = accepted.await;
         unsent.id = None;
@@ -182,7 +215,7 @@ impl<C: 'static> Actor<C> {
     ///
     /// # Errors
     /// [`CallError::Full`] if there is none; [`CallError::Closed`] as in [`send`](Self::send).
-    pub fn try_send(&self, callback: CallbackId, args: Vec<Value>) -> Result<(), CallError> {
+    pub fn try_send(&self, callback: CallbackId, args: impl CallArgs + Send + 'static) -> Result<(), CallError> {
         let (_, mut unsent) = self.put(false, callback, args)?;
         unsent.id = None;
         Ok(())
@@ -192,7 +225,7 @@ impl<C: 'static> Actor<C> {
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
-    pub fn send_blocking(&self, callback: CallbackId, args: Vec<Value>) -> Result<(), CallError> {
+    pub fn send_blocking(&self, callback: CallbackId, args: impl CallArgs + Send + 'static) -> Result<(), CallError> {
         let (accepted, mut unsent) = self.put(true, callback, args)?;
         let accepted = while_waiting(|| accepted.recv());
         unsent.id = None;
@@ -204,10 +237,10 @@ impl<C: 'static> Actor<C> {
         &self,
         wait: bool,
         callback: CallbackId,
-        args: Vec<Value>,
+        args: impl CallArgs + Send + 'static,
     ) -> Result<(oneshot::Receiver<()>, Unsent<'_, C>), CallError> {
         let queue = &self.shared.queue;
-        let call = calling(callback, args);
+        let call = calling::<C, Outcome>(callback, args);
         let (job, refused) = Job::new(move |start: Start<'_, Resident<C>>| {
             let (Resident { worker, context, errors }, turn) = match start {
                 Ok(start) => start,

@@ -16,8 +16,8 @@ use super::status::PoolStatus;
 use crate::callback::{CallbackId, Outcome};
 use crate::engine::while_waiting;
 use crate::error::{ErrorCode, ScriptError};
+use crate::export::{CallArgs, FromOutcome};
 use crate::program::{Instance, Program, Reloaded, Worker};
-use crate::value::{Arg, Value};
 
 /// A pool of threads, each with an interpreter of its own, behind one bounded queue.
 ///
@@ -30,6 +30,8 @@ use crate::value::{Arg, Value};
 /// begun never begins, and one that runs is ended as by a limit, with [`ErrorCode::Cancelled`]. A native function that
 /// waits is not interrupted, and where no time limit is set ([`Limits::max_time_ms`](crate::Limits::max_time_ms) is 0) some engines
 /// end a script only when it next calls one.
+///
+/// The script is loaded without a context: an actor lends its own to the top level, a pool has none then.
 ///
 /// When the last handle is dropped, what is queued is done and the threads end; nobody waits for that.
 /// [`drain`](Self::drain) and [`shutdown`](Self::shutdown) do.
@@ -50,7 +52,7 @@ use crate::value::{Arg, Value};
 /// let program = Program::open(Arc::new(engine), &registry, &[])?;
 /// let pool = Pool::builder(program).threads(2).queue(100).name("visits").build()?;
 ///
-/// let (visits, outcome) = pool.call_blocking(visit, 41, vec![]);
+/// let (visits, outcome) = pool.call_blocking(visit, 41, ());
 /// assert_eq!((visits, outcome?), (42, Outcome::Value(Value::Nil)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -130,7 +132,36 @@ impl<C: Send + 'static> Pool<C> {
     /// [`CallError::Closed`] after a [`drain`](Self::drain) or [`shutdown`](Self::shutdown); [`CallError::OwnThread`] if a native
     /// function of the pool asks for a further call of it; else the errors of [`Instance::call`](crate::Instance::call), and
     /// [`ErrorCode::NativePanic`] for a panic of the engine.
-    pub async fn call(&self, callback: CallbackId, context: C, args: Vec<Value>) -> (C, Result<Outcome, CallError>) {
+    pub async fn call(
+        &self,
+        callback: CallbackId,
+        context: C,
+        args: impl CallArgs + Send + 'static,
+    ) -> (C, Result<Outcome, CallError>) {
+        self.call_as(callback, context, args).await
+    }
+
+    /// Calls a callback like [`call`](Self::call) and takes its result as a type.
+    ///
+    /// ```no_run
+    /// # use kemi_core::threads::{CallError, Pool};
+    /// # use kemi_core::CallbackId;
+    /// # struct Order;
+    /// # async fn price(pool: Pool<Order>, on_order: CallbackId, order: Order) -> Result<f64, CallError> {
+    /// let (order, price) = pool.call_as::<f64>(on_order, order, ("tea", 2)).await;
+    /// # let _ = order;
+    /// # price
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call); [`ErrorCode::BadResult`] if the result is of another type.
+    pub async fn call_as<R: FromOutcome + Send + 'static>(
+        &self,
+        callback: CallbackId,
+        context: C,
+        args: impl CallArgs + Send + 'static,
+    ) -> (C, Result<R, CallError>) {
         self.ticket(true, context, calling(callback, args)).answer().await
     }
 
@@ -142,7 +173,7 @@ impl<C: Send + 'static> Pool<C> {
         &self,
         callback: CallbackId,
         context: C,
-        args: Vec<Value>,
+        args: impl CallArgs + Send + 'static,
     ) -> (C, Result<Outcome, CallError>) {
         self.ticket(false, context, calling(callback, args)).answer().await
     }
@@ -154,7 +185,25 @@ impl<C: Send + 'static> Pool<C> {
     ///
     /// # Errors
     /// Those of [`call`](Self::call).
-    pub fn call_blocking(&self, callback: CallbackId, context: C, args: Vec<Value>) -> (C, Result<Outcome, CallError>) {
+    pub fn call_blocking(
+        &self,
+        callback: CallbackId,
+        context: C,
+        args: impl CallArgs + Send + 'static,
+    ) -> (C, Result<Outcome, CallError>) {
+        self.call_as_blocking(callback, context, args)
+    }
+
+    /// Calls like [`call_as`](Self::call_as) and blocks the calling thread meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`call_as`](Self::call_as).
+    pub fn call_as_blocking<R: FromOutcome + Send + 'static>(
+        &self,
+        callback: CallbackId,
+        context: C,
+        args: impl CallArgs + Send + 'static,
+    ) -> (C, Result<R, CallError>) {
         while_waiting(|| self.ticket(true, context, calling(callback, args)).answer_blocking())
     }
 
@@ -269,14 +318,11 @@ impl<C: Send + 'static> fmt::Debug for Pool<C> {
 }
 
 /// Makes a call of a callback out of its parts.
-pub(super) fn calling<C: 'static>(
+pub(super) fn calling<C: 'static, R: FromOutcome>(
     callback: CallbackId,
-    args: Vec<Value>,
-) -> impl FnOnce(&Instance<C>, &mut C) -> Result<Outcome, ScriptError> + Send + 'static {
-    move |instance, context| {
-        let args: Vec<Arg<'_>> = args.iter().map(Arg::from).collect();
-        instance.call(callback, context, &args)
-    }
+    args: impl CallArgs + Send + 'static,
+) -> impl FnOnce(&Instance<C>, &mut C) -> Result<R, ScriptError> + Send + 'static {
+    move |instance, context| instance.call_as(callback, context, args)
 }
 
 /// Makes the error of a call that was cancelled before it began.

@@ -1,4 +1,4 @@
-//! A pool of Lua interpreters: reloads under load, and calls that are ended from outside.
+//! Pools and actors with Lua: reloads under load, calls that are ended from outside, what an actor keeps.
 
 use std::fs;
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::{Callbacks, Limits, Outcome, Pool, Program, Registry, Source, Value};
+use kemi_core::{Actor, Callbacks, Limits, Outcome, Pool, Program, Registry, Source, Value};
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
@@ -73,7 +73,7 @@ fn reloads_under_load_lose_no_call_and_refuse_what_is_broken() {
                 let mut cx = Cx { number: caller, here: None };
                 let mut last = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    let (back, outcome) = pool.call_blocking(main, cx, vec!["no ".into()]);
+                    let (back, outcome) = pool.call_blocking(main, cx, ("no ",));
                     cx = back;
                     let Outcome::Value(Value::Str(text)) = outcome.unwrap() else { panic!("it returns a text") };
                     let text = text.to_string();
@@ -107,8 +107,10 @@ fn reloads_under_load_lose_no_call_and_refuse_what_is_broken() {
     for caller in callers {
         assert!(caller.join().unwrap() <= published);
     }
-    let (_, outcome) = pool.call_blocking(main, Cx::default(), vec!["".into()]);
-    assert_eq!(outcome.unwrap(), Outcome::Value(format!("0 by {published}").into()));
+    let (_, text) = pool.call_as_blocking::<String>(main, Cx::default(), ("",));
+    assert_eq!(text.unwrap(), format!("0 by {published}"));
+    let (_, number) = pool.call_as_blocking::<i64>(main, Cx::default(), ("",));
+    assert!(number.unwrap_err().to_string().ends_with("[bad-result]"));
     assert_eq!(pool.status().program.version, published);
 }
 
@@ -125,11 +127,11 @@ fn a_call_whose_future_is_dropped_ends_and_nothing_catches_that() {
     let pool = Pool::builder(program).threads(1).build().unwrap();
     let (here, arrived) = channel();
     let cx = Cx { number: 0, here: Some(here) };
-    let mut endless = Box::pin(pool.call(main, cx, vec!["for ever".into()]));
+    let mut endless = Box::pin(pool.call(main, cx, ("for ever",)));
     assert!(endless.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     arrived.recv_timeout(PATIENCE).unwrap();
     drop(endless);
-    let (_, outcome) = pool.call_blocking(main, Cx::default(), vec!["once".into()]);
+    let (_, outcome) = pool.call_blocking(main, Cx::default(), ("once",));
     assert_eq!(outcome.unwrap(), Outcome::Value("once".into()));
     let errors = &registry.data().metrics().callbacks[0].errors;
     assert_eq!(errors.get("cancelled"), Some(&1), "{errors:?}");
@@ -152,4 +154,29 @@ fn a_script_that_does_not_load_on_a_thread_is_an_error_of_the_start() {
     let error = Pool::builder(program.clone()).threads(1).build().unwrap_err().to_string();
     assert!(error.contains("not again"), "{error}");
     assert!(program.status().workers.is_empty());
+}
+
+#[derive(Default)]
+struct Room {
+    guests: Vec<String>,
+}
+
+#[kemi_export(module = "room")]
+fn enter(room: &mut Room, guest: &str) -> usize {
+    room.guests.push(guest.to_owned());
+    room.guests.len()
+}
+
+#[test]
+fn an_actor_lends_its_context_to_the_top_level_of_each_version() {
+    let mut callbacks = Callbacks::new();
+    let count = callbacks.required("count", "count", &[]);
+    let registry = Registry::<Room>::builder().root("app").all_modules().callbacks(callbacks).build().unwrap();
+    let script = Source::text("room.lua", "local guests = app.room.enter('Ada'); function count() return guests end");
+    let program = Program::open_with(Arc::new(LuaEngine), &registry, &[script], Room::default).unwrap();
+    let actor = Actor::builder(program).build(Room::default).unwrap();
+    assert_eq!(actor.call_as_blocking::<i64>(count, ()).unwrap(), 1);
+    actor.reload_blocking(PATIENCE).unwrap();
+    assert_eq!(actor.call_as_blocking::<i64>(count, ()).unwrap(), 2);
+    assert_eq!(actor.with_blocking(|room, _| room.guests.clone()).unwrap(), ["Ada", "Ada"]);
 }
