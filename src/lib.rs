@@ -37,6 +37,7 @@
 //! | `python` | the CPython 3 found at build time, embedded | `python`, `python3` |
 //! | `js` | JavaScript on Boa | `js`, `javascript` |
 //!
+//! The feature `pool`, on by default, adds [`Pool`] and [`Actor`]: threads that run scripts, for calls from anywhere.
 //! The feature `prometheus` adds `RegistryData::metrics_collector` for the crate `prometheus-client`.
 
 // Expansions of the attribute inside this crate name it by this path.
@@ -59,6 +60,11 @@ pub fn link() {
     #[cfg(feature = "js")]
     kemi_js::link();
 }
+
+/// The guide's code is compiled with the documentation's.
+#[cfg(all(doctest, feature = "pool"))]
+#[doc = include_str!("../docs/guide/threads-and-async.md")]
+struct ThreadsAndAsync;
 
 /// The README's code is compiled with the documentation's.
 #[cfg(all(doctest, feature = "lua"))]

@@ -36,6 +36,7 @@ mod many {
             cost: 1,
             context: ContextType::of::<Counter>(),
             needs_context: true,
+            blocking: false,
             file: file!(),
             line: line!(),
             // SAFETY: the result is a number.

@@ -18,6 +18,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `threads` | scripts on threads of their own: a pool, an actor; with the feature `pool` |
 //! | [`program`] | loaded scripts: one on its thread, and the versions that all workers run |
 //! | [`engine`] | the contract with an interpreter, for authors of engines |
 //! | [`registry`] | the table of everything a script may call |
@@ -46,6 +47,8 @@ pub mod limits;
 pub mod program;
 pub mod registry;
 pub mod telemetry;
+#[cfg(feature = "pool")]
+pub mod threads;
 pub mod value;
 
 pub use self::callback::{CallbackId, Callbacks, Outcome, RouteId};
@@ -56,6 +59,8 @@ pub use self::limits::{CountingAllocator, Limits};
 pub use self::program::{Instance, Program, Settings, Worker};
 pub use self::registry::Registry;
 pub use self::telemetry::TelemetryConfig;
+#[cfg(feature = "pool")]
+pub use self::threads::{Actor, Pool};
 pub use self::value::{Arg, ArgumentPolicy, ByteString, Function, Map, Value};
 
 // Not public API. Used by generated code.

@@ -34,6 +34,7 @@ const fn sound<C: 'static>(name: &'static str, line: u32) -> ExportDef {
         cost: 1,
         context: ContextType::of::<C>(),
         needs_context: true,
+        blocking: false,
         file: file!(),
         line,
         // SAFETY: no bytes are returned.
@@ -112,6 +113,9 @@ refused! {
     a_typed_entry_that_takes_the_context_is_refused_where_none_is_needed {
         needs_context: false, thunk: no_context(), typed: plain::<Cx>()
     } => "says that it needs no context, but its typed entry takes one";
+    a_typed_entry_of_a_function_that_waits_is_refused {
+        blocking: true, typed: plain::<Cx>()
+    } => "waits, but has a typed entry, in which the interpreter's lock would not be released";
     a_typed_entry_with_more_parameters_than_described_is_refused {
         typed: with_int::<Cx>(), returns: INT
     } => "has the parameters (), but its typed entry takes (i)->i";

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -121,6 +121,51 @@ fn a_wake_function_that_waits_for_the_worker_holds_nobody_up() {
     assert_eq!(reloading.join().unwrap().workers[0].version, 2);
     assert_eq!(program.reload(BRIEFLY).unwrap().new, 3, "a wake that has not returned does not keep the next reload");
     open.send(()).unwrap();
+}
+
+#[test]
+fn a_wake_function_that_waits_for_room_in_a_full_queue_stops_neither_worker_nor_reload() {
+    enum Message {
+        Work,
+        Refresh,
+    }
+    let program = program(&Hooks::default());
+    let (queue, messages) = sync_channel(1);
+    let (ready, loaded) = channel();
+    let worker = thread::spawn({
+        let (program, queue) = (program.clone(), queue.clone());
+        move || {
+            let asked = Arc::downgrade(&program);
+            let wake = move || {
+                drop(asked.upgrade().map(|program| program.status()));
+                queue.send(Message::Refresh).ok();
+            };
+            let mut worker = program.worker("w", Some(Box::new(wake))).unwrap();
+            ready.send(()).unwrap();
+            let (mut worked, mut refreshed) = (0, 0);
+            while let Ok(message) = messages.recv_timeout(PATIENCE) {
+                match message {
+                    Message::Work => worked += 1,
+                    Message::Refresh => refreshed += u32::from(worker.refresh()),
+                }
+                if refreshed == 20 {
+                    break;
+                }
+            }
+            (worked, refreshed)
+        }
+    });
+    loaded.recv_timeout(PATIENCE).unwrap();
+    let load = thread::spawn(move || while queue.send(Message::Work).is_ok() {});
+    for version in 2..=21 {
+        let reloaded = program.reload(PATIENCE).unwrap();
+        assert_eq!(reloaded.new, version);
+        // The worker ends with the last one.
+        assert!(reloaded.workers.iter().all(|worker| worker.version == version), "{reloaded:?}");
+    }
+    let (worked, refreshed) = worker.join().unwrap();
+    assert!(worked > 0 && refreshed == 20, "{worked} {refreshed}");
+    load.join().unwrap();
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the lowest to the highest.
-const ROOMS: [&str; 10] =
-    ["error", "value", "abi", "callback", "telemetry", "export", "limits", "registry", "engine", "program"];
+const ROOMS: [&str; 11] =
+    ["error", "value", "abi", "callback", "telemetry", "export", "limits", "registry", "engine", "program", "threads"];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {

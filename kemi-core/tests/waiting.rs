@@ -37,6 +37,13 @@ fn wait(cx: &mut Cx) -> bool {
     while_waiting(|| cx.go_on.recv_timeout(PATIENCE).is_ok())
 }
 
+/// Waits like `wait`, and leaves the lock to the attribute.
+#[kemi_export(module = "test", blocking)]
+fn block(cx: &mut Cx) -> bool {
+    let _ = cx.here.send(());
+    cx.go_on.recv_timeout(PATIENCE).is_ok()
+}
+
 #[kemi_export(module = "test")]
 fn keep(cx: &mut Cx) -> bool {
     let _ = cx.here.send(());
@@ -120,11 +127,14 @@ impl Interpreter for LockedInterpreter {
 
 /// Calls one native function through a script on a thread of its own.
 fn call(name: &'static str, max_time_ms: u64, cx: Cx) -> thread::JoinHandle<Result<(), ErrorCode>> {
+    limited(name, Limits { max_time_ms, ..Limits::NONE }, cx)
+}
+
+fn limited(name: &'static str, limits: Limits, cx: Cx) -> thread::JoinHandle<Result<(), ErrorCode>> {
     thread::spawn(move || {
         let mut cx = cx;
         let mut callbacks = Callbacks::new();
         let id = callbacks.required("request", name, &[]);
-        let limits = Limits { max_time_ms, ..Limits::NONE };
         let registry = Registry::<Cx>::builder().root("app").all_modules().callbacks(callbacks).limits(limits).build();
         let instance = Instance::load(&Locked, &registry.expect("it is valid"), &[]).expect("there is nothing to load");
         instance.call(id, &mut cx, &[]).map(|_| ()).map_err(|error| error.code)
@@ -158,4 +168,68 @@ fn waiting_for_the_lock_is_not_the_scripts_time() {
     go.send(()).expect("it waits");
     assert_eq!(keeps.join().expect("it ends"), Ok(()));
     assert_eq!(waits.join().expect("it ends"), Ok(()));
+}
+
+#[test]
+fn while_a_blocking_function_runs_scripts_of_other_threads_do_and_its_clock_stands() {
+    let _turn = TURN.lock();
+    let (cx, arrived, go) = host();
+    let waits = call("block", MAX_TIME_MS, cx);
+    arrived.recv_timeout(PATIENCE).expect("it gets there");
+    assert_eq!(call("pass", 0, host().0).join().expect("it ends"), Ok(()), "the lock is free");
+    thread::sleep(Duration::from_millis(MAX_TIME_MS * 4));
+    go.send(()).expect("it waits");
+    assert_eq!(waits.join().expect("it ends"), Ok(()));
+}
+
+#[test]
+fn a_call_that_has_waited_too_long_ends_when_the_blocking_function_returns() {
+    let _turn = TURN.lock();
+    for (max_wait_ms, expected) in [(1, Err(ErrorCode::WaitLimit)), (60_000, Ok(())), (0, Ok(()))] {
+        let (cx, arrived, go) = host();
+        let waits = limited("block", Limits { max_wait_ms, ..Limits::NONE }, cx);
+        arrived.recv_timeout(PATIENCE).expect("it gets there");
+        thread::sleep(Duration::from_millis(20));
+        go.send(()).expect("it waits");
+        assert_eq!(waits.join().expect("it ends"), expected, "max_wait_ms = {max_wait_ms}");
+    }
+}
+
+#[test]
+fn what_one_call_has_waited_does_not_count_for_the_next() {
+    let _turn = TURN.lock();
+    let (cx, arrived, go) = host();
+    let mut cx = cx;
+    let mut callbacks = Callbacks::new();
+    let block = callbacks.required("request", "block", &[]);
+    let limits = Limits { max_wait_ms: 200, ..Limits::NONE };
+    let registry = Registry::<Cx>::builder().root("app").all_modules().callbacks(callbacks).limits(limits).build();
+    let instance = Instance::load(&Locked, &registry.expect("it is valid"), &[]).expect("there is nothing to load");
+    let opens = thread::spawn(move || {
+        // 40 ms each: ten of them are over the limit, one is not.
+        while arrived.recv_timeout(PATIENCE).is_ok() {
+            thread::sleep(Duration::from_millis(40));
+            if go.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    let ended = (0..10).map(|_| instance.call(block, &mut cx, &[]).map(|_| ()).map_err(|error| error.code));
+    // A busy machine may sleep longer than it was told, but not ten times in a row.
+    let in_time = ended.filter(Result::is_ok).count();
+    assert!(in_time > 4, "only {in_time} of 10 were in time");
+    drop(cx);
+    opens.join().expect("it ends");
+}
+
+#[test]
+fn a_registry_tells_which_functions_block_and_they_have_no_typed_entry() {
+    let registry = Registry::<Cx>::builder().root("app").all_modules().build().expect("it is valid");
+    let find = |name| registry.find("test", name).expect("it is linked").def();
+    assert!(find("block").blocking && find("block").typed.is_none());
+    assert!(!find("wait").blocking && find("wait").typed.is_some());
+    let dump = registry.dump();
+    let exports = dump["exports"].as_array().expect("a list");
+    let blocking = exports.iter().filter(|export| export["blocking"] == true);
+    assert_eq!(blocking.map(|export| export["name"].clone()).collect::<Vec<_>>(), ["block"]);
 }

@@ -22,6 +22,9 @@ pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
     if let (Some(ty), Some(_)) = (&options.context, &signature.context) {
         mistakes.at(ty, "the context parameter already says whose it is; `context` is for functions without one");
     }
+    if let (Some(flag), Some(_)) = (&options.blocking, &signature.script) {
+        mistakes.at(flag, "a function that waits cannot call back into the script; take `&Script` or `blocking` away");
+    }
     match mistakes.into_tokens() {
         // The function itself stays, so that its callers do not add errors of their own.
         Some(errors) => quote!(#function #errors),
@@ -78,7 +81,13 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     let result = result_type(signature);
     let returns = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::RETURNS);
     let thunk = thunk(&core, function, signature, &argument_context);
-    let typed = typed(&core, function, signature, &argument_context, &result);
+    let blocking = options.blocking.is_some();
+    // The typed entry is for functions that return at once: no engine looks there whether one waits.
+    let typed = if blocking {
+        quote!(::core::option::Option::None)
+    } else {
+        typed(&core, function, signature, &argument_context, &result)
+    };
 
     quote! {
         #(#cfgs)*
@@ -102,6 +111,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
                 cost: #cost,
                 context: #core::__private::ContextType::of::<#owner>(),
                 needs_context: #needs_context,
+                blocking: #blocking,
                 file: ::core::file!(),
                 line: ::core::line!(),
                 // SAFETY: what the exported function returns borrows from its own parameters or is static.

@@ -37,8 +37,23 @@ use self::parse::Exported;
 /// | `deprecated(since = "2.0.0", use = "calc.sum")` | scripts are told once to use something else | no |
 /// | `callbacks(request, "reply")` | the routes in which it may be called | all |
 /// | `cost = 10` | what one call takes from a call budget, in plain calls | 1 |
+/// | `blocking` | it waits: for the network, a lock, a process; see below | no |
 /// | `context = Type` | binds a function without context parameter to one host's registry | any host |
 /// | `crate = path` | where `kemi-core` or `kemi` is found, if renamed beyond recognition | found in `Cargo.toml` |
+///
+/// # Functions that wait
+///
+/// While a `blocking` function runs, the lock that all interpreters of a language may share is released, so that scripts
+/// on other threads go on, and the clock of `max_time_ms` stands. `max_wait_ms` counts what all such functions of a
+/// call take together. It is looked at when one returns: nothing ends a function that waits, so give what it waits for
+/// a time-out. The script and its thread wait with it; it takes the generic path and no `&Script<'_>`.
+///
+/// ```ignore
+/// #[kemi_export(module = "http", blocking)]
+/// fn get(cx: &mut Client, url: &str) -> Result<String, Error> {
+///     cx.agent.get(url).timeout(Duration::from_secs(2)).call()?.text()
+/// }
+/// ```
 ///
 /// # Parameters, in this order
 ///

@@ -17,11 +17,12 @@ pub(crate) struct Options {
     pub(crate) deprecated: Option<(LitStr, LitStr)>,
     pub(crate) callbacks: Vec<LitStr>,
     pub(crate) cost: Option<LitInt>,
+    pub(crate) blocking: Option<Ident>,
     pub(crate) context: Option<Type>,
     pub(crate) krate: Option<Path>,
 }
 
-const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, context, crate";
+const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, blocking, context, crate";
 
 /// An item that can be exported.
 pub(crate) enum Exported {
@@ -97,6 +98,7 @@ impl Options {
             "deprecated" => self.deprecated = entry.deprecated(mistakes),
             "callbacks" => self.callbacks = entry.names(mistakes),
             "cost" => self.cost = entry.integer(mistakes),
+            "blocking" => self.blocking = entry.flag(mistakes),
             "context" => self.context = entry.parsed("a type: `context = Type`", mistakes),
             "crate" => self.krate = entry.parsed("a path: `crate = path`", mistakes),
             _ => mistakes.at(&entry.key, format!("unknown option `{key}`; known are: {KNOWN}")),
@@ -198,6 +200,15 @@ impl Entry {
             return None;
         }
         Some(number)
+    }
+
+    /// An option that is on where it is named.
+    fn flag(&self, mistakes: &mut Mistakes) -> Option<Ident> {
+        if matches!(self.value, EntryValue::None) {
+            return Some(self.key.clone());
+        }
+        self.wrong("nothing: `blocking` alone switches it on", mistakes);
+        None
     }
 
     fn names(&self, mistakes: &mut Mistakes) -> Vec<LitStr> {

@@ -84,7 +84,7 @@ impl CallView {
             if self.interrupt.memory_was_refused() {
                 self.end_for_memory(|| place);
             } else if self.runtime.limit_hit().is_none() {
-                self.runtime.hit_limit(Limit::Time, place);
+                self.runtime.hit_limit(self.runtime.pending_limit().unwrap_or(Limit::Time), place);
             }
         }
         self.runtime.pending_exit().is_some()

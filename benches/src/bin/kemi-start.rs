@@ -42,6 +42,7 @@ mod many {
             cost: 1,
             context: ContextType::of::<Cx>(),
             needs_context: true,
+            blocking: false,
             file: file!(),
             line: line!(),
             // SAFETY: the result is a number.

@@ -1,6 +1,7 @@
 //! The use of a top-level call's limits.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use crate::error::Location;
 use crate::limits::{Account, LimitCell};
@@ -11,6 +12,8 @@ pub(super) struct Budget {
     pub(super) limit_hit: LimitCell,
     pub(super) limit_hit_at: RefCell<Option<Location>>,
     pub(super) memory: Account,
+    /// The time for which its native functions have waited.
+    pub(super) waited: Cell<Duration>,
 }
 
 impl Budget {
@@ -20,6 +23,7 @@ impl Budget {
             limit_hit: LimitCell::default(),
             limit_hit_at: RefCell::new(None),
             memory: Account::new(),
+            waited: Cell::new(Duration::ZERO),
         }
     }
 

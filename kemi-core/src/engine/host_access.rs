@@ -39,7 +39,7 @@ impl Runtime {
     pub(crate) fn look_up<R>(&self, run: impl FnOnce() -> R) -> R {
         if self.call.get().depth > 0 {
             let _around = self.without_context();
-            return run();
+            return self.while_clock_goes(run);
         }
         let (result, exceeded) =
             self.enter_beside_calls(Phase::LookingUp, self.registry().limits().max_time_ms, ptr::null_mut(), run);

@@ -57,7 +57,8 @@ impl Runtime {
         if depth > 0 {
             let _side = self.budget.memory.side(true);
             let run = if in_span { Self::in_span } else { Self::timed };
-            return run(self, &request);
+            // A native function that waits has stopped the clock; a script that it calls again runs.
+            return self.while_clock_goes(|| run(self, &request));
         }
         if self.functions.any_dropped() {
             self.release_functions(interpreter);

@@ -17,7 +17,8 @@ thread_local! {
 /// interpreters of a language share. Without such a lock, and outside of any script, it only runs the closure. The closure
 /// may call back into the script.
 ///
-/// The wait counts as the script's time, like everything that a native function does.
+/// The wait counts as the script's time, like everything that a native function does, unless the export was declared
+/// `blocking`; such a one needs no call of this.
 ///
 /// ```
 /// use std::time::Duration;

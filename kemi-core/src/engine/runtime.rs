@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::budget::Budget;
 use super::call_state::{CallState, Phase};
@@ -324,6 +325,7 @@ impl Runtime {
     pub(super) fn forget(&self) {
         self.budget.limit_hit.set(None);
         self.budget.limit_hit_at.take();
+        self.budget.waited.set(Duration::ZERO);
         self.diagnostics.unknown.take();
     }
 

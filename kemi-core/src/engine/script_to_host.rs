@@ -6,11 +6,14 @@ use std::ptr;
 use std::time::Instant;
 
 use super::contract::Interpreter;
+use super::host_access::time_of;
+use super::interpreter_lock::while_waiting;
 use super::runtime::Runtime;
 use super::script_calls::ScriptCaller;
 use crate::abi::Ret;
 use crate::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
 use crate::export::{Call, Script, caught, panic_text};
+use crate::limits::Limit;
 use crate::registry::Export;
 use crate::telemetry::{discard, log_guarded, span_guarded};
 use crate::value::{Arg, ArgumentPolicy, Value};
@@ -114,7 +117,8 @@ impl Runtime {
                 let slot = def.needs_context.then(|| self.take_context());
                 // SAFETY: it is the context of this export, or the one of which the export gets its part, out of its slot for
                 // the call.
-                let result = caught(def, || unsafe { def.thunk.call(export.part_of(context), &call) });
+                let native = || caught(def, || unsafe { def.thunk.call(export.part_of(context), &call) });
+                let result = if def.blocking { self.waits(native) } else { native() };
                 if let Some(slot) = slot {
                     self.put_context(slot);
                 }
@@ -134,6 +138,24 @@ impl Runtime {
             }
         }
         run(&changed).map(|result| keep(result, &changed))
+    }
+
+    /// Runs a native function that waits: without the interpreter's lock, on a clock of its own.
+    ///
+    /// A call that has waited too long ends when the function returns.
+    #[cold]
+    fn waits<R>(&self, run: impl FnOnce() -> R) -> R {
+        let (result, took) = while_waiting(|| {
+            let started = Instant::now();
+            (self.while_clock_stops(run), started.elapsed())
+        });
+        let waited = self.budget.waited.get().saturating_add(took);
+        self.budget.waited.set(waited);
+        self.dirty.set(true);
+        if waited > time_of(self.registry().limits().max_wait_ms) && self.budget.limit_hit.get().is_none() {
+            self.hit_limit(Limit::Waiting, None);
+        }
+        result
     }
 
     /// Takes the context out of its slot.

@@ -43,6 +43,8 @@ codes! {
     FunctionGone = "function-gone",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
+    /// The host no longer wanted the call.
+    Cancelled = "cancelled",
     /// An id or an export was given to another registry than its own.
     ForeignId = "foreign-id",
     /// The call used more than `max_instructions`.
@@ -81,6 +83,8 @@ codes! {
     Unreadable = "unreadable",
     /// A value cannot cross the border: nested too deep, or of a type without a counterpart.
     ValueNotConvertible = "value-not-convertible",
+    /// The call waited longer than `max_wait_ms`.
+    WaitLimit = "wait-limit",
 }
 
 impl fmt::Display for ErrorCode {

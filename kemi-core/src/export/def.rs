@@ -35,6 +35,8 @@ pub struct ExportDef {
     pub context: ContextType,
     /// Whether it takes the context, and so cannot be called without one.
     pub needs_context: bool,
+    /// Whether it waits: the interpreter's lock is released and the call's clock stands while it runs. It has no typed entry.
+    pub blocking: bool,
     /// The source file of the function.
     pub file: &'static str,
     /// Its line.

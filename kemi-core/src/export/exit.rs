@@ -28,6 +28,7 @@ const fn ending(
         cost: 1,
         context: ContextType::of::<NoContext>(),
         needs_context: false,
+        blocking: false,
         file: file!(),
         line,
         // SAFETY: the functions return no bytes.

@@ -166,6 +166,7 @@ fn definition<C: 'static, S: 'static, F: HostFunction<C, S>>(
         cost: 1,
         context: ContextType::of::<F::Context>(),
         needs_context: TypeId::of::<F::Context>() != TypeId::of::<NoContext>(),
+        blocking: false,
         file: place.file(),
         line: place.line(),
         // SAFETY: results that borrow are static, since `R: 'static`.

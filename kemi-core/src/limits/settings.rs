@@ -22,7 +22,15 @@ pub struct Limits {
     /// some interpreters only count at a price.
     pub max_instructions: u64,
     /// Milliseconds of wall clock; the steps of the watchdog's checks add some. 1000 by default.
+    ///
+    /// The clock stands while an export waits that was declared `blocking`; [`max_wait_ms`](Self::max_wait_ms) counts that
+    /// time.
     pub max_time_ms: u64,
+    /// Milliseconds that all `blocking` exports of a call may take together; 30,000 by default.
+    ///
+    /// It is looked at when such an export returns, and the call then ends like one over its time. Nothing can end an export
+    /// that is waiting: give what it waits for a time-out of its own.
+    pub max_wait_ms: u64,
     /// Bytes that one interpreter may hold; 256 MiB by default.
     pub max_memory: u64,
     /// The depth of calls of script functions; 200 by default. Interpreters whose calls do not use the thread's
@@ -34,8 +42,14 @@ pub struct Limits {
 
 impl Limits {
     /// No limit at all.
-    pub const NONE: Limits =
-        Limits { max_instructions: 0, max_time_ms: 0, max_memory: 0, max_depth: 0, max_load_time_ms: 0 };
+    pub const NONE: Limits = Limits {
+        max_instructions: 0,
+        max_time_ms: 0,
+        max_wait_ms: 0,
+        max_memory: 0,
+        max_depth: 0,
+        max_load_time_ms: 0,
+    };
 }
 
 impl Default for Limits {
@@ -43,6 +57,7 @@ impl Default for Limits {
         Limits {
             max_instructions: 0,
             max_time_ms: 1000,
+            max_wait_ms: 30_000,
             max_memory: 256 << 20,
             max_depth: 200,
             max_load_time_ms: 10_000,
@@ -50,7 +65,7 @@ impl Default for Limits {
     }
 }
 
-/// A limit that a call has exceeded.
+/// A limit that a call has exceeded, or the host's wish that it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
@@ -60,6 +75,10 @@ pub enum Limit {
     Time,
     /// [`Limits::max_memory`].
     Memory,
+    /// [`Limits::max_wait_ms`].
+    Waiting,
+    /// None: whoever asked for the call no longer wants it.
+    Cancelled,
 }
 
 impl Limit {
@@ -68,6 +87,8 @@ impl Limit {
             Limit::Instructions => ErrorCode::InstructionLimit,
             Limit::Time => ErrorCode::TimeLimit,
             Limit::Memory => ErrorCode::MemoryLimit,
+            Limit::Waiting => ErrorCode::WaitLimit,
+            Limit::Cancelled => ErrorCode::Cancelled,
         }
     }
 
@@ -81,6 +102,8 @@ impl Limit {
             }
             Limit::Time => format!("ran longer than {} ms (max_time_ms)", limits.max_time_ms),
             Limit::Memory => format!("used more than {} bytes of memory (max_memory)", limits.max_memory),
+            Limit::Waiting => format!("waited longer than {} ms (max_wait_ms)", limits.max_wait_ms),
+            Limit::Cancelled => "was ended by the host, which no longer wants its result".to_owned(),
         }
     }
 }

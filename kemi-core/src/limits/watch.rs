@@ -1,7 +1,7 @@
 //! The state that one runtime shares with the watchdog.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::thread;
 #[cfg(unix)]
@@ -72,6 +72,10 @@ pub(crate) struct Watch {
     over: AtomicU64,
     /// The number of the call that has taken too much memory.
     memory: AtomicU64,
+    /// The number of the call that the host wants to end; see [`cancel`](Watch::cancel).
+    cancelled: AtomicU64,
+    /// The number of the call that the watchdog has seen to be cancelled, and when it saw that first.
+    cancel_seen: [AtomicU64; 2],
     /// The number of the call that the watchdog has seen last.
     seen: AtomicU64,
     /// The time when it saw that call first.
@@ -124,6 +128,8 @@ impl Watch {
             limit_ms: AtomicU64::new(0),
             over: AtomicU64::new(u64::MAX),
             memory: AtomicU64::new(u64::MAX),
+            cancelled: AtomicU64::new(0),
+            cancel_seen: Default::default(),
             seen: AtomicU64::new(0),
             since: AtomicU64::new(0),
             native_since: AtomicU64::new(0),
@@ -293,8 +299,23 @@ impl Watch {
         }
     }
 
+    /// Returns the number of the next top-level call, for [`cancel`](Self::cancel); on the runtime's thread, between two calls.
+    #[cfg(feature = "pool")]
+    pub(crate) fn next_call(&self) -> u64 {
+        // A call that was refused before it began may have left its number behind.
+        self.cancelled.store(0, Ordering::Relaxed);
+        self.last.load(Ordering::Relaxed) + 1
+    }
+
+    /// Ends a call at the watchdog's next check, on any thread.
+    #[cfg(feature = "pool")]
+    pub(crate) fn cancel(&self, call: u64) {
+        self.cancelled.store(call, Ordering::Relaxed);
+    }
+
     fn expire(&self, call: u64) {
-        self.over.store(call, Ordering::Relaxed);
+        // With the fence in `reason`, who sees it also sees why.
+        self.over.store(call, Ordering::Release);
         self.close();
     }
 
@@ -305,8 +326,15 @@ impl Watch {
 
     /// Returns why the call has expired.
     pub(crate) fn reason(&self) -> Limit {
-        let memory = self.memory.load(Ordering::Relaxed) == self.call.load(Ordering::Relaxed);
-        if memory { Limit::Memory } else { Limit::Time }
+        fence(Ordering::Acquire);
+        let call = self.call.load(Ordering::Relaxed);
+        if self.cancelled.load(Ordering::Relaxed) == call {
+            Limit::Cancelled
+        } else if self.memory.load(Ordering::Relaxed) == call {
+            Limit::Memory
+        } else {
+            Limit::Time
+        }
     }
 
     /// Checks the call that runs.
@@ -325,10 +353,17 @@ impl Watch {
             self.since.fetch_add(passed, Ordering::Relaxed);
         }
         self.mark_native(now);
-        let deadline = match self.limit_ms.load(Ordering::Relaxed) {
+        let mut deadline = match self.limit_ms.load(Ordering::Relaxed) {
             0 => u64::MAX,
             limit => self.since.load(Ordering::Relaxed).saturating_add(limit),
         };
+        if self.cancelled.load(Ordering::Relaxed) == call {
+            let [seen, since] = &self.cancel_seen;
+            if seen.swap(call, Ordering::Relaxed) != call {
+                since.store(now, Ordering::Relaxed);
+            }
+            deadline = deadline.min(since.load(Ordering::Relaxed));
+        }
         // A call that has used up its memory is interrupted as well: its first interrupt may have come at a bad moment.
         if now < deadline && self.over.load(Ordering::Relaxed) != call {
             return Check::InTime;
@@ -398,7 +433,9 @@ impl LimitCell {
             0 => None,
             1 => Some(Limit::Instructions),
             2 => Some(Limit::Time),
-            _ => Some(Limit::Memory),
+            3 => Some(Limit::Memory),
+            4 => Some(Limit::Waiting),
+            _ => Some(Limit::Cancelled),
         }
     }
 
@@ -409,6 +446,8 @@ impl LimitCell {
             Some(Limit::Instructions) => 1,
             Some(Limit::Time) => 2,
             Some(Limit::Memory) => 3,
+            Some(Limit::Waiting) => 4,
+            Some(Limit::Cancelled) => 5,
         };
         self.0.store(code, Ordering::Relaxed);
     }
@@ -504,6 +543,31 @@ mod tests {
         assert_eq!((watch.expired(), watch.reason()), (true, Limit::Memory));
     }
 
+    #[cfg(feature = "pool")]
+    #[test]
+    fn a_call_that_was_cancelled_ends_at_the_next_look_and_no_other_does() {
+        let watch = idle();
+        let number = watch.next_call();
+        watch.begin(0);
+        watch.open(1);
+        assert_eq!(watch.check(100), Check::InTime);
+        watch.cancel(number);
+        assert_eq!(watch.while_stopped(true, || watch.check(105)), Check::Late);
+        assert_eq!((watch.expired(), watch.route_mask(), watch.reason()), (true, 0, Limit::Cancelled));
+        assert!(matches!(watch.check(1105), Check::Stuck { late: 1000 }), "it counts from the first look");
+        watch.end();
+
+        // Whoever cancels may come too late.
+        watch.begin(10);
+        watch.cancel(number);
+        assert_eq!(watch.check(2000), Check::InTime);
+        watch.end();
+        watch.cancel(watch.last.load(Ordering::Relaxed) + 1);
+        assert_eq!(watch.next_call(), 3);
+        watch.begin(10);
+        assert_eq!(watch.check(3000), Check::InTime, "it was meant for one that was refused");
+    }
+
     #[test]
     fn a_call_that_goes_on_is_reported_now_and_again() {
         let watch = idle();
@@ -544,7 +608,7 @@ mod tests {
     fn each_limit_comes_back_out_of_its_cell() {
         let cell = LimitCell::default();
         assert_eq!(cell.get(), None);
-        for limit in [Limit::Instructions, Limit::Time, Limit::Memory] {
+        for limit in [Limit::Instructions, Limit::Time, Limit::Memory, Limit::Waiting, Limit::Cancelled] {
             cell.set(Some(limit));
             assert_eq!(cell.get(), Some(limit));
         }

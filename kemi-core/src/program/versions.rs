@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +16,7 @@ use crate::engine::{Engine, Source, time_of, while_waiting};
 use crate::error::{ErrorCode, ScriptError};
 use crate::limits::Watch;
 use crate::registry::Registry;
-use crate::telemetry::log_guarded;
+use crate::telemetry::{discard, log_guarded};
 
 /// The script of a host, in versions.
 ///
@@ -64,9 +65,16 @@ struct WorkerEntry {
 
 struct Waker {
     wake: Wake,
-    /// Whether a call of the wake function is under way.
-    waking: AtomicBool,
+    /// [`AWAKE`], [`WAKING`] or [`AGAIN`].
+    state: AtomicU8,
 }
+
+/// No call of the wake function is under way.
+const AWAKE: u8 = 0;
+/// A call of the wake function is under way.
+const WAKING: u8 = 1;
+/// One is under way, and may have done its part before there was a further version.
+const AGAIN: u8 = 2;
 
 impl<C: 'static> Program<C> {
     /// Reads and checks a script.
@@ -157,7 +165,7 @@ impl<C: 'static> Program<C> {
         state.next_worker += 1;
         let status = WorkerStatus { name: name.to_owned(), version, error: None, doing: None };
         let watch = instance.watch().clone();
-        let wake = wake.map(|wake| Arc::new(Waker { wake, waking: AtomicBool::new(false) }));
+        let wake = wake.map(|wake| Arc::new(Waker { wake, state: AtomicU8::new(AWAKE) }));
         state.workers.insert(id, WorkerEntry { status, wake, watch, thread: thread::current().id() });
         drop(state);
         Ok(Worker::new(self.clone(), id, instance, version))
@@ -309,20 +317,24 @@ impl<C: 'static> Drop for Reloading<'_, C> {
 
 /// Wakes a worker without waiting for it.
 fn wake(waker: &Arc<Waker>) {
-    /// Lets the worker be woken again, even if the host's function panics.
-    struct Woken(Arc<Waker>);
-    impl Drop for Woken {
-        fn drop(&mut self) {
-            self.0.waking.store(false, Ordering::Release);
-        }
-    }
-    if waker.waking.swap(true, Ordering::AcqRel) {
-        // It is being woken already, and takes up the newest version.
+    let again = |state| Some(if state == AWAKE { WAKING } else { AGAIN });
+    if waker.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, again) != Ok(AWAKE) {
         return;
     }
-    let woken = Woken(waker.clone());
-    let started = thread::Builder::new().name("kemi wake".to_owned()).spawn(move || (woken.0.wake)());
+    let woken = waker.clone();
+    let started = thread::Builder::new().name("kemi wake".to_owned()).spawn(move || {
+        loop {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| (woken.wake)())) {
+                discard(payload);
+            }
+            if woken.state.compare_exchange(WAKING, AWAKE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return;
+            }
+            woken.state.store(WAKING, Ordering::Release);
+        }
+    });
     if let Err(error) = started {
+        waker.state.store(AWAKE, Ordering::Release);
         log_guarded(|| {
             tracing::error!(target: "kemi", "no thread to wake a worker, it goes on with the old version for now: {error}");
         });

@@ -48,6 +48,9 @@ pub(super) fn export(def: &ExportDef, mistakes: &mut Vec<String>) {
             wrong(format_args!("returns {}, but its typed entry gives {shape:?}", def.returns));
         }
     }
+    if def.blocking && def.typed.is_some() {
+        wrong(format_args!("waits, but has a typed entry, in which the interpreter's lock would not be released"));
+    }
     let last = def.params.len().saturating_sub(1);
     let needed = def.params.iter().rposition(|param| !param.optional && !param.variadic).unwrap_or(0);
     for (i, param) in def.params.iter().enumerate() {

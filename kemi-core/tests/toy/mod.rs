@@ -75,6 +75,7 @@ impl Interpreter for ToyInterpreter {
 }
 
 /// Makes a host with one callback for each name.
+#[allow(dead_code, reason = "not every test loads a script by itself")]
 pub(crate) fn load<C: 'static>(names: &[&str], limits: Limits) -> (Registry<C>, Vec<CallbackId>, Instance<C>) {
     let mut callbacks = Callbacks::new();
     let ids = names.iter().map(|name| callbacks.required("request", name, &[])).collect();

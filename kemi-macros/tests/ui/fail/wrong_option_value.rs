@@ -29,4 +29,7 @@ fn name(_cx: &mut Cx) {}
 #[kemi_export(module = "m", since = )]
 fn since(_cx: &mut Cx) {}
 
+#[kemi_export(module = "m", blocking = true)]
+fn blocking(_cx: &mut Cx) {}
+
 fn main() {}

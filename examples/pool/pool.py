@@ -1,0 +1,3 @@
+# The host calls this for each order, on whichever thread is free.
+def on_order(count):
+    app.order.charge(count * app.shop.price(app.order.item()))
