@@ -101,4 +101,7 @@ fn refuse_options_of_functions(options: &Options, mistakes: &mut Mistakes) {
     if let Some(cost) = &options.cost {
         mistakes.at(cost, what);
     }
+    if let Some(blocking) = &options.blocking {
+        mistakes.at(blocking, what);
+    }
 }
