@@ -61,10 +61,22 @@ pub fn link() {
     kemi_js::link();
 }
 
-/// The guide's code is compiled with the documentation's.
-#[cfg(all(doctest, feature = "pool"))]
-#[doc = include_str!("../docs/guide/threads-and-async.md")]
-struct ThreadsAndAsync;
+/// The guide: how to embed scripts, one page a subject.
+#[cfg(any(doc, doctest))]
+pub mod guide {
+    #[doc = include_str!("../docs/guide/embedding.md")]
+    pub mod embedding {}
+
+    #[doc = include_str!("../docs/guide/modules.md")]
+    pub mod modules {}
+
+    #[cfg(feature = "pool")]
+    #[doc = include_str!("../docs/guide/threads-and-async.md")]
+    pub mod threads_and_async {}
+
+    #[doc = include_str!("../docs/guide/values.md")]
+    pub mod values {}
+}
 
 /// The README's code is compiled with the documentation's.
 #[cfg(all(doctest, feature = "lua"))]

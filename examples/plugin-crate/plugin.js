@@ -1,0 +1,3 @@
+function on_alarm(what) {
+    return app.mail.send(app.text.letter.sign(what), app.mail.Priority.HIGH);
+}

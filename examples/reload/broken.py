@@ -1,0 +1,2 @@
+def on_cal(name):
+    return "typo"

@@ -1,0 +1,1 @@
+function on_call(name) return "hello, " .. name end

@@ -1,0 +1,2 @@
+def on_call(name):
+    return "hello, " + name

@@ -1,0 +1,2 @@
+def on_call(name):
+    return "good evening, " + name
