@@ -32,6 +32,7 @@ const fn sound<C: 'static>(name: &'static str, line: u32) -> ExportDef {
         deprecated: None,
         callbacks: &[],
         cost: 1,
+        capability: None,
         context: ContextType::of::<C>(),
         needs_context: true,
         blocking: false,

@@ -119,3 +119,20 @@ fn a_registry_has_the_functions_of_its_parts_and_its_closures() {
     let told = clash.build().unwrap_err().to_string();
     assert!(told.contains("'mail.send' is both a function") && told.contains("and a module (with 'f'"), "{told}");
 }
+
+#[kemi_export(module = "files", capability = "files")]
+fn remove(_host: &mut Host, path: &str) -> usize {
+    path.len()
+}
+
+#[test]
+fn what_is_not_granted_is_denied_and_the_dump_says_it() {
+    let builder = || Registry::<Host>::builder().root("app").module("files");
+    let export = |registry: &Registry<Host>| registry.dump()["exports"].as_array().unwrap()[0].clone();
+    let all = builder().build().unwrap();
+    assert_eq!((export(&all)["capability"].as_str(), all.dump()["capabilities"].is_null()), (Some("files"), true));
+    let none = builder().capabilities(&[]).build().unwrap();
+    assert_eq!(none.dump()["capabilities"], serde_json::json!([]));
+    let told = builder().capabilities(&["flies"]).build().unwrap_err().to_string();
+    assert!(told.contains("no export needs the capability 'flies', which is granted; did you mean 'files'?"), "{told}");
+}

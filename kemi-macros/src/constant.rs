@@ -101,6 +101,9 @@ fn refuse_options_of_functions(options: &Options, mistakes: &mut Mistakes) {
     if let Some(cost) = &options.cost {
         mistakes.at(cost, what);
     }
+    if let Some(capability) = &options.capability {
+        mistakes.at(capability, what);
+    }
     if let Some(blocking) = &options.blocking {
         mistakes.at(blocking, what);
     }

@@ -45,6 +45,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     };
     let doc = &signature.doc;
     let since = option(options.since.as_ref());
+    let capability = option(options.capability.as_ref());
     let deprecated = match &options.deprecated {
         Some((since, instead)) => {
             quote!(::core::option::Option::Some(#core::__private::Deprecated { since: #since, instead: #instead }))
@@ -109,6 +110,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
                 deprecated: #deprecated,
                 callbacks: &[#(#callbacks),*],
                 cost: #cost,
+                capability: #capability,
                 context: #core::__private::ContextType::of::<#owner>(),
                 needs_context: #needs_context,
                 blocking: #blocking,

@@ -38,6 +38,7 @@ use self::parse::Exported;
 /// | `callbacks(request, "reply")` | the routes in which it may be called | all |
 /// | `cost = 10` | what one call takes from a call budget, in plain calls | 1 |
 /// | `blocking` | it waits: for the network, a lock, a process; see below | no |
+/// | `capability = "files"` | what a script must be granted to call it, by `RegistryBuilder::capabilities` | none needed |
 /// | `context = Type` | binds a function without context parameter to one host's registry | any host |
 /// | `crate = path` | where `kemi-core` or `kemi` is found, if renamed beyond recognition | found in `Cargo.toml` |
 ///

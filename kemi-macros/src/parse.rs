@@ -18,11 +18,12 @@ pub(crate) struct Options {
     pub(crate) callbacks: Vec<LitStr>,
     pub(crate) cost: Option<LitInt>,
     pub(crate) blocking: Option<Ident>,
+    pub(crate) capability: Option<LitStr>,
     pub(crate) context: Option<Type>,
     pub(crate) krate: Option<Path>,
 }
 
-const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, blocking, context, crate";
+const KNOWN: &str = "module, name, since, deprecated, callbacks, cost, blocking, capability, context, crate";
 
 /// An item that can be exported.
 pub(crate) enum Exported {
@@ -99,6 +100,7 @@ impl Options {
             "callbacks" => self.callbacks = entry.names(mistakes),
             "cost" => self.cost = entry.integer(mistakes),
             "blocking" => self.blocking = entry.flag(mistakes),
+            "capability" => self.capability = entry.name(false, mistakes),
             "context" => self.context = entry.parsed("a type: `context = Type`", mistakes),
             "crate" => self.krate = entry.parsed("a path: `crate = path`", mistakes),
             _ => mistakes.at(&entry.key, format!("unknown option `{key}`; known are: {KNOWN}")),

@@ -50,11 +50,21 @@ pub struct Callbacks {
     routes: Vec<String>,
     pub(crate) ids: Vec<(RouteId, Arc<str>)>,
     stamp: Stamp,
+    carried: Option<Carried>,
+}
+
+/// The callbacks that hand a script's state from one version to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carried {
+    pub(crate) save: CallbackId,
+    pub(crate) restore: CallbackId,
 }
 
 impl Default for Callbacks {
     fn default() -> Callbacks {
-        Callbacks { decls: Vec::new(), places: Vec::new(), routes: Vec::new(), ids: Vec::new(), stamp: Stamp::next() }
+        let stamp = Stamp::next();
+        let (decls, places, routes, ids) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Callbacks { decls, places, routes, ids, stamp, carried: None }
     }
 }
 
@@ -93,6 +103,25 @@ impl Callbacks {
     #[track_caller]
     pub fn named(&mut self, route: &str, params: &[&str]) -> RouteId {
         self.declare(route, "", CallbackKind::Named, params)
+    }
+
+    /// Lets a script keep its state over a reload: the old version's `save()` returns it, the new version's `restore(state)` takes it.
+    ///
+    /// Both are optional callbacks of the route `reload`, called by [`Worker::refresh`](crate::Worker::refresh) before the new version is
+    /// taken up. An error in one of them, or a state that nobody restores, keeps the old version with its state. A function cannot
+    /// be part of the state.
+    ///
+    /// # Panics
+    /// If there are more than 63 routes.
+    #[track_caller]
+    pub fn carry(&mut self, save: &str, restore: &str) {
+        let save = self.optional("reload", save, &[]);
+        let restore = self.optional("reload", restore, &["state"]);
+        self.carried = Some(Carried { save, restore });
+    }
+
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        self.carried
     }
 
     #[track_caller]

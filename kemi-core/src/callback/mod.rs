@@ -5,6 +5,7 @@ mod id;
 mod names;
 mod outcome;
 
+pub(crate) use self::declare::Carried;
 pub use self::declare::{CallbackDecl, CallbackKind, Callbacks};
 pub(crate) use self::id::Stamp;
 pub use self::id::{CallbackId, RouteId};

@@ -315,7 +315,11 @@ impl Runtime {
             Some(NativeExit::Drop) => return Box::new(NativeError::Drop),
             None => {}
         }
+        if let Err(error) = export.check_capability() {
+            return error.into();
+        }
         let here = match self.call.get().callback.and_then(|id| self.registry().state().names().get(id)) {
+            Some((route, _)) if route == self.registry().no_route() => "a function outside of all routes".to_owned(),
             Some((route, _)) => format!("route '{}'", self.registry().route_name(route)),
             None => "the script's top level".to_owned(),
         };

@@ -61,6 +61,8 @@ codes! {
     NoContext = "no-context",
     /// The function may not be called from this callback.
     NotAllowedHere = "not-allowed-here",
+    /// The function needs a capability that the script is not granted.
+    NotPermitted = "not-permitted",
     /// A native function panicked; the interpreter works on.
     NativePanic = "native-panic",
     /// A native function returned an error.

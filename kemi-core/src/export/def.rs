@@ -31,6 +31,8 @@ pub struct ExportDef {
     pub callbacks: &'static [&'static str],
     /// The cost of one call, in units of a plain call.
     pub cost: u32,
+    /// The capability that a script must be granted to call it.
+    pub capability: Option<&'static str>,
     /// The host's context type it belongs to.
     pub context: ContextType,
     /// Whether it takes the context, and so cannot be called without one.

@@ -26,6 +26,7 @@ const fn ending(
         deprecated: None,
         callbacks: &[],
         cost: 1,
+        capability: None,
         context: ContextType::of::<NoContext>(),
         needs_context: false,
         blocking: false,

@@ -164,6 +164,7 @@ fn definition<C: 'static, S: 'static, F: HostFunction<C, S>>(
         deprecated: None,
         callbacks: &[],
         cost: 1,
+        capability: None,
         context: ContextType::of::<F::Context>(),
         needs_context: TypeId::of::<F::Context>() != TypeId::of::<NoContext>(),
         blocking: false,

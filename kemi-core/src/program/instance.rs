@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::bound::bad_result;
 use super::references::CallbackReference;
-use crate::callback::{CallbackId, CallbackKind, Outcome, RouteId};
+use crate::callback::{CallbackId, CallbackKind, Carried, Outcome, RouteId};
 use crate::engine::{Closed, Engine, Interpreter, Runtime, Source, missing_callback, replaced, time_of};
 use crate::error::{ErrorCode, ScriptError};
 use crate::export::Mismatch;
@@ -171,6 +171,42 @@ impl<C: 'static> Instance<C> {
         let mut error = bad_result(mismatch, self.runtime.first_index());
         error.engine = self.runtime.engine();
         error
+    }
+
+    /// Calls a callback with a context, or without one.
+    fn call_on(&self, callback: CallbackId, context: Option<&mut C>, args: &[Arg<'_>]) -> Result<Outcome, ScriptError> {
+        let context = context.map_or(ptr::null_mut(), |context| ptr::from_mut(context).cast());
+        self.runtime.run(&*self.interpreter, callback, context, args)
+    }
+
+    /// Takes over the state of an older version, if its script saves one.
+    ///
+    /// # Errors
+    /// The error of one of the two callbacks; a state that this version does not restore, or that cannot leave the old one.
+    pub(super) fn take_over(&self, old: &Instance<C>, mut context: Option<&mut C>) -> Result<(), ScriptError> {
+        let registry = self.runtime.registry();
+        let Some(Carried { save, restore }) = registry.carried().filter(|carried| old.has(carried.save)) else {
+            return Ok(());
+        };
+        let Outcome::Value(state) = old.call_on(save, context.as_deref_mut(), &[])? else { return Ok(()) };
+        let named = |id| registry.callback_name(id).unwrap_or_default();
+        let refused = |code, message: String| {
+            let mut error = ScriptError::new(code, message);
+            error.engine = self.runtime.engine();
+            Err(error)
+        };
+        if state.has_function() {
+            let message =
+                format!("the state that {}() returns has a function in it, which ends with its script", named(save));
+            return refused(ErrorCode::ValueNotConvertible, message);
+        }
+        if !self.has(restore) {
+            let (save, restore) = (named(save), named(restore));
+            let message =
+                format!("the old version has a state ({save}), and the new one no function '{restore}' to take it");
+            return refused(ErrorCode::MissingCallback, message);
+        }
+        self.call_on(restore, context, &[Arg::from(&state)]).map(|_| ())
     }
 
     /// Returns the names of all declared callbacks that the script defines.

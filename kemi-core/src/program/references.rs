@@ -38,6 +38,12 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
     for reference in references {
         let (module, name) = match registry.member(&reference.path) {
             Member::Export(export, names) => {
+                if reference.called
+                    && let Err(mut error) = export.check_capability()
+                {
+                    error.export = Some(registry.script_name(export.def()));
+                    found.errors.push(error.at(file, reference.line));
+                }
                 // A call behind a member of a function's result is not the function's own.
                 if reference.called && reference.path.len() == names {
                     found.callbacks.extend(callbacks(registry, export, reference));

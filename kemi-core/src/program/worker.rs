@@ -24,8 +24,9 @@ impl<C: 'static> Worker<C> {
 
     /// Takes up a new version, if there is one; returns whether the script was replaced.
     ///
-    /// Call it between two calls of the script. If the new version cannot be loaded here although it was checked, the old one
-    /// stays, and the reason is logged and part of the status.
+    /// Call it between two calls of the script. If the new version cannot be loaded here although it was checked, or does not take
+    /// the state of the old one ([`Callbacks::carry`](crate::Callbacks::carry)), the old one stays, and the reason is logged and part of
+    /// the status.
     pub fn refresh(&mut self) -> bool {
         self.refresh_on(None)
     }
@@ -38,13 +39,14 @@ impl<C: 'static> Worker<C> {
         self.refresh_on(Some(context))
     }
 
-    fn refresh_on(&mut self, context: Option<&mut C>) -> bool {
+    fn refresh_on(&mut self, mut context: Option<&mut C>) -> bool {
         if self.program.version() == self.seen {
             return false;
         }
         let (version, sources) = self.program.published();
         self.seen = version;
-        let loaded = self.program.load(&sources, context);
+        let loaded = self.program.load(&sources, context.as_deref_mut());
+        let loaded = loaded.and_then(|new| new.take_over(&self.instance, context).map(|()| new));
         let failed = loaded.as_ref().err().map(ToString::to_string);
         let old = loaded.map(|instance| mem::replace(&mut self.instance, instance));
         self.program.taken_up(self.id, failed.map_or_else(|| Ok((version, self.instance.watch().clone())), Err));
@@ -59,7 +61,7 @@ impl<C: 'static> Worker<C> {
                     tracing::error!(
                         target: "kemi",
                         version,
-                        "the new version cannot be loaded, the old one goes on: {error:#}"
+                        "the new version cannot be taken up, the old one goes on: {error:#}"
                     );
                 });
                 false

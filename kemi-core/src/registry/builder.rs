@@ -29,6 +29,8 @@ pub struct RegistryBuilder<C: 'static> {
     modules: BTreeSet<String>,
     parts: Vec<Part>,
     closures: Vec<HostClosure>,
+    /// What the scripts are granted; `None` for everything.
+    capabilities: Option<BTreeSet<String>>,
     callbacks: Callbacks,
     policy: ArgumentPolicy,
     limits: Limits,
@@ -46,6 +48,7 @@ impl<C: 'static> RegistryBuilder<C> {
             modules: BTreeSet::new(),
             parts: Vec::new(),
             closures: Vec::new(),
+            capabilities: None,
             callbacks: Callbacks::new(),
             policy: ArgumentPolicy::Strict,
             limits: Limits::default(),
@@ -135,6 +138,15 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
+    /// Grants capabilities to the scripts: exports that need another one refuse to be called.
+    ///
+    /// Without this, scripts may call everything. A registry is cheap, so a host with scripts of several origins has one for each.
+    #[must_use]
+    pub fn capabilities(mut self, granted: &[&str]) -> Self {
+        self.capabilities = Some(granted.iter().map(|&name| name.to_owned()).collect());
+        self
+    }
+
     /// Sets the callback table.
     #[must_use]
     pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
@@ -176,7 +188,7 @@ impl<C: 'static> RegistryBuilder<C> {
     /// All mistakes at once:
     /// - no name for the root object;
     /// - two exports of one name, a function of the root and a module of one name, two callbacks of one name;
-    /// - an enabled module that does not exist, an export that names a route the host has not declared;
+    /// - an enabled module or a granted capability that does not exist, an export that names a route the host has not declared;
     /// - an export whose entries take another context or other parameters than its description says;
     /// - a name of the root object, a module, an export or a callback that is no identifier, or that means something else
     ///   in the language of a linked engine ([`Engine::reserved`](crate::Engine::reserved)).
@@ -213,6 +225,7 @@ impl<C: 'static> RegistryBuilder<C> {
         let visible: Vec<&'static ExportDef> = known.iter().copied().filter(|def| enabled(def.module)).collect();
         let constants: Vec<&'static ConstantDef> =
             known_constants.into_iter().filter(|def| enabled(def.module)).collect();
+        checks::capabilities(self.capabilities.iter().flatten(), &known, &mut mistakes);
         checks::one_meaning(&visible, &constants, &mut mistakes);
         checks::callbacks(&self.callbacks, &mut mistakes);
         let languages = linked_languages();
@@ -229,6 +242,8 @@ impl<C: 'static> RegistryBuilder<C> {
             let part = self.parts.iter().find(|part| part.ty().id() == def.context.id()).cloned();
             let closure = self.closures.iter().find(|closure| std::ptr::eq(closure.def, def));
             let export = Export::new(index, def, route_mask, self.callbacks.stamp());
+            let granted = |needed: &str| self.capabilities.as_ref().is_none_or(|granted| granted.contains(needed));
+            let export = if def.capability.is_none_or(granted) { export } else { export.denied() };
             exports.push(export.with_part(part).with_closure(closure.map(|closure| closure.function.clone())));
         }
         if !mistakes.is_empty() {
@@ -250,6 +265,7 @@ impl<C: 'static> RegistryBuilder<C> {
             limits: self.limits,
             telemetry: self.telemetry,
             enable_hint: self.enable_hint,
+            capabilities: self.capabilities,
             exports: exports.into(),
             tree: Module::tree(&modules, values),
             modules,

@@ -8,6 +8,7 @@ use std::panic::Location;
 use super::language::{NameRole, Reserved};
 use crate::abi::Kind;
 use crate::callback::{CallbackKind, Callbacks};
+use crate::error::nearest;
 use crate::export::{ConstantDef, ContextType, ExportDef, HostClosure, NoContext};
 
 /// The name of the root object, a module, an export or a callback.
@@ -122,6 +123,22 @@ pub(super) fn one_meaning(
             let function = self::place(function);
             mistakes.push(format!("'{path}' is both a constant ({place}) and a function ({function})"));
         }
+    }
+}
+
+/// Notes granted capabilities that no export needs: a name that is misspelt would grant nothing.
+pub(super) fn capabilities<'a>(
+    granted: impl Iterator<Item = &'a String>,
+    exports: &[&'static ExportDef],
+    mistakes: &mut Vec<String>,
+) {
+    let known: BTreeSet<&str> = exports.iter().filter_map(|def| def.capability).collect();
+    for name in granted.filter(|name| !known.contains(name.as_str())) {
+        let advice = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("exports need: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+        };
+        mistakes.push(format!("no export needs the capability '{name}', which is granted; {advice}"));
     }
 }
 

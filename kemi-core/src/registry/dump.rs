@@ -25,6 +25,8 @@ pub(super) struct ExportDump<'a> {
     deprecated: Option<Deprecated>,
     callbacks: &'a [&'static str],
     cost: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capability: Option<&'a str>,
     needs_context: bool,
     blocking: bool,
     shape: Option<String>,
@@ -104,6 +106,7 @@ impl<'a> ExportDump<'a> {
             deprecated: def.deprecated,
             callbacks: def.callbacks,
             cost: def.cost,
+            capability: def.capability,
             needs_context: def.needs_context,
             blocking: def.blocking,
             shape: export.typed().map(|typed| format!("{:?}", typed.shape())),

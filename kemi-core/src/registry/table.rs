@@ -15,7 +15,7 @@ use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
 use super::module::{Constant, Member, Module};
 use super::part::Part;
-use crate::callback::{CallbackDecl, CallbackId, Callbacks, RouteId, Stamp};
+use crate::callback::{CallbackDecl, CallbackId, Callbacks, Carried, RouteId, Stamp};
 use crate::error::{ErrorCode, ScriptError, nearest};
 use crate::export::{ContextType, ExportDef, Typed};
 use crate::limits::{CallNames, Limits};
@@ -83,6 +83,8 @@ pub struct RegistryData {
     pub(super) limits: Limits,
     pub(super) telemetry: TelemetryConfig,
     pub(super) enable_hint: String,
+    /// What the scripts are granted; `None` for everything.
+    pub(super) capabilities: Option<BTreeSet<String>>,
     pub(super) exports: Box<[Export]>,
     pub(super) modules: BTreeMap<&'static str, Range<usize>>,
     pub(super) tree: Module,
@@ -104,11 +106,13 @@ pub struct Export {
     part: Option<Part>,
     /// The closure that it is, if it is one.
     closure: Option<Arc<dyn Any + Send + Sync>>,
+    /// Whether the scripts of this registry lack the capability that it needs. Its route mask is empty then.
+    denied: bool,
 }
 
 impl Export {
     pub(super) fn new(index: u32, def: &'static ExportDef, route_mask: u64, stamp: Stamp) -> Export {
-        Export { index, def, route_mask, stamp, part: None, closure: None }
+        Export { index, def, route_mask, stamp, part: None, closure: None, denied: false }
     }
 
     pub(super) fn with_part(self, part: Option<Part>) -> Export {
@@ -117,6 +121,17 @@ impl Export {
 
     pub(super) fn with_closure(self, closure: Option<Arc<dyn Any + Send + Sync>>) -> Export {
         Export { closure, ..self }
+    }
+
+    pub(super) fn denied(self) -> Export {
+        Export { route_mask: 0, denied: true, ..self }
+    }
+
+    /// Returns the error for a script that lacks the capability which the export needs.
+    pub(crate) fn check_capability(&self) -> Result<(), ScriptError> {
+        let Some(capability) = self.def.capability.filter(|_| self.denied) else { return Ok(()) };
+        let message = format!("needs the capability '{capability}', which this script is not granted");
+        Err(ScriptError::new(ErrorCode::NotPermitted, message))
     }
 
     /// Returns the typed entry, if this export can be called by one.
@@ -281,6 +296,11 @@ impl RegistryData {
         &self.callbacks.decls
     }
 
+    /// Returns the callbacks that hand a script's state to its next version.
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        self.callbacks.carried()
+    }
+
     pub(crate) fn declared_callbacks(&self) -> impl Iterator<Item = (CallbackId, &str)> {
         self.callbacks.ids.iter().enumerate().map(|(i, (_, n))| (CallbackId::new(i, self.stamp()), &**n))
     }
@@ -351,7 +371,8 @@ impl RegistryData {
         if mistakes.is_empty() { Ok(()) } else { Err(ScriptError::new(ErrorCode::ReservedName, mistakes.join("; "))) }
     }
 
-    /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`,
+    /// Writes everything the registry knows as JSON: `version`, `root`, `context`, `policy`, `limits`, `modules`, `disabled`, `capabilities`
+    /// (null for all of them),
     /// `callbacks`, `constants`, `types` by name and `exports` by index.
     ///
     /// Within one `version` fields are only added.
@@ -375,6 +396,7 @@ impl RegistryData {
             "limits": self.limits,
             "modules": self.modules.keys().filter(|m| !m.is_empty()).collect::<Vec<_>>(),
             "disabled": self.disabled,
+            "capabilities": self.capabilities,
             "callbacks": self.callbacks.decls,
             "constants": constants,
             "types": types,

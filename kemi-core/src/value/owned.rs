@@ -115,6 +115,17 @@ impl Value {
         if let Value::Function(function) = self { Some(function) } else { None }
     }
 
+    /// Returns whether the value is a function or has one in it.
+    #[must_use]
+    pub(crate) fn has_function(&self) -> bool {
+        match self {
+            Value::Function(_) => true,
+            Value::Array(items) => items.iter().any(Value::has_function),
+            Value::Map(map) => map.values().any(Value::has_function),
+            _ => false,
+        }
+    }
+
     /// Returns the value under a key of a map.
     ///
     /// ```
