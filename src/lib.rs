@@ -79,6 +79,6 @@ pub mod guide {
 }
 
 /// The README's code is compiled with the documentation's.
-#[cfg(all(doctest, feature = "lua"))]
+#[cfg(all(doctest, feature = "lua", feature = "python", feature = "js", feature = "rhai"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
