@@ -45,6 +45,7 @@ pub fn run(engine: &'static dyn Engine, language: &str) -> Report {
 pub struct Suite {
     only: String,
     folder: Option<PathBuf>,
+    absent: Option<String>,
     time_limit: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Suite {
     /// Selects all scenarios, with a minute for each.
     #[must_use]
     pub fn new() -> Suite {
-        Suite { only: String::new(), folder: None, time_limit: Duration::from_secs(60) }
+        Suite { only: String::new(), folder: None, absent: None, time_limit: Duration::from_secs(60) }
     }
 
     /// Selects the scenarios whose name contains a text.
@@ -66,6 +67,15 @@ impl Suite {
     #[must_use]
     pub fn scripts(mut self, folder: impl Into<PathBuf>) -> Suite {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// Lets every scenario without a script count as absent, for the reason given, instead of failed.
+    ///
+    /// For an engine that begins with a few scripts. The report lists what is absent.
+    #[must_use]
+    pub fn absent_by_default(mut self, reason: &str) -> Suite {
+        self.absent = Some(reason.to_owned());
         self
     }
 
@@ -103,7 +113,10 @@ impl Suite {
         let script = match Script::find(name, &scenario, language, self.folder.as_deref()) {
             Ok(script) => script,
             Err(NoScript::Absent(reason)) => return Verdict::Absent(reason),
-            Err(NoScript::Missing(what)) => return Verdict::Failed(vec![what]),
+            Err(NoScript::Nowhere(what)) => {
+                return self.absent.clone().map_or_else(|| Verdict::Failed(vec![what]), Verdict::Absent);
+            }
+            Err(NoScript::Unusable(what)) => return Verdict::Failed(vec![what]),
         };
         let language = language.to_owned();
         let (done, result) = mpsc::channel();

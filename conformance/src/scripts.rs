@@ -22,8 +22,10 @@ pub(crate) struct Script {
 pub(crate) enum NoScript {
     /// The scenario says so, with the reason.
     Absent(String),
-    /// It should be there.
-    Missing(String),
+    /// There is none, and no reason for that.
+    Nowhere(String),
+    /// There is one, but it cannot be used.
+    Unusable(String),
 }
 
 impl Script {
@@ -37,22 +39,24 @@ impl Script {
         if let Some(texts) = scenario.script.get(language) {
             let files = scenario.files.get(language).into_iter().flatten();
             let files = files.map(|(name, text)| (name.clone(), text.clone())).collect();
-            return Script::write(language, texts.as_slice(), files).map_err(NoScript::Missing);
+            return Script::write(language, texts.as_slice(), files).map_err(NoScript::Unusable);
         }
         if let Some(reason) = scenario.absent.get(language) {
             return Err(NoScript::Absent(reason.clone()));
         }
         let Some(folder) = folder else {
-            return Err(NoScript::Missing(format!("no script for language '{language}'")));
+            return Err(NoScript::Nowhere(format!("no script for language '{language}'")));
         };
         let base = folder.join(name);
         let reason = base.with_extension("absent");
         match fs::read_to_string(&reason) {
             Ok(text) => return Err(NoScript::Absent(text.trim().to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(NoScript::Missing(format!("cannot read {}: {error}", reason.display()))),
+            Err(error) => return Err(NoScript::Unusable(format!("cannot read {}: {error}", reason.display()))),
         }
-        Script::read(&base, language).map_err(NoScript::Missing)
+        let first = base.with_extension(ending(language));
+        let found = first.exists();
+        Script::read(&base, language).map_err(if found { NoScript::Unusable } else { NoScript::Nowhere })
     }
 
     /// Keeps a single text in memory; writes several files to a folder of their own.
@@ -198,6 +202,6 @@ mod tests {
         let several = find("topic/several").unwrap();
         assert_eq!((several.sources.len(), several.texts.len()), (2, 3));
         assert!(matches!(find("topic/never"), Err(NoScript::Absent(reason)) if reason == "no such thing"));
-        assert!(matches!(find("topic/lost"), Err(NoScript::Missing(_))));
+        assert!(matches!(find("topic/lost"), Err(NoScript::Nowhere(_))));
     }
 }

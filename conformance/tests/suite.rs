@@ -71,9 +71,15 @@ fn scripts_for_another_language_come_from_a_folder() {
     std::fs::create_dir_all(folder.join("values")).unwrap();
     std::fs::write(folder.join("values/scalars.tiny"), "run").unwrap();
     std::fs::write(folder.join("values/floats.absent"), "whole numbers only").unwrap();
-    let report = Suite::new().only("values/").scripts(&folder).run(&Bad::Refuses, "tiny");
+    let suite = Suite::new().only("values/").scripts(&folder);
+    let report = suite.run(&Bad::Refuses, "tiny");
+    let lenient = suite.absent_by_default("not written yet").run(&Bad::Refuses, "tiny");
     std::fs::remove_dir_all(&folder).unwrap();
     let Some(Verdict::Failed(wrong)) = report.verdict("values/scalars") else { panic!("{report}") };
     assert!(wrong[0].contains("cannot read minds"), "{wrong:?}");
     assert_eq!(report.verdict("values/floats"), Some(&Verdict::Absent("whole numbers only".to_owned())));
+    let strings = |report: &kemi_conformance::Report| report.verdict("values/strings").cloned();
+    assert!(matches!(strings(&report), Some(Verdict::Failed(_))));
+    assert_eq!(strings(&lenient), Some(Verdict::Absent("not written yet".to_owned())));
+    assert_eq!(lenient.verdict("values/scalars"), report.verdict("values/scalars"));
 }
