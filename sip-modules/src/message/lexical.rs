@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2, memchr3};
-
 use crate::message::WriteError;
+use crate::message::find::{find, find_either};
 
 /// The value as one line: each fold becomes a single space (RFC 3261 7.3.1); borrowed when there is none.
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
-    if memchr(b'\n', value).is_none() {
+    if find(b'\n', value).is_none() {
         return Cow::Borrowed(value);
     }
     let mut line = Vec::with_capacity(value.len());
@@ -29,7 +28,7 @@ pub fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(text);
     };
-    if memchr(b'\\', inner).is_none() {
+    if find(b'\\', inner).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut plain = Vec::with_capacity(inner.len());
@@ -102,7 +101,7 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut n: u64) {
 /// The first place of `wanted` outside of quoted strings; an open quote reaches to the end.
 pub(super) fn find_unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     // Most text has no quotes; then the byte searched for comes first.
-    let first = memchr2(b'"', wanted, text)?;
+    let first = find_either(b'"', wanted, text)?;
     if text.get(first) == Some(&wanted) {
         return Some(first);
     }
@@ -112,12 +111,11 @@ pub(super) fn find_unquoted(text: &[u8], wanted: u8) -> Option<usize> {
 
 /// The first comma that separates list items: outside of quoted strings and of `<…>`.
 pub(super) fn find_comma(text: &[u8]) -> Option<usize> {
-    // Mostly a comma comes before anything that could hide one, or there is none at all.
-    let first = memchr3(b'"', b'<', b',', text)?;
-    if text.get(first) == Some(&b',') {
-        return Some(first);
+    // Mostly there is none at all, or one comes before anything that could hide it.
+    let comma = find(b',', text)?;
+    if find_either(b'"', b'<', text.get(..comma)?).is_none() {
+        return Some(comma);
     }
-    memchr(b',', text)?;
     let mut scan = Scan::default();
     let mut angle = false;
     text.iter().position(|&byte| {
@@ -163,7 +161,8 @@ impl Scan {
 
 /// Refuses text that would end the line it is written into.
 pub(super) fn check_line(what: &'static str, text: &[u8]) -> Result<(), WriteError> {
-    match text.iter().position(|b| matches!(b, b'\r' | b'\n' | 0)) {
+    let line_end = find_either(b'\r', b'\n', text);
+    match find(0, text.get(..line_end.unwrap_or(text.len())).unwrap_or_default()).or(line_end) {
         Some(offset) => Err(WriteError::LineBreak { what, offset }),
         None => Ok(()),
     }
@@ -187,10 +186,10 @@ fn push_checked_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> 
     loop {
         let offset = text.len() - rest.len();
         let refuse = |why| Err(WriteError::HeaderText { offset, why });
-        let end = memchr(b'\n', rest);
+        let end = find(b'\n', rest);
         let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.iter().any(|b| matches!(b, b'\r' | 0)) {
+        if find_either(b'\r', 0, line).is_some() {
             return refuse("a CR or NUL inside of a line");
         }
         if trim(line).is_empty() {
@@ -201,7 +200,7 @@ fn push_checked_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> 
                 return refuse("white space at the start would continue the header before it");
             }
         } else {
-            match memchr(b':', line) {
+            match find(b':', line) {
                 Some(colon) if is_token(trim(line.get(..colon).unwrap_or_default())) => {}
                 _ => return refuse("a header line needs a name and a colon"),
             }
@@ -231,6 +230,17 @@ mod tests {
         assert_eq!(unquote(br#""plain""#).as_ref(), b"plain");
         assert_eq!(unquote(b"\"").as_ref(), b"\"");
         assert_eq!(unquote(b"token").as_ref(), b"token");
+    }
+
+    #[test]
+    fn the_first_byte_that_ends_a_line_is_told() {
+        for (text, expected) in [("a\0b\rc", Some(1)), ("ab\n\0", Some(2)), ("a\r\n", Some(1)), ("ab", None)] {
+            let offset = match check_line("it", text.as_bytes()) {
+                Err(WriteError::LineBreak { offset, .. }) => Some(offset),
+                _ => None,
+            };
+            assert_eq!(offset, expected, "{text:?}");
+        }
     }
 
     #[test]

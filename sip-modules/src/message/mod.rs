@@ -9,6 +9,7 @@
 mod cseq;
 mod edit;
 mod error;
+mod find;
 mod header;
 mod lexical;
 mod list;

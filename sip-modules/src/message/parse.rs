@@ -4,6 +4,7 @@ use std::fmt;
 
 use memchr::{memchr, memchr_iter};
 
+use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, is_lws, is_token, number, trim};
 use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
 
@@ -524,7 +525,7 @@ fn parse_first_line(line: &[u8], skipped: usize) -> Result<(FirstLine, bool), Pa
     }
     let spaced = line.len() != first.len() + uri.len() + version.len() + 2
         || uri.iter().any(|b| matches!(b, b' ' | b'\t'))
-        || memchr(b'\t', line).is_some();
+        || find(b'\t', line).is_some();
     Ok((FirstLine::Request { method: span(first), uri: span(uri), version: span(version) }, spaced))
 }
 
@@ -549,7 +550,7 @@ fn is_version(word: &[u8]) -> bool {
 
 fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, ParseError> {
     // A name that is known has nothing in it that no name may have.
-    if let Some(colon) = memchr(b':', line) {
+    if let Some(colon) = find(b':', line) {
         let name_end = line[..colon].iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |last| last + 1);
         let name = HeaderName::from_bytes(&line[..name_end]);
         if name != HeaderName::Other {
@@ -561,7 +562,7 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     let (name, rest) = line.split_at(name_end);
     let colon = name_end + rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     if line.get(colon) != Some(&b':') {
-        return Err(bad(match memchr(b':', line) {
+        return Err(bad(match find(b':', line) {
             Some(_) => "its name has white space or a control character in it",
             None => "it has no colon",
         }));
