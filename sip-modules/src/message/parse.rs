@@ -6,7 +6,9 @@ use memchr::{memchr, memchr_iter};
 
 use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, is_lws, is_token, number, trim};
-use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
+use crate::message::{
+    CSeq, Fault, Header, HeaderName, ListItem, Method, NameAddr, NameSet, Params, ParseError, Span, Via,
+};
 
 /// The most bytes a message may have.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -37,6 +39,8 @@ pub struct Message {
     headers_end: u32,
     body: Span,
     top_via: Option<ViaSpans>,
+    /// Whether that is the only Via.
+    is_via_alone: bool,
     cseq: Option<CSeqSpans>,
     from: Option<PartySpans>,
     to: Option<PartySpans>,
@@ -77,6 +81,7 @@ struct ViaSpans {
     host: Span,
     port: Option<u16>,
     params: Span,
+    branch: Option<Span>,
 }
 
 /// What the CSeq says, likewise.
@@ -270,6 +275,16 @@ impl Message {
         })
     }
 
+    /// The Via elements behind the topmost one.
+    pub fn further_vias(&self) -> impl Iterator<Item = ListItem<'_>> {
+        (!self.is_via_alone).then(|| self.vias().skip(1)).into_iter().flatten()
+    }
+
+    /// The branch of the topmost Via; `None` when there is none, or an empty one.
+    pub fn top_branch(&self) -> Option<&[u8]> {
+        self.top_via?.branch.map(|branch| self.text(branch))
+    }
+
     /// The CSeq header, `None` when it is missing or unreadable.
     pub fn cseq(&self) -> Option<CSeq<'_>> {
         let CSeqSpans { number, method } = self.cseq?;
@@ -314,6 +329,7 @@ impl Message {
         self.headers_end = 0;
         self.body = Span::default();
         self.top_via = None;
+        self.is_via_alone = false;
         self.cseq = None;
         self.from = None;
         self.to = None;
@@ -351,6 +367,7 @@ impl Message {
         self.headers_start = Span::new(start, start).start;
         let mut length = Length::Absent;
         let mut body_start = None;
+        let mut vias = 0;
         let mut from = start;
         while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
@@ -369,6 +386,7 @@ impl Message {
             if header.name == HeaderName::ContentLength {
                 length = length.and(number(header.value.of(&self.buf)));
             }
+            vias += usize::from(header.name == HeaderName::Via);
             if self.names.insert_noting(header.name, single) {
                 self.note(Fault::Repeated(header.name));
             }
@@ -391,6 +409,8 @@ impl Message {
         self.body = Span::new(body_start, body_end);
         self.buf.truncate(body_end);
         self.top_via = self.find_top_via();
+        self.is_via_alone =
+            vias == 1 && self.top_via.is_some_and(|via| self.value(HeaderName::Via) == Some(self.text(via.raw)));
         self.cseq = self.find_cseq();
         self.from = self.find_party(HeaderName::From);
         self.to = self.find_party(HeaderName::To);
@@ -430,12 +450,18 @@ impl Message {
             host: self.span_of(via.host)?,
             port: via.port,
             params: self.span_of(via.params.raw())?,
+            branch: via.branch().and_then(|branch| self.span_of(branch)),
         })
     }
 
     /// Whether the topmost Via and the list that it begins have nothing empty in them.
     fn is_top_via_sound(&self) -> bool {
         let (Some(via), Some(value)) = (self.top_via(), self.value(HeaderName::Via)) else { return false };
+        // A request of another version is told so by its request line.
+        let is_top_sound = || via.is_sound(self.version().get(b"SIP/".len()..).unwrap_or_default());
+        if self.is_via_alone {
+            return is_top_sound();
+        }
         let Some(rest) = value.strip_prefix(via.raw) else { return false };
         let mut rest = trim(rest);
         while let Some(element) = rest.get(1..) {
@@ -446,8 +472,7 @@ impl Message {
             }
             rest = after;
         }
-        // A request of another version is told so by its request line.
-        via.is_sound(self.version().get(b"SIP/".len()..).unwrap_or_default())
+        is_top_sound()
     }
 
     fn find_party(&self, name: HeaderName) -> Option<PartySpans> {

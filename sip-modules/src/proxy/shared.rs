@@ -153,10 +153,9 @@ impl Shared {
     /// Hashes what is the same in every retransmission of a request and in no other request but its CANCEL and ACK.
     pub(crate) fn identity_hash(&self, request: &Message) -> u64 {
         let from_tag = request.from_tag();
-        let branch = request.top_via().and_then(|via| via.branch());
         let number = request.cseq().map(|cseq| cseq.number);
         // The many bytes quickly; the secret that nobody can tell from the result is for the few.
-        self.hash(self.quick_hash((request.call_id(), from_tag, branch, number, request.ruri())))
+        self.hash(self.quick_hash((request.call_id(), from_tag, request.top_branch(), number, request.ruri())))
     }
 
     /// Returns whether a To tag is one of this proxy's stateless replies.
