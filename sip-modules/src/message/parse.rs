@@ -363,6 +363,8 @@ impl Message {
             self.note(Fault::RequestLine);
         }
 
+        // To tell at once whether there are others.
+        let mut crs_at_ends = usize::from(has_cr(&self.buf, end));
         let mut start = end + 1;
         self.headers_start = Span::new(start, start).start;
         let mut length = Length::Absent;
@@ -372,6 +374,7 @@ impl Message {
         while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
             from = next;
+            crs_at_ends += usize::from(has_cr(&self.buf, end));
             if without_cr(slice(&self.buf, start, end)).is_empty() {
                 body_start = Some(next);
                 break;
@@ -399,10 +402,13 @@ impl Message {
             self.buf.truncate(start);
             self.buf.extend_from_slice(b"\r\n");
             self.note(Fault::Unfinished);
+            // Lines that were counted may be among what was left.
+            crs_at_ends = usize::MAX;
             self.buf.len()
         });
         let head = slice(&self.buf, 0, body_start);
-        if memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) {
+        let mut crs = memchr_iter(b'\r', head);
+        if crs.clone().count() != crs_at_ends && crs.any(|at| head.get(at + 1) != Some(&b'\n')) {
             self.note(Fault::LineEnd);
         }
         let body_end = self.body_end(length, body_start);
@@ -515,6 +521,11 @@ impl Default for FirstLine {
 
 fn slice(buf: &[u8], start: usize, end: usize) -> &[u8] {
     buf.get(start..end).unwrap_or_default()
+}
+
+/// Whether a CR stands before a place.
+fn has_cr(buf: &[u8], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| buf.get(before)) == Some(&b'\r')
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {
