@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::message::WriteError;
 use crate::message::find::{find, find_either};
+use crate::message::{HeaderName, WriteError};
 
 /// The value as one line: each fold becomes a single space (RFC 3261 7.3.1); borrowed when there is none.
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
@@ -63,9 +63,21 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
 }
 
 /// A character of RFC 3261's `token`.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+/// What may stand in a `token`.
+const TOKEN_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        byte += 1;
+    }
+    bytes
+};
 
 /// Whether the text is a non-empty `token`.
 pub(super) fn is_token(text: &[u8]) -> bool {
@@ -173,15 +185,31 @@ pub(super) fn check_line(what: &'static str, text: &[u8]) -> Result<(), WriteErr
 /// Every line end becomes CRLF and a missing last one is added. Text that would end the header section, fold onto the
 /// line before it or carry a stray CR is refused, and then nothing is appended.
 pub(super) fn push_header_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    push_header_lines_without(None, text, out)
+}
+
+/// As [`push_header_lines`], and refuses header lines of a name, also where a fold makes them part of another one.
+pub(super) fn push_header_lines_without(
+    refused: Option<Refused>,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
     let mark = out.len();
-    let result = push_checked_lines(text, out);
+    let result = push_checked_lines(refused, text, out);
     if result.is_err() {
         out.truncate(mark);
     }
     result
 }
 
-fn push_checked_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+/// A header that may not be among lines written by somebody else, and why.
+#[derive(Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) name: HeaderName,
+    pub(super) why: &'static str,
+}
+
+fn push_checked_lines(refused: Option<Refused>, text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
     let mut rest = text;
     loop {
         let offset = text.len() - rest.len();
@@ -195,15 +223,19 @@ fn push_checked_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> 
         if trim(line).is_empty() {
             return refuse("an empty line would end the headers");
         }
+        let colon = find(b':', line);
+        let name = trim(line.get(..colon.unwrap_or(line.len())).unwrap_or_default());
+        if let Some(refused) = refused
+            && HeaderName::from_bytes(name) == refused.name
+        {
+            return refuse(refused.why);
+        }
         if line.first().is_some_and(|b| is_lws(*b)) {
             if offset == 0 {
                 return refuse("white space at the start would continue the header before it");
             }
-        } else {
-            match find(b':', line) {
-                Some(colon) if is_token(trim(line.get(..colon).unwrap_or_default())) => {}
-                _ => return refuse("a header line needs a name and a colon"),
-            }
+        } else if colon.is_none() || !is_token(name) {
+            return refuse("a header line needs a name and a colon");
         }
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
@@ -230,6 +262,15 @@ mod tests {
         assert_eq!(unquote(br#""plain""#).as_ref(), b"plain");
         assert_eq!(unquote(b"\"").as_ref(), b"\"");
         assert_eq!(unquote(b"token").as_ref(), b"token");
+    }
+
+    #[test]
+    fn a_token_has_the_characters_of_rfc_3261() {
+        for byte in 0..=255u8 {
+            let expected = byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+            assert_eq!(is_token(&[b'a', byte]), expected, "{byte}");
+        }
+        assert!(!is_token(b""));
     }
 
     #[test]
