@@ -85,7 +85,7 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 }
 
 /// A decimal number without sign; `None` when it is empty, has another character or does not fit.
-pub(super) fn number(text: &[u8]) -> Option<u32> {
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     if text.is_empty() {
         return None;
     }
