@@ -42,18 +42,23 @@ impl Shard {
         let record = self.records.find(hash, |record| *record.aor == *aor);
         let current = record.map(|record| &record.contacts[..]).unwrap_or_default();
         let change = save::apply(current, request, ledger)?;
-        let mut contacts = Vec::new();
-        match change.contacts {
+        let contacts = match change.contacts {
             Some(changed) => {
                 if change.kind == SaveKind::Inserted {
                     let before = record.map_or(0, |record| bytes_of(aor, &record.contacts));
                     ledger.admit(record.is_none(), before, bytes_of(aor, &changed))?;
                 }
+                let mut contacts = Vec::with_capacity(changed.len());
                 save::sorted(&changed, request.now, ledger.newest_first(), &mut contacts);
                 self.put(hash, aor, changed, ledger);
+                contacts
             }
-            None => save::sorted(current, request.now, ledger.newest_first(), &mut contacts),
-        }
+            None => {
+                let mut contacts = Vec::with_capacity(current.len());
+                save::sorted(current, request.now, ledger.newest_first(), &mut contacts);
+                contacts
+            }
+        };
         Ok(SaveOutcome { kind: change.kind, contacts, address: hash })
     }
 

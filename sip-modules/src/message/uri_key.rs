@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::Ipv6Addr;
 
 use crate::message::find::find;
-use crate::message::lexical::trim;
+use crate::message::lexical::{push_number, trim};
 use crate::message::uri::{ipv6, split_at_byte};
 use crate::message::uri_compare::Decoded;
 use crate::message::{Params, Scheme, Uri};
@@ -46,8 +46,8 @@ impl Uri<'_> {
         }
         push_host(self.host, out);
         if let Some(port) = self.port {
-            // Writing to a vector does not fail.
-            let _ = write!(out, ":{port}");
+            out.push(b':');
+            push_number(out, port.into());
         }
         push_params(self.params, out);
         push_headers(self.headers.unwrap_or_default(), out);

@@ -65,6 +65,7 @@ impl<'a> Parsed<'a> {
         }
         let uri = contact.uri().filter(|_| is_clean(contact.addr)).ok_or_else(unreadable)?;
         found.uri = contact.addr;
+        found.key = Vec::with_capacity(contact.addr.len());
         uri.push_key(&mut found.key);
         let mut reg_id = None;
         // The first of each name counts.
