@@ -167,7 +167,9 @@ impl Shared {
 
 /// Appends sixteen hexadecimal digits.
 fn push_hex(text: &mut String, number: u64) {
-    text.extend(hex_digits(number, 16).map(char::from));
+    let mut digits = [0; 16];
+    digits.iter_mut().zip(hex_digits(number, 16)).for_each(|(place, digit)| *place = digit);
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// The requests whose route runs right now, for `tmx.t_precheck_trans`.
