@@ -166,7 +166,9 @@ pub(super) fn apply(current: &[Arc<Contact>], request: &SaveRequest<'_>, ledger:
         }
         return Ok(Change { kind: SaveKind::Removed, contacts: Some(Vec::new()) });
     }
-    let mut contacts: Vec<Arc<Contact>> = live().cloned().collect();
+    // Most often one is set anew, or the first one bound: then this is what is kept.
+    let mut contacts: Vec<Arc<Contact>> = Vec::with_capacity(current.len().max(1));
+    contacts.extend(live().cloned());
     let mut done = SaveKind::Query;
     for new in request.contacts {
         let (kind, bound) = apply_one(&mut contacts, new, request, ledger)?;

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -18,16 +17,19 @@ use super::store::Ledger;
 #[derive(Debug)]
 pub(super) struct Shard {
     records: HashTable<Record>,
-    hasher: RandomState,
-    /// The next moment each record is worth a look; entries may be out of date, never missing.
-    due: BinaryHeap<Reverse<(u64, Arc<[u8]>)>>,
+    /// The next moment each record is worth a look, and the record's hash; entries may be out of date, never missing.
+    due: BinaryHeap<Reverse<Due>>,
     contacts: usize,
     bytes: usize,
 }
 
+/// A moment and the hash of an address of record. Two addresses may share a hash; then they have an entry each, and whichever
+/// is due at the moment is found first.
+type Due = (u64, u64);
+
 impl Shard {
-    pub(super) fn new(hasher: RandomState) -> Self {
-        Self { records: HashTable::new(), hasher, due: BinaryHeap::new(), contacts: 0, bytes: 0 }
+    pub(super) fn new() -> Self {
+        Self { records: HashTable::new(), due: BinaryHeap::new(), contacts: 0, bytes: 0 }
     }
 
     pub(super) fn save(
@@ -40,18 +42,23 @@ impl Shard {
         let record = self.records.find(hash, |record| *record.aor == *aor);
         let current = record.map(|record| &record.contacts[..]).unwrap_or_default();
         let change = save::apply(current, request, ledger)?;
-        let mut contacts = Vec::new();
-        match change.contacts {
+        let contacts = match change.contacts {
             Some(changed) => {
                 if change.kind == SaveKind::Inserted {
                     let before = record.map_or(0, |record| bytes_of(aor, &record.contacts));
                     ledger.admit(record.is_none(), before, bytes_of(aor, &changed))?;
                 }
+                let mut contacts = Vec::with_capacity(changed.len());
                 save::sorted(&changed, request.now, ledger.newest_first(), &mut contacts);
                 self.put(hash, aor, changed, ledger);
+                contacts
             }
-            None => save::sorted(current, request.now, ledger.newest_first(), &mut contacts),
-        }
+            None => {
+                let mut contacts = Vec::with_capacity(current.len());
+                save::sorted(current, request.now, ledger.newest_first(), &mut contacts);
+                contacts
+            }
+        };
         Ok(SaveOutcome { kind: change.kind, contacts, address: hash })
     }
 
@@ -64,7 +71,7 @@ impl Shard {
     pub(super) fn find(&self, hash: u64, id: u64) -> Option<&Arc<Contact>> {
         let has_it = |record: &Record| record.contacts.iter().any(|contact| contact.id() == id);
         // The table looks at a part of the hash only.
-        let record = self.records.find(hash, |record| has_it(record) && self.hasher.hash_one(&*record.aor) == hash)?;
+        let record = self.records.find(hash, |record| record.hash == hash && has_it(record))?;
         record.contacts.iter().find(|contact| contact.id() == id)
     }
 
@@ -72,7 +79,12 @@ impl Shard {
     pub(super) fn remove(&mut self, hash: u64, aor: &[u8], ledger: &Ledger) -> usize {
         let Ok(entry) = self.records.find_entry(hash, |record| *record.aor == *aor) else { return 0 };
         let (record, _) = entry.remove();
-        let bytes = bytes_of(aor, &record.contacts);
+        self.forget(&record, ledger)
+    }
+
+    /// Takes a record that was removed off the counts, and tells how many contacts it had.
+    fn forget(&mut self, record: &Record, ledger: &Ledger) -> usize {
+        let bytes = bytes_of(&record.aor, &record.contacts);
         self.contacts -= record.contacts.len();
         self.bytes -= bytes;
         ledger.record_removed();
@@ -91,24 +103,23 @@ impl Shard {
                 Some(Reverse((at, _))) if *at <= now => {}
                 _ => break,
             }
-            let Some(Reverse((at, aor))) = self.due.pop() else { break };
+            let Some(Reverse((at, hash))) = self.due.pop() else { break };
             looked += 1;
-            let hash = self.hasher.hash_one(&*aor);
-            let Some(record) = self.records.find_mut(hash, |record| record.aor == aor) else { continue };
-            // Another entry, pushed when a contact with an earlier end came, has taken over.
-            if record.due != at {
-                continue;
-            }
+            // If another entry, pushed when a contact with an earlier end came, has taken over, there is none.
+            let found = self.records.find_entry(hash, |record| record.hash == hash && record.due == at);
+            let Ok(mut entry) = found else { continue };
+            let record = entry.get_mut();
             let kept: Vec<_> = record.contacts.iter().filter(|contact| !contact.is_expired(now)).cloned().collect();
             let Some(next) = earliest(&kept) else {
-                removed += self.remove(hash, &aor, ledger);
+                let (record, _) = entry.remove();
+                removed += self.forget(&record, ledger);
                 continue;
             };
-            let (before, after) = (bytes_of(&aor, &record.contacts), bytes_of(&aor, &kept));
+            let (before, after) = (bytes_of(&record.aor, &record.contacts), bytes_of(&record.aor, &kept));
             let gone = record.contacts.len() - kept.len();
             record.contacts = kept.into_boxed_slice();
             record.due = next;
-            self.due.push(Reverse((next, aor)));
+            self.due.push(Reverse((next, hash)));
             removed += gone;
             self.contacts -= gone;
             self.bytes = self.bytes - before + after;
@@ -141,16 +152,13 @@ impl Shard {
                 // A later end needs no new entry: the old one will find it. That spares one a refresh.
                 if next < record.due {
                     record.due = next;
-                    self.due.push(Reverse((next, Arc::clone(&record.aor))));
+                    self.due.push(Reverse((next, hash)));
                 }
             }
             None => {
-                let key: Arc<[u8]> = Arc::from(aor);
-                self.due.push(Reverse((next, Arc::clone(&key))));
-                let hasher = &self.hasher;
-                self.records.insert_unique(hash, Record { aor: key, contacts, due: next }, |record| {
-                    hasher.hash_one(&*record.aor)
-                });
+                self.due.push(Reverse((next, hash)));
+                let record = Record { hash, aor: Box::from(aor), contacts, due: next };
+                self.records.insert_unique(hash, record, |record| record.hash);
                 ledger.record_added();
             }
         }
@@ -166,7 +174,7 @@ impl Shard {
         if self.due.len() <= self.records.len() * 2 + 64 {
             return;
         }
-        let entries = self.records.iter().map(|record| Reverse((record.due, Arc::clone(&record.aor))));
+        let entries = self.records.iter().map(|record| Reverse((record.due, record.hash)));
         self.due = entries.collect();
     }
 }
@@ -176,7 +184,9 @@ impl Shard {
 /// They stand in the order in which they were registered, or, if the latest is to come first, last set.
 #[derive(Debug)]
 struct Record {
-    aor: Arc<[u8]>,
+    /// Kept, so that nobody hashes the address again when the table grows.
+    hash: u64,
+    aor: Box<[u8]>,
     contacts: Box<[Arc<Contact>]>,
     /// The moment of this record's valid entry in the queue.
     due: u64,
@@ -192,8 +202,8 @@ fn bytes_of(aor: &[u8], contacts: &[Arc<Contact>]) -> usize {
         return 0;
     }
     // A table is between half and seven eighths full, and so is the queue.
-    let places = (size_of::<Record>() + size_of::<Reverse<(u64, Arc<[u8]>)>>()) * 3 / 2;
-    let texts = aor.len() + 16 + size_of_val(contacts) + 2 * ALLOCATION;
+    let places = (size_of::<Record>() + size_of::<Reverse<Due>>()) * 3 / 2;
+    let texts = aor.len() + size_of_val(contacts) + 2 * ALLOCATION;
     places + texts + contacts.iter().map(|contact| contact.memory()).sum::<usize>()
 }
 
@@ -202,20 +212,25 @@ mod tests {
     use super::*;
     use crate::location::{NewContact, StoreSettings};
 
+    const HASH: u64 = 0x1234_5678_9abc_def0;
+
     struct Rig {
         shard: Shard,
         ledger: Ledger,
     }
 
     fn rig() -> Rig {
-        Rig { shard: Shard::new(RandomState::new()), ledger: Ledger::new(StoreSettings::default()) }
+        Rig { shard: Shard::new(), ledger: Ledger::new(StoreSettings::default()) }
     }
 
     fn register(rig: &mut Rig, cseq: u32, now: u64, expires: u32) {
+        register_as(b"a", rig, cseq, now, expires);
+    }
+
+    fn register_as(aor: &[u8], rig: &mut Rig, cseq: u32, now: u64, expires: u32) {
         let contacts = [NewContact { uri: b"sip:a@h", expires: Some(expires), ..NewContact::default() }];
         let request = SaveRequest { contacts: &contacts, call_id: b"c", cseq, now, ..SaveRequest::default() };
-        let hash = rig.shard.hasher.hash_one(b"a".as_slice());
-        rig.shard.save(hash, b"a", &request, &rig.ledger).unwrap();
+        rig.shard.save(HASH, aor, &request, &rig.ledger).unwrap();
     }
 
     #[test]
@@ -241,6 +256,22 @@ mod tests {
         assert_eq!(rig.shard.counts(), (0, 0, 0));
         assert_eq!(rig.ledger.bytes(), 0);
         assert_eq!(rig.shard.due.len(), 0);
+    }
+
+    #[test]
+    fn addresses_with_the_same_hash_expire_each_in_its_time() {
+        let mut rig = rig();
+        for (aor, expires) in [(b"a", 60), (b"b", 60), (b"c", 90)] {
+            register_as(aor, &mut rig, 1, 0, expires);
+        }
+        register_as(b"b", &mut rig, 2, 0, 120);
+        assert_eq!(rig.shard.expire(60, 10, &rig.ledger), (2, 1));
+        let bound = |rig: &Rig| [b"a", b"b", b"c"].map(|aor| rig.shard.contacts_of(HASH, aor).len());
+        assert_eq!(bound(&rig), [0, 1, 1]);
+        assert_eq!(rig.shard.expire(90, 10, &rig.ledger), (1, 1));
+        assert_eq!(bound(&rig), [0, 1, 0]);
+        assert_eq!(rig.shard.expire(120, 10, &rig.ledger), (1, 1));
+        assert_eq!((rig.shard.counts(), rig.shard.due.len()), ((0, 0, 0), 0));
     }
 
     #[test]

@@ -317,10 +317,9 @@ struct Table {
 
 impl Table {
     fn new(shards: usize) -> Self {
-        let hasher = RandomState::new();
         Self {
-            shards: (0..shards).map(|_| Mutex::new(Shard::new(hasher.clone()))).collect(),
-            hasher,
+            shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
+            hasher: RandomState::new(),
             expired: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }

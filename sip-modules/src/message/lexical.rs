@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2, memchr3};
-
-use crate::message::WriteError;
+use crate::message::find::{find, find_either};
+use crate::message::{HeaderName, WriteError};
 
 /// The value as one line: each fold becomes a single space (RFC 3261 7.3.1); borrowed when there is none.
 pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
-    if memchr(b'\n', value).is_none() {
+    if find(b'\n', value).is_none() {
         return Cow::Borrowed(value);
     }
     let mut line = Vec::with_capacity(value.len());
@@ -29,7 +28,7 @@ pub fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(text);
     };
-    if memchr(b'\\', inner).is_none() {
+    if find(b'\\', inner).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut plain = Vec::with_capacity(inner.len());
@@ -64,9 +63,21 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
 }
 
 /// A character of RFC 3261's `token`.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+/// What may stand in a `token`.
+const TOKEN_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        byte += 1;
+    }
+    bytes
+};
 
 /// Whether the text is a non-empty `token`.
 pub(super) fn is_token(text: &[u8]) -> bool {
@@ -74,7 +85,7 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 }
 
 /// A decimal number without sign; `None` when it is empty, has another character or does not fit.
-pub(super) fn number(text: &[u8]) -> Option<u32> {
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     if text.is_empty() {
         return None;
     }
@@ -102,7 +113,7 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut n: u64) {
 /// The first place of `wanted` outside of quoted strings; an open quote reaches to the end.
 pub(super) fn find_unquoted(text: &[u8], wanted: u8) -> Option<usize> {
     // Most text has no quotes; then the byte searched for comes first.
-    let first = memchr2(b'"', wanted, text)?;
+    let first = find_either(b'"', wanted, text)?;
     if text.get(first) == Some(&wanted) {
         return Some(first);
     }
@@ -112,12 +123,11 @@ pub(super) fn find_unquoted(text: &[u8], wanted: u8) -> Option<usize> {
 
 /// The first comma that separates list items: outside of quoted strings and of `<…>`.
 pub(super) fn find_comma(text: &[u8]) -> Option<usize> {
-    // Mostly a comma comes before anything that could hide one, or there is none at all.
-    let first = memchr3(b'"', b'<', b',', text)?;
-    if text.get(first) == Some(&b',') {
-        return Some(first);
+    // Mostly there is none at all, or one comes before anything that could hide it.
+    let comma = find(b',', text)?;
+    if find_either(b'"', b'<', text.get(..comma)?).is_none() {
+        return Some(comma);
     }
-    memchr(b',', text)?;
     let mut scan = Scan::default();
     let mut angle = false;
     text.iter().position(|&byte| {
@@ -163,7 +173,8 @@ impl Scan {
 
 /// Refuses text that would end the line it is written into.
 pub(super) fn check_line(what: &'static str, text: &[u8]) -> Result<(), WriteError> {
-    match text.iter().position(|b| matches!(b, b'\r' | b'\n' | 0)) {
+    let line_end = find_either(b'\r', b'\n', text);
+    match find(0, text.get(..line_end.unwrap_or(text.len())).unwrap_or_default()).or(line_end) {
         Some(offset) => Err(WriteError::LineBreak { what, offset }),
         None => Ok(()),
     }
@@ -174,37 +185,57 @@ pub(super) fn check_line(what: &'static str, text: &[u8]) -> Result<(), WriteErr
 /// Every line end becomes CRLF and a missing last one is added. Text that would end the header section, fold onto the
 /// line before it or carry a stray CR is refused, and then nothing is appended.
 pub(super) fn push_header_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+    push_header_lines_without(None, text, out)
+}
+
+/// As [`push_header_lines`], and refuses header lines of a name, also where a fold makes them part of another one.
+pub(super) fn push_header_lines_without(
+    refused: Option<Refused>,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
     let mark = out.len();
-    let result = push_checked_lines(text, out);
+    let result = push_checked_lines(refused, text, out);
     if result.is_err() {
         out.truncate(mark);
     }
     result
 }
 
-fn push_checked_lines(text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
+/// A header that may not be among lines written by somebody else, and why.
+#[derive(Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) name: HeaderName,
+    pub(super) why: &'static str,
+}
+
+fn push_checked_lines(refused: Option<Refused>, text: &[u8], out: &mut Vec<u8>) -> Result<(), WriteError> {
     let mut rest = text;
     loop {
         let offset = text.len() - rest.len();
         let refuse = |why| Err(WriteError::HeaderText { offset, why });
-        let end = memchr(b'\n', rest);
+        let end = find(b'\n', rest);
         let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.iter().any(|b| matches!(b, b'\r' | 0)) {
+        if find_either(b'\r', 0, line).is_some() {
             return refuse("a CR or NUL inside of a line");
         }
         if trim(line).is_empty() {
             return refuse("an empty line would end the headers");
         }
+        let colon = find(b':', line);
+        let name = trim(line.get(..colon.unwrap_or(line.len())).unwrap_or_default());
+        if let Some(refused) = refused
+            && HeaderName::from_bytes(name) == refused.name
+        {
+            return refuse(refused.why);
+        }
         if line.first().is_some_and(|b| is_lws(*b)) {
             if offset == 0 {
                 return refuse("white space at the start would continue the header before it");
             }
-        } else {
-            match memchr(b':', line) {
-                Some(colon) if is_token(trim(line.get(..colon).unwrap_or_default())) => {}
-                _ => return refuse("a header line needs a name and a colon"),
-            }
+        } else if colon.is_none() || !is_token(name) {
+            return refuse("a header line needs a name and a colon");
         }
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
@@ -231,6 +262,26 @@ mod tests {
         assert_eq!(unquote(br#""plain""#).as_ref(), b"plain");
         assert_eq!(unquote(b"\"").as_ref(), b"\"");
         assert_eq!(unquote(b"token").as_ref(), b"token");
+    }
+
+    #[test]
+    fn a_token_has_the_characters_of_rfc_3261() {
+        for byte in 0..=255u8 {
+            let expected = byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+            assert_eq!(is_token(&[b'a', byte]), expected, "{byte}");
+        }
+        assert!(!is_token(b""));
+    }
+
+    #[test]
+    fn the_first_byte_that_ends_a_line_is_told() {
+        for (text, expected) in [("a\0b\rc", Some(1)), ("ab\n\0", Some(2)), ("a\r\n", Some(1)), ("ab", None)] {
+            let offset = match check_line("it", text.as_bytes()) {
+                Err(WriteError::LineBreak { offset, .. }) => Some(offset),
+                _ => None,
+            };
+            assert_eq!(offset, expected, "{text:?}");
+        }
     }
 
     #[test]

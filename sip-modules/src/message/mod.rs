@@ -9,6 +9,7 @@
 mod cseq;
 mod edit;
 mod error;
+mod find;
 mod header;
 mod lexical;
 mod list;
@@ -33,6 +34,7 @@ pub use self::edit::Edits;
 pub use self::error::{Fault, ParseError, WriteError};
 pub(crate) use self::header::NameSet;
 pub use self::header::{Header, HeaderName};
+pub(crate) use self::lexical::number;
 pub use self::lexical::{unfold, unquote};
 pub use self::list::{ListItem, ListItems, split_list};
 pub use self::method::Method;

@@ -1,7 +1,6 @@
 //! The address form of From, To, Contact, Route and their like.
 
-use memchr::memchr;
-
+use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, trim};
 use crate::message::uri::split_at_byte;
 use crate::message::{Param, Params, Uri};
@@ -27,11 +26,11 @@ impl<'a> NameAddr<'a> {
         let (display, addr, params) = match find_unquoted(raw, b'<') {
             Some(open) => {
                 let (display, rest) = split_at_byte(raw, open);
-                let (addr, params) = split_at_byte(rest, memchr(b'>', rest)?);
+                let (addr, params) = split_at_byte(rest, find(b'>', rest)?);
                 (trim(display), trim(addr), params)
             }
             None => {
-                let (addr, params) = raw.split_at(memchr(b';', raw).unwrap_or(raw.len()));
+                let (addr, params) = raw.split_at(find(b';', raw).unwrap_or(raw.len()));
                 (&b""[..], trim(addr), params)
             }
         };

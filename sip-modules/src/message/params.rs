@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
+use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, is_lws, trim};
 use crate::message::unquote;
 
@@ -119,7 +120,7 @@ impl<'a> Iterator for ParamsIter<'a> {
             if text.is_empty() {
                 continue;
             }
-            let (name, value) = match memchr(b'=', text) {
+            let (name, value) = match find(b'=', text) {
                 Some(equals) => {
                     let (name, value) = text.split_at(equals);
                     (trim(name), Some(trim(value.get(1..).unwrap_or_default())))

@@ -4,8 +4,11 @@ use std::fmt;
 
 use memchr::{memchr, memchr_iter};
 
+use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, is_lws, is_token, number, trim};
-use crate::message::{CSeq, Fault, Header, HeaderName, Method, NameAddr, NameSet, Params, ParseError, Span, Via};
+use crate::message::{
+    CSeq, Fault, Header, HeaderName, ListItem, Method, NameAddr, NameSet, Params, ParseError, Span, Via,
+};
 
 /// The most bytes a message may have.
 pub const MAX_MESSAGE: usize = 65_535;
@@ -36,6 +39,8 @@ pub struct Message {
     headers_end: u32,
     body: Span,
     top_via: Option<ViaSpans>,
+    /// Whether that is the only Via.
+    is_via_alone: bool,
     cseq: Option<CSeqSpans>,
     from: Option<PartySpans>,
     to: Option<PartySpans>,
@@ -76,6 +81,7 @@ struct ViaSpans {
     host: Span,
     port: Option<u16>,
     params: Span,
+    branch: Option<Span>,
 }
 
 /// What the CSeq says, likewise.
@@ -269,6 +275,16 @@ impl Message {
         })
     }
 
+    /// The Via elements behind the topmost one.
+    pub fn further_vias(&self) -> impl Iterator<Item = ListItem<'_>> {
+        (!self.is_via_alone).then(|| self.vias().skip(1)).into_iter().flatten()
+    }
+
+    /// The branch of the topmost Via; `None` when there is none, or an empty one.
+    pub fn top_branch(&self) -> Option<&[u8]> {
+        self.top_via?.branch.map(|branch| self.text(branch))
+    }
+
     /// The CSeq header, `None` when it is missing or unreadable.
     pub fn cseq(&self) -> Option<CSeq<'_>> {
         let CSeqSpans { number, method } = self.cseq?;
@@ -313,6 +329,7 @@ impl Message {
         self.headers_end = 0;
         self.body = Span::default();
         self.top_via = None;
+        self.is_via_alone = false;
         self.cseq = None;
         self.from = None;
         self.to = None;
@@ -346,14 +363,18 @@ impl Message {
             self.note(Fault::RequestLine);
         }
 
+        // To tell at once whether there are others.
+        let mut crs_at_ends = usize::from(has_cr(&self.buf, end));
         let mut start = end + 1;
         self.headers_start = Span::new(start, start).start;
         let mut length = Length::Absent;
         let mut body_start = None;
+        let mut vias = 0;
         let mut from = start;
         while let Some(end) = memchr(b'\n', self.buf.get(from..).unwrap_or_default()).map(|end| from + end) {
             let next = end + 1;
             from = next;
+            crs_at_ends += usize::from(has_cr(&self.buf, end));
             if without_cr(slice(&self.buf, start, end)).is_empty() {
                 body_start = Some(next);
                 break;
@@ -368,6 +389,7 @@ impl Message {
             if header.name == HeaderName::ContentLength {
                 length = length.and(number(header.value.of(&self.buf)));
             }
+            vias += usize::from(header.name == HeaderName::Via);
             if self.names.insert_noting(header.name, single) {
                 self.note(Fault::Repeated(header.name));
             }
@@ -380,16 +402,21 @@ impl Message {
             self.buf.truncate(start);
             self.buf.extend_from_slice(b"\r\n");
             self.note(Fault::Unfinished);
+            // Lines that were counted may be among what was left.
+            crs_at_ends = usize::MAX;
             self.buf.len()
         });
         let head = slice(&self.buf, 0, body_start);
-        if memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) {
+        let mut crs = memchr_iter(b'\r', head);
+        if crs.clone().count() != crs_at_ends && crs.any(|at| head.get(at + 1) != Some(&b'\n')) {
             self.note(Fault::LineEnd);
         }
         let body_end = self.body_end(length, body_start);
         self.body = Span::new(body_start, body_end);
         self.buf.truncate(body_end);
         self.top_via = self.find_top_via();
+        self.is_via_alone =
+            vias == 1 && self.top_via.is_some_and(|via| self.value(HeaderName::Via) == Some(self.text(via.raw)));
         self.cseq = self.find_cseq();
         self.from = self.find_party(HeaderName::From);
         self.to = self.find_party(HeaderName::To);
@@ -429,12 +456,18 @@ impl Message {
             host: self.span_of(via.host)?,
             port: via.port,
             params: self.span_of(via.params.raw())?,
+            branch: via.branch().and_then(|branch| self.span_of(branch)),
         })
     }
 
     /// Whether the topmost Via and the list that it begins have nothing empty in them.
     fn is_top_via_sound(&self) -> bool {
         let (Some(via), Some(value)) = (self.top_via(), self.value(HeaderName::Via)) else { return false };
+        // A request of another version is told so by its request line.
+        let is_top_sound = || via.is_sound(self.version().get(b"SIP/".len()..).unwrap_or_default());
+        if self.is_via_alone {
+            return is_top_sound();
+        }
         let Some(rest) = value.strip_prefix(via.raw) else { return false };
         let mut rest = trim(rest);
         while let Some(element) = rest.get(1..) {
@@ -445,8 +478,7 @@ impl Message {
             }
             rest = after;
         }
-        // A request of another version is told so by its request line.
-        via.is_sound(self.version().get(b"SIP/".len()..).unwrap_or_default())
+        is_top_sound()
     }
 
     fn find_party(&self, name: HeaderName) -> Option<PartySpans> {
@@ -491,6 +523,11 @@ fn slice(buf: &[u8], start: usize, end: usize) -> &[u8] {
     buf.get(start..end).unwrap_or_default()
 }
 
+/// Whether a CR stands before a place.
+fn has_cr(buf: &[u8], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| buf.get(before)) == Some(&b'\r')
+}
+
 fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -524,7 +561,7 @@ fn parse_first_line(line: &[u8], skipped: usize) -> Result<(FirstLine, bool), Pa
     }
     let spaced = line.len() != first.len() + uri.len() + version.len() + 2
         || uri.iter().any(|b| matches!(b, b' ' | b'\t'))
-        || memchr(b'\t', line).is_some();
+        || find(b'\t', line).is_some();
     Ok((FirstLine::Request { method: span(first), uri: span(uri), version: span(version) }, spaced))
 }
 
@@ -549,7 +586,7 @@ fn is_version(word: &[u8]) -> bool {
 
 fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, ParseError> {
     // A name that is known has nothing in it that no name may have.
-    if let Some(colon) = memchr(b':', line) {
+    if let Some(colon) = find(b':', line) {
         let name_end = line[..colon].iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |last| last + 1);
         let name = HeaderName::from_bytes(&line[..name_end]);
         if name != HeaderName::Other {
@@ -561,7 +598,7 @@ fn parse_header(line: &[u8], start: usize, skipped: usize) -> Result<Header, Par
     let (name, rest) = line.split_at(name_end);
     let colon = name_end + rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     if line.get(colon) != Some(&b':') {
-        return Err(bad(match memchr(b':', line) {
+        return Err(bad(match find(b':', line) {
             Some(_) => "its name has white space or a control character in it",
             None => "it has no colon",
         }));

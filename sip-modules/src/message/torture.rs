@@ -86,7 +86,9 @@ fn look(message: &Message) {
         }
     }
     let _ = (message.from(), message.to(), message.has_to_tag());
-    let _ = (message.call_id(), message.cseq(), message.top_via());
+    let _ = (message.call_id(), message.cseq());
+    assert_eq!(message.top_branch(), message.top_via().and_then(|via| via.branch()));
+    assert!(message.further_vias().eq(message.vias().skip(1)));
     let _ = (message.max_forwards(), message.expires());
     if let Some(uri) = message.ruri() {
         look_at_text(uri);

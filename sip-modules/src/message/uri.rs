@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use memchr::{memchr, memchr2};
-
+use crate::message::find::{find, find_either};
 use crate::message::lexical::{number, trim};
 use crate::message::{Param, Params};
 
@@ -50,7 +49,7 @@ impl<'a> Uri<'a> {
     /// Takes a URI apart; `None` when it has no scheme, or no readable host or port where the scheme needs a host.
     pub fn parse(raw: &'a [u8]) -> Option<Uri<'a>> {
         let raw = trim(raw);
-        let (scheme, rest) = split_at_byte(raw, memchr(b':', raw)?);
+        let (scheme, rest) = split_at_byte(raw, find(b':', raw)?);
         let empty = Uri {
             raw,
             scheme: Scheme::parse(scheme)?,
@@ -64,7 +63,7 @@ impl<'a> Uri<'a> {
         match empty.scheme {
             Scheme::Sip | Scheme::Sips => empty.with_sip_parts(rest),
             Scheme::Tel => {
-                let (user, params) = rest.split_at(memchr(b';', rest).unwrap_or(rest.len()));
+                let (user, params) = rest.split_at(find(b';', rest).unwrap_or(rest.len()));
                 (!user.is_empty()).then_some(Uri { user: Some(user), params: Params::new(params), ..empty })
             }
             Scheme::Other(_) => Some(empty),
@@ -114,19 +113,19 @@ impl<'a> Uri<'a> {
     fn with_sip_parts(self, rest: &'a [u8]) -> Option<Uri<'a>> {
         // The user part may contain `;`, `?` and more (RFC 3261 25.1 user-unreserved); nothing behind it may contain a
         // bare `@`. So the first `@` comes before any other separator counts.
-        let (userinfo, rest) = match memchr(b'@', rest) {
+        let (userinfo, rest) = match find(b'@', rest) {
             Some(at) => split_at_byte(rest, at),
             None => (&b""[..], rest),
         };
-        let (user, password) = match memchr(b':', userinfo) {
+        let (user, password) = match find(b':', userinfo) {
             Some(colon) => {
                 let (user, password) = split_at_byte(userinfo, colon);
                 (user, Some(password))
             }
             None => (userinfo, None),
         };
-        let (hostport, tail) = rest.split_at(memchr2(b';', b'?', rest).unwrap_or(rest.len()));
-        let (params, headers) = match memchr(b'?', tail) {
+        let (hostport, tail) = rest.split_at(find_either(b';', b'?', rest).unwrap_or(rest.len()));
+        let (params, headers) = match find(b'?', tail) {
             Some(mark) => {
                 let (params, headers) = split_at_byte(tail, mark);
                 (params, Some(headers))
@@ -169,8 +168,8 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let text = trim(text);
     let bracketed = text.first() == Some(&b'[');
     let end = match bracketed {
-        true => memchr(b']', text)? + 1,
-        false => memchr(b':', text).unwrap_or(text.len()),
+        true => find(b']', text)? + 1,
+        false => find(b':', text).unwrap_or(text.len()),
     };
     let (host, port) = text.split_at(end);
     let host = trim(host);

@@ -1,7 +1,6 @@
 //! Equality of URIs after RFC 3261 19.1.4 and RFC 3966 4.
 
-use memchr::memchr;
-
+use crate::message::find::find;
 use crate::message::uri::{ipv6, split_at_byte};
 use crate::message::{Param, Params, Scheme, Uri};
 
@@ -79,7 +78,7 @@ fn same_headers(one: Option<&[u8]>, two: Option<&[u8]>) -> bool {
 
 fn headers_within(one: &[u8], two: &[u8]) -> bool {
     let fields = |text| <[u8]>::split(text, |b| *b == b'&').filter(|field: &&[u8]| !field.is_empty());
-    let parts = |field| split_at_byte(field, memchr(b'=', field).unwrap_or(field.len()));
+    let parts = |field| split_at_byte(field, find(b'=', field).unwrap_or(field.len()));
     fields(one).all(|field| {
         let (name, value) = parts(field);
         fields(two).any(|other| {

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::net::Ipv6Addr;
 
-use memchr::memchr;
-
-use crate::message::lexical::trim;
+use crate::message::find::find;
+use crate::message::lexical::{push_number, trim};
 use crate::message::uri::{ipv6, split_at_byte};
 use crate::message::uri_compare::Decoded;
 use crate::message::{Params, Scheme, Uri};
@@ -17,7 +16,7 @@ impl Uri<'_> {
     /// has a parameter that the other lacks: RFC 3261 19.1.4 overlooks such a one, but then `sip:a@h` equals both
     /// `sip:a@h;x=1` and `sip:a@h;x=2`, which differ, and no key can say that. A URI with quotes in it is its own key.
     pub fn push_key(&self, out: &mut Vec<u8>) {
-        if memchr(b'"', self.raw).is_some() {
+        if find(b'"', self.raw).is_some() {
             out.extend_from_slice(self.raw);
             return;
         }
@@ -47,8 +46,8 @@ impl Uri<'_> {
         }
         push_host(self.host, out);
         if let Some(port) = self.port {
-            // Writing to a vector does not fail.
-            let _ = write!(out, ":{port}");
+            out.push(b':');
+            push_number(out, port.into());
         }
         push_params(self.params, out);
         push_headers(self.headers.unwrap_or_default(), out);
@@ -96,7 +95,7 @@ fn push_params(params: Params<'_>, out: &mut Vec<u8>) {
 fn push_headers(headers: &[u8], out: &mut Vec<u8>) {
     let mut parts = Parts::with_capacity(headers.len());
     for field in headers.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
-        let (name, value) = split_at_byte(field, memchr(b'=', field).unwrap_or(field.len()));
+        let (name, value) = split_at_byte(field, find(b'=', field).unwrap_or(field.len()));
         parts.add(|text| {
             push_decoded(name, u8::to_ascii_lowercase, text);
             text.push(b'=');

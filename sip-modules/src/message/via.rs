@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use memchr::memchr;
-
+use crate::message::find::find;
 use crate::message::lexical::{find_unquoted, is_lws, is_token, number, push_number, trim};
 use crate::message::uri::{host_ip, host_port, split_at_byte};
 use crate::message::{Param, Params};
@@ -41,12 +40,12 @@ impl<'a> Via<'a> {
     /// Takes an element apart; `None` when protocol, transport or sent-by are missing or unreadable.
     pub fn parse(raw: &'a [u8]) -> Option<Via<'a>> {
         let raw = trim(raw);
-        let (protocol, rest) = split_at_byte(raw, memchr(b'/', raw)?);
-        let (version, rest) = split_at_byte(rest, memchr(b'/', rest)?);
+        let (protocol, rest) = split_at_byte(raw, find(b'/', raw)?);
+        let (version, rest) = split_at_byte(rest, find(b'/', rest)?);
         let rest = trim(rest);
         let end = rest.iter().position(|b| is_lws(*b))?;
         let (transport, rest) = rest.split_at(end);
-        let (sent_by, params) = rest.split_at(memchr(b';', rest).unwrap_or(rest.len()));
+        let (sent_by, params) = rest.split_at(find(b';', rest).unwrap_or(rest.len()));
         let (host, port) = host_port(sent_by)?;
         let (protocol, version) = (trim(protocol), trim(version));
         [protocol, version, transport].into_iter().all(is_token).then_some(Via {

@@ -1,6 +1,6 @@
 //! The messages that a proxy writes itself: replies, ACK for a non-2xx final reply, CANCEL.
 
-use crate::message::lexical::{check_line, is_token, push_header_lines, push_number, trim};
+use crate::message::lexical::{Refused, check_line, is_token, push_header_lines_without, push_number};
 use crate::message::{FirstLine, Header, HeaderName, Message, ViaSource, WriteError, default_reason};
 
 /// What a reply is made of besides what it copies from the request.
@@ -131,8 +131,7 @@ fn push_reply(request: &Message, parts: &ReplyParts<'_>, out: &mut Vec<u8>) -> R
         push_line(b"Server: ", server, out);
     }
     if !parts.extra_headers.is_empty() {
-        check_extra_headers(parts.extra_headers)?;
-        push_header_lines(parts.extra_headers, out)?;
+        push_header_lines_without(Some(CONTENT_LENGTH), parts.extra_headers, out)?;
     }
     let mut bytes: &[u8] = b"";
     if let Some(body) = parts.body {
@@ -147,19 +146,9 @@ fn push_reply(request: &Message, parts: &ReplyParts<'_>, out: &mut Vec<u8>) -> R
     Ok(())
 }
 
-/// A second Content-Length beside ours would make the reply unreadable for its receiver.
-fn check_extra_headers(lines: &[u8]) -> Result<(), WriteError> {
-    let mut offset = 0;
-    for line in lines.split(|b| *b == b'\n') {
-        let name = line.split(|b| *b == b':').next().unwrap_or_default();
-        if HeaderName::from_bytes(trim(name)) == HeaderName::ContentLength {
-            let why = "Content-Length is written from the body";
-            return Err(WriteError::HeaderText { offset, why });
-        }
-        offset += line.len() + 1;
-    }
-    Ok(())
-}
+/// A second one beside ours would make the message unreadable for its receiver.
+const CONTENT_LENGTH: Refused =
+    Refused { name: HeaderName::ContentLength, why: "Content-Length is written from the body" };
 
 /// A request that goes to the same next hop as `sent` and belongs to its transaction: ACK or CANCEL.
 fn push_hop_request(
@@ -198,8 +187,7 @@ fn push_hop_request(
     out.extend_from_slice(method);
     out.extend_from_slice(b"\r\n");
     if !extra_headers.is_empty() {
-        check_extra_headers(extra_headers)?;
-        push_header_lines(extra_headers, out)?;
+        push_header_lines_without(Some(CONTENT_LENGTH), extra_headers, out)?;
     }
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     Ok(())

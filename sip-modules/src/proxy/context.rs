@@ -15,6 +15,9 @@ use crate::proxy::{Caller, Outbox, Shared};
 use crate::tm::Call;
 use crate::transaction::{Actions, Handle, ServerKey, TimerQueue};
 
+/// The most bytes of a message's buffers that are kept for the next one.
+const KEPT: usize = 16 << 10;
+
 /// The number of the next worker.
 static NEXT_WORKER: AtomicU64 = AtomicU64::new(0);
 
@@ -202,6 +205,17 @@ impl MessageState {
             failure_status: None,
             in_progress: None,
         }
+    }
+
+    /// Starts over with a message that has just been received, and with the buffers that nearly each one needs.
+    pub(crate) fn start_over(&mut self, message: Arc<Message>, source: SocketAddr, socket: usize) {
+        let (mut edits, mut reply_headers) = (std::mem::take(&mut self.edits), std::mem::take(&mut self.reply_headers));
+        if edits.memory() + reply_headers.capacity() > KEPT {
+            (edits, reply_headers) = (Edits::new(), Vec::new());
+        }
+        edits.clear();
+        reply_headers.clear();
+        *self = MessageState { edits, reply_headers, ..MessageState::new(message, source, socket) };
     }
 
     /// How many bytes it holds on the heap, the message included.

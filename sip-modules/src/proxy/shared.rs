@@ -153,10 +153,9 @@ impl Shared {
     /// Hashes what is the same in every retransmission of a request and in no other request but its CANCEL and ACK.
     pub(crate) fn identity_hash(&self, request: &Message) -> u64 {
         let from_tag = request.from_tag();
-        let branch = request.top_via().and_then(|via| via.branch());
         let number = request.cseq().map(|cseq| cseq.number);
         // The many bytes quickly; the secret that nobody can tell from the result is for the few.
-        self.hash(self.quick_hash((request.call_id(), from_tag, branch, number, request.ruri())))
+        self.hash(self.quick_hash((request.call_id(), from_tag, request.top_branch(), number, request.ruri())))
     }
 
     /// Returns whether a To tag is one of this proxy's stateless replies.
@@ -168,7 +167,9 @@ impl Shared {
 
 /// Appends sixteen hexadecimal digits.
 fn push_hex(text: &mut String, number: u64) {
-    text.extend(hex_digits(number, 16).map(char::from));
+    let mut digits = [0; 16];
+    digits.iter_mut().zip(hex_digits(number, 16)).for_each(|(place, digit)| *place = digit);
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// The requests whose route runs right now, for `tmx.t_precheck_trans`.

@@ -198,7 +198,7 @@ pub(super) fn receive(
             return;
         }
     }
-    cx.msg = MessageState::new(Arc::clone(spare), datagram.source, listener);
+    cx.msg.start_over(Arc::clone(spare), datagram.source, listener);
     if !begin(cx) {
         tracing::debug!(source = %datagram.source, "a retransmission of what another worker is stuck in; dropped");
         return;

@@ -31,7 +31,7 @@ fn parts(message: &Message) -> Option<KeyParts<'_>> {
     let cseq = message.cseq()?;
     Some(KeyParts {
         method: message.method()?.as_bytes(),
-        branch: via.branch(),
+        branch: message.top_branch(),
         sent_by_host: via.host,
         sent_by_port: via.port,
         call_id: message.call_id()?,

@@ -7,7 +7,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::message::{Edits, HeaderName, Message, Via, WriteError};
+use crate::message::{Edits, HeaderName, Message, WriteError};
 use crate::proxy::Cx;
 use crate::transaction::BranchToken;
 
@@ -60,9 +60,10 @@ pub(crate) fn has_been_here(cx: &Cx) -> bool {
         return false;
     }
     let message = &cx.msg.message;
-    let hash = |via: Option<Via<'_>>| BranchToken::decode(via?.branch()?)?.path;
-    let top = hash(message.top_via());
-    let mut hashes = top.into_iter().chain(message.vias().skip(1).filter_map(|item| hash(item.via()))).peekable();
+    let hash = |branch: &[u8]| BranchToken::decode(branch)?.path;
+    let top = message.top_branch().and_then(hash);
+    let others = message.further_vias().filter_map(|item| hash(item.via()?.branch()?));
+    let mut hashes = top.into_iter().chain(others).peekable();
     hashes.peek().is_some() && path(cx).is_some_and(|here| hashes.any(|hash| hash == here))
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Sent {
 /// Returns what was sent that the reply being routed answers, by branch and method (RFC 3261 §17.1.3).
 pub(super) fn sent_for(cx: &Cx) -> Option<Sent> {
     let message = &cx.msg.message;
-    let token = BranchToken::decode(message.top_via()?.branch()?)?;
+    let token = BranchToken::decode(message.top_branch()?)?;
     let handle = cx.shared.transactions.find_branch(&token)?;
     let method = message.cseq()?.method;
     let cancel = method.as_bytes() == b"CANCEL";

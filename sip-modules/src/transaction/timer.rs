@@ -167,6 +167,9 @@ impl<T> Wheel<T> {
 
     /// The next tick at which a slot must be emptied.
     fn next_tick(&self) -> Option<u64> {
+        if self.len == 0 {
+            return None;
+        }
         (0..LEVELS)
             .filter_map(|level| {
                 let unit = unit(level);

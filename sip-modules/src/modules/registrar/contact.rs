@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::location::NewContact;
-use crate::message::{HeaderName, ListItem, Message, Method, split_list, unquote};
+use crate::message::{HeaderName, ListItem, Message, Method, number, split_list, unquote};
 use crate::modules::registrar::save::Refusal;
 
 /// The longest URI, instance identifier or source of a contact, as in Kamailio.
@@ -65,6 +65,7 @@ impl<'a> Parsed<'a> {
         }
         let uri = contact.uri().filter(|_| is_clean(contact.addr)).ok_or_else(unreadable)?;
         found.uri = contact.addr;
+        found.key = Vec::with_capacity(contact.addr.len());
         uri.push_key(&mut found.key);
         let mut reg_id = None;
         // The first of each name counts.
@@ -79,7 +80,7 @@ impl<'a> Parsed<'a> {
                         Some(thousandths(value()).ok_or_else(|| Refusal::with_list("Invalid q param in contact"))?);
                 }
                 name if name.eq_ignore_ascii_case(b"expires") && found.expires.is_none() => {
-                    found.expires = Some(decimal(&unquote(value())).unwrap_or(MALFORMED_EXPIRES));
+                    found.expires = Some(number(&unquote(value())).unwrap_or(MALFORMED_EXPIRES));
                 }
                 name if name.eq_ignore_ascii_case(b"methods") && found.methods.is_none() => {
                     found.methods = Some(method_bits(&unquote(value())));
@@ -100,7 +101,7 @@ impl<'a> Parsed<'a> {
             }
             // Without an instance a reg-id says nothing (RFC 5626 §6).
             if let Some(text) = reg_id {
-                let number = decimal(text).filter(|number| *number > 0);
+                let number = number(text).filter(|number| *number > 0);
                 found.reg_id = Some(number.ok_or_else(|| Refusal::bad_request("Invalid Reg-Id number"))?);
             }
         }
@@ -175,9 +176,4 @@ fn thousandths(text: &[u8]) -> Option<u16> {
         .take(3)
         .try_fold(0, |sum: u16, byte| byte.is_ascii_digit().then(|| sum * 10 + u16::from(byte - b'0')))?;
     Some(whole + decimals).filter(|q| *q <= 1000)
-}
-
-fn decimal(text: &[u8]) -> Option<u32> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if digits { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }

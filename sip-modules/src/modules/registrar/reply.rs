@@ -16,6 +16,10 @@ const FACTOR: usize = 7;
 /// The longest list that a datagram can carry besides the headers of its request.
 const MOST: usize = 60_000;
 
+const NAME: &[u8] = b"Contact: ";
+
+const SEPARATOR: &[u8] = b", ";
+
 /// How the bindings are listed.
 pub(super) struct Listing<'a> {
     /// The bytes of the request.
@@ -32,40 +36,57 @@ pub(super) struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// The header line with the contacts, empty without any; and how many were left out.
+    /// Appends the header line with the contacts, nothing without any; and returns how many were left out.
     ///
     /// Anybody may ask, and in the name of somebody else's address. So that the answer is no weapon it is only a few times
     /// longer than the question; what the request itself has set is listed first of all (RFC 3261 §10.3 step 8 wants all).
-    pub(super) fn line(&self, contacts: &[Arc<Contact>]) -> (Vec<u8>, usize) {
-        let mut texts = Vec::new();
-        let mut entries = Vec::with_capacity(contacts.len());
-        for contact in contacts {
-            let start = texts.len();
-            self.push(contact, &mut texts);
-            let is_own = contact.cseq() == self.cseq && contact.call_id() == self.call_id;
-            entries.push((start..texts.len(), is_own));
-        }
+    pub(super) fn push_line(&self, contacts: &[Arc<Contact>], out: &mut Vec<u8>) -> usize {
         let most = MOST.saturating_sub(self.request);
-        let mut room = self.request.saturating_mul(FACTOR).min(most);
+        let room = self.request.saturating_mul(FACTOR).min(most);
+        let start = out.len();
+        self.push_all(contacts.iter(), out);
+        // Nearly always all fit.
+        let mut left_out = 0;
+        if (out.len() - start).saturating_sub(NAME.len()) + SEPARATOR.len() > room {
+            out.truncate(start);
+            let listed = self.choose(contacts, room);
+            let chosen = contacts.iter().zip(&listed).filter(|(_, listed)| **listed).map(|(contact, _)| contact);
+            self.push_all(chosen, out);
+            left_out = listed.iter().filter(|listed| !**listed).count();
+        }
+        if out.len() > start {
+            out.extend_from_slice(b"\r\n");
+        }
+        left_out
+    }
+
+    /// Which contacts are listed where there is room for so many bytes, separators included.
+    fn choose(&self, contacts: &[Arc<Contact>], mut room: usize) -> Vec<bool> {
+        let mut text = Vec::new();
+        let mut length = |contact: &Contact| {
+            text.clear();
+            self.push(contact, &mut text);
+            text.len() + SEPARATOR.len()
+        };
+        let is_own = |contact: &Contact| contact.cseq() == self.cseq && contact.call_id() == self.call_id;
+        let entries: Vec<_> = contacts.iter().map(|contact| (length(contact), is_own(contact))).collect();
         let mut listed = vec![false; entries.len()];
         for own in [true, false] {
-            for ((place, is_own), listed) in entries.iter().zip(&mut listed) {
-                let length = place.len() + 2;
-                if *is_own == own && length <= room {
+            for ((length, is_own), listed) in entries.iter().zip(&mut listed) {
+                if *is_own == own && *length <= room {
                     room -= length;
                     *listed = true;
                 }
             }
         }
-        let mut line = Vec::with_capacity(texts.len() + 2 * entries.len() + 11);
-        for ((place, _), _) in entries.into_iter().zip(&listed).filter(|(_, listed)| **listed) {
-            line.extend_from_slice(if line.is_empty() { b"Contact: " } else { b", " });
-            line.extend_from_slice(texts.get(place).unwrap_or_default());
+        listed
+    }
+
+    fn push_all<'c>(&self, contacts: impl Iterator<Item = &'c Arc<Contact>>, out: &mut Vec<u8>) {
+        for (index, contact) in contacts.enumerate() {
+            out.extend_from_slice(if index == 0 { NAME } else { SEPARATOR });
+            self.push(contact, out);
         }
-        if !line.is_empty() {
-            line.extend_from_slice(b"\r\n");
-        }
-        (line, listed.iter().filter(|listed| !**listed).count())
     }
 
     fn push(&self, contact: &Contact, out: &mut Vec<u8>) {

@@ -24,6 +24,9 @@ const MAX_USER_AGENT: usize = 255;
 /// The longest Call-ID, as in Kamailio.
 const MAX_CALL_ID: usize = 255;
 
+/// Room for the header lines of a 200 that names a contact or two.
+const LINES: usize = 256;
+
 /// When a phone may try again if the store is full, in seconds, unless `retry_after` says.
 const RETRY_AFTER: u32 = 10;
 
@@ -108,7 +111,7 @@ fn apply(
             let mut bound = Vec::new();
             let location = &cx.shared.location;
             location.lookup(table, &register.aor, register.now, &mut bound);
-            refusal.lines.extend(register.list(&bound, location.address(table, &register.aor)));
+            register.list(&bound, location.address(table, &register.aor), &mut refusal.lines);
         }
         refusal
     })
@@ -189,31 +192,32 @@ impl<'a> Register<'a> {
         };
         let saved = cx.shared.location.save(self.table, &self.aor, &request);
         let outcome = saved.map_err(|error| Refusal::of(error, settings.retry_after))?;
-        let mut lines = self.list(&outcome.contacts, outcome.address);
+        let mut lines = Vec::with_capacity(LINES);
+        self.list(&outcome.contacts, outcome.address, &mut lines);
         if let Some(path) = path.as_ref().filter(|path| path.answered) {
             lines.extend_from_slice(&[b"Path: ", path.value.as_slice(), b"\r\n"].concat());
         }
         // Only who is next to the phone, or has a proxy there that keeps flows, can promise it (RFC 5626 §6).
-        let keeps_flows = path.as_ref().map_or_else(|| message.vias().nth(1).is_none(), |path| path.keeps_flows);
-        if self.supported.outbound && keeps_flows && contacts.iter().any(Parsed::is_flow) {
+        let keeps_flows =
+            || path.as_ref().map_or_else(|| message.further_vias().next().is_none(), |path| path.keeps_flows);
+        if self.supported.outbound && keeps_flows() && contacts.iter().any(Parsed::is_flow) {
             lines.extend_from_slice(b"Require: outbound\r\n");
         }
         push_date(&mut lines);
         Ok((outcome.kind, lines))
     }
 
-    /// The header line with these contacts.
-    fn list(&self, contacts: &[Arc<Contact>], address: u64) -> Vec<u8> {
+    /// Appends the header line with these contacts.
+    fn list(&self, contacts: &[Arc<Contact>], address: u64, lines: &mut Vec<u8>) {
         let Register { cx, settings, call_id, cseq, now, .. } = *self;
         let wants_gruus = self.supported.gruu && settings.gruu;
         let gruus = if wants_gruus { Gruus::new(&cx.shared, self.uri, address) } else { None };
         let received_param = settings.received_param.as_bytes();
         let listing = Listing { request: self.message.bytes().len(), call_id, cseq, now, received_param, gruus };
-        let (line, left_out) = listing.line(contacts);
+        let left_out = listing.push_line(contacts, lines);
         if left_out > 0 {
             tracing::debug!(source = %cx.msg.source, left_out, "the answer to a REGISTER does not list all contacts");
         }
-        line
     }
 }
 
@@ -228,7 +232,8 @@ fn result_code(kind: SaveKind) -> i64 {
 
 /// All contacts of the message; one more than a request may name if there are more than that.
 fn contacts(message: &Message) -> Result<Vec<Parsed<'_>>, Refusal> {
-    let mut contacts = Vec::new();
+    // Most phones name one.
+    let mut contacts = Vec::with_capacity(1);
     let mut lines = 0;
     let mut line = None;
     for item in message.contacts() {

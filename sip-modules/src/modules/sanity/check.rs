@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::message::{Fault, Header, HeaderName, Message, NameAddr, NameSet, Scheme, Uri, split_list, unquote};
+use crate::message::{Fault, Header, HeaderName, Message, NameAddr, NameSet, Scheme, Uri, number, split_list, unquote};
 
 /// The bits of the checks that are there.
 pub(super) const ALL: i64 = 0b111_1111_1110_0111;
@@ -159,7 +159,7 @@ fn cseq_method(message: &Message) -> Checked {
 
 fn cseq_number(message: &Message) -> Checked {
     match cseq_parts(message) {
-        (number, _) if is_number(number) => Ok(()),
+        (digits, _) if number(digits).is_some() => Ok(()),
         (_, b"") => bad("Missing number in CSeq header"),
         _ => bad("CSeq number is illegal"),
     }
@@ -178,7 +178,7 @@ fn expires(message: &Message) -> Checked {
     let value = message.text(header.value);
     match value {
         b"" => bad("Missing number in Expires header"),
-        value if is_number(value) => Ok(()),
+        value if number(value).is_some() => Ok(()),
         _ => bad("Expires value is illegal"),
     }
 }
@@ -274,10 +274,4 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     (word, rest.trim_ascii())
-}
-
-fn is_number(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(text).is_ok_and(|digits| digits.parse::<u32>().is_ok())
 }
