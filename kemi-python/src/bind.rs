@@ -185,7 +185,8 @@ fn function<'py>(
     entries: Entries,
 ) -> PyResult<Bound<'py, PyAny>> {
     let def = export.def();
-    let typed = def.typed.filter(|_| def.deprecated.is_none());
+    // A deprecated export warns, which the generic path does.
+    let typed = export.typed().filter(|_| def.deprecated.is_none());
     let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
     let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
     let name = CString::new(def.name)?;
