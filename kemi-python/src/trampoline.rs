@@ -82,7 +82,7 @@ impl Call<'_, '_> {
         // SAFETY: the function was bound for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
         match unsafe { self.view.runtime().typed(self.bound.export(), || self.view.interpreter().place(), call) } {
-            Ok(result) => result.into_object(self.py),
+            Ok(result) => result.into_object(self),
             Err(fault) => self.settle(fault),
         }
     }
@@ -95,16 +95,17 @@ impl Call<'_, '_> {
             unsafe { Borrowed::from_ptr(self.py, object) }
         };
         let run = |args: &[Arg<'_>]| self.view.runtime().invoke(self.bound.export(), args, self.view.interpreter());
+        let params = self.bound.export().def().params;
         let result = match self.args() {
             // The commonest counts need no list on the heap.
-            [] => value::with_args(&[], run),
-            [a] => value::with_args(&[borrow(a)], run),
-            [a, b] => value::with_args(&[borrow(a), borrow(b)], run),
-            [a, b, c] => value::with_args(&[borrow(a), borrow(b), borrow(c)], run),
-            many => value::with_args(&many.iter().map(borrow).collect::<Vec<_>>(), run),
+            [] => value::with_args(self.view, params, &[], run),
+            [a] => value::with_args(self.view, params, &[borrow(a)], run),
+            [a, b] => value::with_args(self.view, params, &[borrow(a), borrow(b)], run),
+            [a, b, c] => value::with_args(self.view, params, &[borrow(a), borrow(b), borrow(c)], run),
+            many => value::with_args(self.view, params, &many.iter().map(borrow).collect::<Vec<_>>(), run),
         };
         match result {
-            Ok(Ok(ret)) => ret.into_object(self.py),
+            Ok(Ok(ret)) => ret.into_object(self),
             Ok(Err(fault)) => self.raise(*fault),
             Err(error) => self.settle(error.into()),
         }
@@ -113,9 +114,20 @@ impl Call<'_, '_> {
     #[cold]
     fn settle(&self, fault: Box<NativeError>) -> *mut PyObject {
         match self.view.runtime().finish_error(self.bound.export(), fault, self.view.interpreter()) {
-            Ok(ret) => ret.into_object(self.py),
+            Ok(ret) => ret.into_object(self),
             Err(fault) => self.raise(*fault),
         }
+    }
+
+    /// Raises that a result has no object in Python.
+    #[cold]
+    fn refuse(&self, raised: PyErr) -> *mut PyObject {
+        // Such as a function of a script that is gone.
+        if let Some(error) = error::carried(self.py, raised.value(self.py).as_any()) {
+            return self.settle(error.into());
+        }
+        raised.restore(self.py);
+        ptr::null_mut()
     }
 
     #[cold]
@@ -309,56 +321,53 @@ impl FromObject for RawBytes {
 
 /// Makes the Python object of a result; null with an exception if that fails.
 trait IntoObject: RawRet + Sized {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject;
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject;
 }
 
 impl IntoObject for () {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
-        py.None().into_ptr()
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
+        call.py.None().into_ptr()
     }
 }
 
 impl IntoObject for bool {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyBool_FromLong(self.into()) }
     }
 }
 
 impl IntoObject for i64 {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyLong_FromLongLong(self) }
     }
 }
 
 impl IntoObject for f64 {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyFloat_FromDouble(self) }
     }
 }
 
 impl IntoObject for RawOut {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
-        Ret::Bytes(self).into_object(py)
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
+        Ret::Bytes(self).into_object(call)
     }
 }
 
 impl IntoObject for Ret {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
         let other = match self {
-            Ret::Nil => return ().into_object(py),
-            Ret::Bool(b) => return b.into_object(py),
-            Ret::Int(i) => return i.into_object(py),
+            Ret::Nil => return ().into_object(call),
+            Ret::Bool(b) => return b.into_object(call),
+            Ret::Int(i) => return i.into_object(call),
             other => other,
         };
-        match value::from_ret(py, other) {
+        match value::from_ret(call.py, call.view, other) {
             Ok(object) => object.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                ptr::null_mut()
-            }
+            Err(error) => call.refuse(error),
         }
     }
 }
