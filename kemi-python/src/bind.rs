@@ -6,17 +6,17 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use kemi_core::ScriptError;
-use kemi_core::export::Typed;
-use kemi_core::registry::{Export, RegistryData};
+use kemi_core::export::{ExportDef, Typed};
+use kemi_core::registry::{Export, Module, RegistryData};
+use kemi_core::{ScriptError, Value};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::current::{CallView, HeldView};
-use crate::error;
 use crate::prelude::Prelude;
+use crate::{error, string, value};
 
 /// The link from function objects to their instance, for as long as that is there.
 pub(crate) struct InstanceRef {
@@ -133,27 +133,86 @@ pub(crate) fn root_object<'py>(
     entries: Entries,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
-    let root = PyModule::new(py, registry.root())?;
+    let root = bind_module(py, registry, instance, entries, registry.module())?;
     root.setattr("__dir__", prelude.call(py, "directory", (&root,))?)?;
     root.setattr("Error", prelude.item(py, "Error")?)?;
-    // The root's own functions come first: their module's name is empty.
-    for (name, exports) in registry.modules() {
-        let module = if name.is_empty() {
-            root.clone()
-        } else {
-            let module = PyModule::new(py, &format!("{}.{name}", registry.root()))?;
-            root.setattr(name, &module)?;
-            module
-        };
-        for export in exports {
-            module.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
-        }
-    }
     let explain = not_enabled(py, registry)?;
-    for name in registry.disabled_modules() {
-        root.setattr(name, prelude.call(py, "Disabled", (name, &explain))?)?;
+    for path in registry.disabled_modules() {
+        bind_disabled(py, &root, path, &explain)?;
     }
     Ok(root)
+}
+
+/// Makes the object of a module, with all within it.
+fn bind_module<'py>(
+    py: Python<'py>,
+    registry: &Arc<RegistryData>,
+    instance: &Arc<InstanceRef>,
+    entries: Entries,
+    module: &Module,
+) -> PyResult<Bound<'py, PyModule>> {
+    let path = below(registry.root(), module.path());
+    let object = PyModule::new(py, &path)?;
+    for child in module.modules() {
+        object.setattr(child.name(), bind_module(py, registry, instance, entries, child)?)?;
+    }
+    for constant in module.constants() {
+        let name = constant.def().name;
+        object.setattr(name, bind_constant(py, &below(&path, name), constant.value())?)?;
+    }
+    for export in registry.exports().get(module.exports()).unwrap_or(&[]) {
+        object.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
+    }
+    Ok(object)
+}
+
+/// Makes the object of a constant that nobody can change: a map is a module of its own.
+fn bind_constant<'py>(py: Python<'py>, path: &str, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Value::Map(map) => {
+            let object = PyModule::new(py, path)?;
+            for (key, value) in map {
+                let value = bind_constant(py, &below(path, &key.to_string()), value)?;
+                object.dict().set_item(string::from_bytes(py, key)?, value)?;
+            }
+            Ok(object.into_any())
+        }
+        Value::Array(items) => {
+            let items = items.iter().map(|item| bind_constant(py, path, item)).collect::<PyResult<Vec<_>>>()?;
+            PyTuple::new(py, items).map(Bound::into_any)
+        }
+        scalar => value::from_scalar(py, &scalar.into()),
+    }
+}
+
+/// Puts a stand-in where a module would be that is not enabled, or the outermost one around it that is not there.
+fn bind_disabled(
+    py: Python<'_>,
+    root: &Bound<'_, PyModule>,
+    path: &str,
+    explain: &Bound<'_, PyCFunction>,
+) -> PyResult<()> {
+    let prelude = Prelude::get(py)?;
+    let mut module = root.clone();
+    for name in path.split('.') {
+        match module.dict().get_item(name)? {
+            None => {
+                module.setattr(name, prelude.call(py, "Disabled", (path, explain))?)?;
+                return module.setattr("__dir__", prelude.call(py, "directory", (&module,))?);
+            }
+            Some(found) => match found.cast_into::<PyModule>() {
+                Ok(found) => module = found,
+                // The stand-in of one that this is in.
+                Err(_) => break,
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Returns the path of a name below another one.
+fn below(path: &str, name: &str) -> String {
+    if name.is_empty() { path.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Explains why a module of the tree does not have an attribute; `None` if it was another object that was asked.
@@ -172,9 +231,18 @@ pub(crate) fn explain_unknown(
         return Some(registry.explain_unknown(&name, None));
     }
     let path: String = object.name().ok()?.extract().ok()?;
-    let module = path.rsplit('.').next()?;
-    let of_tree = root.dict().get_item(module).ok()??.is(&object);
-    of_tree.then(|| registry.explain_unknown(module, Some(&name)))
+    let path = path.strip_prefix(registry.root())?.strip_prefix('.')?;
+    let mut of_tree = root.clone();
+    for name in path.split('.') {
+        of_tree = of_tree.dict().get_item(name).ok()??.cast_into::<PyModule>().ok()?;
+    }
+    of_tree.is(&object).then(|| registry.explain_unknown(path, Some(&name)))
+}
+
+/// Words an export as its definition does.
+fn signature(registry: &RegistryData, def: &ExportDef) -> String {
+    let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+    format!("{}({}) -> {}", registry.script_name(def), params.join(", "), def.returns)
 }
 
 fn function<'py>(
@@ -187,10 +255,8 @@ fn function<'py>(
     let def = export.def();
     // A deprecated export warns, which the generic path does.
     let typed = export.typed().filter(|_| def.deprecated.is_none());
-    let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
-    let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
     let name = CString::new(def.name)?;
-    let doc = CString::new(doc)?;
+    let doc = CString::new(format!("{}\n\n{}", signature(registry, def), def.doc.trim()))?;
     let method = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entries(typed.as_ref()) },
