@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kemi_core::export::{ExportDef, Typed};
 use kemi_core::registry::{Export, Module, RegistryData};
@@ -86,6 +86,8 @@ pub(crate) struct BoundExport {
     registry: Arc<RegistryData>,
     export: Export,
     typed: Option<Typed>,
+    /// How Python calls the function object where no argument is named.
+    positional: OnceLock<ffi::vectorcallfunc>,
     _name: CString,
     _doc: CString,
     method: ffi::PyMethodDef,
@@ -113,14 +115,30 @@ impl BoundExport {
         self.typed.as_ref()
     }
 
+    /// Returns how Python calls the function object where no argument is named.
+    #[inline]
+    pub(crate) fn positional(&self) -> Option<ffi::vectorcallfunc> {
+        self.positional.get().copied()
+    }
+
+    /// Words the function as its definition does.
+    pub(crate) fn signature(&self) -> String {
+        signature(&self.registry, self.export.def())
+    }
+
     /// Returns the function's name as scripts write it.
     pub(crate) fn script_name(&self) -> String {
         self.registry.script_name(self.export.def())
     }
 }
 
-/// Chooses the C function for the typed entry of an export, or for its generic one.
-pub(crate) type Entries = fn(Option<&Typed>) -> ffi::PyCFunctionFast;
+/// How Python calls exports.
+pub(crate) struct Entries {
+    /// Chooses the C function for the typed entry of an export, or for its generic one.
+    pub(crate) positional: fn(Option<&Typed>) -> ffi::PyCFunctionFast,
+    /// The C function for calls that may name arguments.
+    pub(crate) named: ffi::vectorcallfunc,
+}
 
 /// Builds the root object of one instance.
 ///
@@ -130,7 +148,7 @@ pub(crate) fn root_object<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,
-    entries: Entries,
+    entries: &Entries,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
     let root = bind_module(py, registry, instance, entries, registry.module())?;
@@ -148,7 +166,7 @@ fn bind_module<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,
-    entries: Entries,
+    entries: &Entries,
     module: &Module,
 ) -> PyResult<Bound<'py, PyModule>> {
     let path = below(registry.root(), module.path());
@@ -250,7 +268,7 @@ fn function<'py>(
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,
     export: &Export,
-    entries: Entries,
+    entries: &Entries,
 ) -> PyResult<Bound<'py, PyAny>> {
     let def = export.def();
     // A deprecated export warns, which the generic path does.
@@ -259,17 +277,32 @@ fn function<'py>(
     let doc = CString::new(format!("{}\n\n{}", signature(registry, def), def.doc.trim()))?;
     let method = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entries(typed.as_ref()) },
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: (entries.positional)(typed.as_ref()) },
         ml_flags: ffi::METH_FASTCALL,
         ml_doc: doc.as_ptr(),
     };
     let (registry, instance) = (registry.clone(), instance.clone());
-    let bound = BoundExport { instance, registry, export: export.clone(), typed, _name: name, _doc: doc, method };
+    let positional = OnceLock::new();
+    let bound =
+        BoundExport { instance, registry, export: export.clone(), typed, positional, _name: name, _doc: doc, method };
     let bound = Bound::new(py, bound)?;
     let method = (&raw const bound.get().method).cast_mut();
     // SAFETY: the function object gets the definition inside the export, which does not move, and keeps the export, its
     // `self`, until it has no more use for the definition. The result is a new reference or null.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, bound.as_ptr(), ptr::null_mut())) }
+    let function =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, bound.as_ptr(), ptr::null_mut()))? };
+    // Python's byte code calls the function of the definition past this where no argument is named. With a flag for names
+    // in the definition, each call would have to look for them.
+    let object = function.as_ptr().cast::<ffi::PyCFunctionObject>();
+    // SAFETY: the object is of that type and known here only. It is called through this field by others than the byte code,
+    // and `named` does for positional arguments what was in it.
+    unsafe {
+        if let Some(positional) = (*object).vectorcall {
+            let _ = bound.get().positional.set(positional);
+            (*object).vectorcall = Some(entries.named);
+        }
+    }
+    Ok(function)
 }
 
 /// Makes the function that turns the name of a module that is not enabled into the exception to raise.

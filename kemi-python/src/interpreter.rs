@@ -62,7 +62,7 @@ impl PythonInterpreter {
         let instance = InstanceRef::new();
         let registry = runtime.registry();
         sandbox::install(py)?;
-        let tree = bind::root_object(py, registry, &instance, trampoline::entry)?;
+        let tree = bind::root_object(py, registry, &instance, &trampoline::ENTRIES)?;
         let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
         let script_object = registry.dialect().script_object;

@@ -1,4 +1,4 @@
-//! Modules in modules, and constants.
+//! Modules in modules, constants, and arguments by name.
 
 use std::sync::Arc;
 
@@ -45,6 +45,21 @@ constants! {
 #[kemi_export(module = "calc")]
 fn add(a: i64, b: i64) -> i64 {
     a + b
+}
+
+#[kemi_export(module = "calc")]
+fn greet(name: &str, greeting: Option<&str>, mark: Option<&str>) -> String {
+    format!("{} {name}{}", greeting.unwrap_or("hello"), mark.unwrap_or("."))
+}
+
+#[kemi_export(module = "calc")]
+fn tail(first: i64, rest: kemi_core::export::Rest<'_>) -> i64 {
+    first + rest.len() as i64
+}
+
+#[kemi_export(module = "calc", deprecated(since = "0.1.0", use = "calc.add"))]
+fn old(a: i64) -> i64 {
+    a
 }
 
 struct Host {
@@ -218,4 +233,57 @@ fn what_a_script_replaces_below_is_put_back() {
         let error = host.load(&format!("{breaking}\n")).unwrap_err();
         assert_eq!(error.code, ErrorCode::RootReplaced, "{breaking}: {error:#}");
     }
+}
+
+#[test]
+fn arguments_can_be_named() {
+    Host::new(ArgumentPolicy::Strict).check(
+        "assert app.calc.add(1, b=2) == app.calc.add(b=2, a=1) == app.calc.add(*[1], **{'b': 2}) == 3
+assert app.calc.greet('bob') == 'hello bob.'
+assert app.calc.greet('bob', mark='!') == app.calc.greet(mark='!', name='bob') == 'hello bob!'
+assert app.calc.greet('bob', greeting='hi', mark=None) == 'hi bob.'
+assert app.calc.tail(first=1) == 1 and app.calc.tail(1, 2, 3) == 3
+assert app.calc.old(a=4) == 4 and app.net.http.get(url='x') == 'got x'
+import functools
+assert functools.partial(app.calc.add, b=5)(1) == 6 and list(map(app.calc.add, [1], [2])) == [3]
+class Name(str): pass
+assert app.calc.add(1, **{Name('b'): 2}) == 3
+for n in range(50):
+    assert app.calc.add(n, b=n) == app.calc.add(n, n) == 2 * n",
+    );
+}
+
+#[test]
+fn wrong_names_are_errors_with_the_signature() {
+    let host = Host::new(ArgumentPolicy::Strict);
+    let signature = "it is app.calc.add(a: int, b: int) -> int";
+    let rows = [
+        ("app.calc.add(1, c=2)", format!("takes no argument named 'c'; {signature}")),
+        ("app.calc.add(1, a=2)", format!("got the argument 'a' twice; {signature}")),
+        ("app.calc.add(b=2)", format!("needs the argument 'a'; {signature}")),
+        ("app.calc.add(a=2)", format!("needs the argument 'b'; {signature}")),
+        ("app.calc.add(1, 2, 3, b=1)", format!("got the argument 'b' twice; {signature}")),
+        ("app.calc.greet('x', gretting='y')", "takes no argument named 'gretting'; it is app.calc.greet(".to_owned()),
+        ("app.calc.tail(1, rest=2)", "takes no argument named 'rest'; it is app.calc.tail(".to_owned()),
+    ];
+    for (call, message) in rows {
+        let error = host.main(&format!("def main():\n    return {call}\n")).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ArgumentCount, "{call}: {error:#}");
+        assert!(error.message.starts_with(&message), "{call}: {error:#}");
+        assert!(error.export.is_some(), "{call}");
+        assert_eq!(error.place.as_ref().map(|place| place.line), Some(2), "{call}");
+    }
+    let error = host.main("def main():\n    return app.calc.add(a=1, b='x')\n").unwrap_err();
+    assert!(error.message.starts_with("argument 2 'b': expected int"), "{error:#}");
+    let lenient = Host::new(ArgumentPolicy::Compat);
+    let result = lenient.main("def main():\n    return [app.calc.add(1, c=2), app.calc.add(a=True, b=2)]\n");
+    assert_eq!(result.unwrap(), Outcome::Value(Value::Array(vec![false.into(), 3.into()])));
+}
+
+#[test]
+fn named_arguments_of_exact_types_take_the_typed_path() {
+    let host = Host::new(ArgumentPolicy::Strict);
+    let instance = host.load("def main():\n    return app.calc.add(b=1, a=2)\n").unwrap();
+    instance.call(host.main, &mut (), &[]).unwrap();
+    assert_eq!(instance.calls(), (1, 0));
 }
