@@ -25,6 +25,10 @@ class Disabled:
         raise self._kemi_explain(self._kemi_name)
 
 
+# What messages call it where it cannot be passed.
+Disabled.__name__ = Disabled.__qualname__ = "module that is not enabled"
+
+
 def directory(root):
     """Makes the __dir__ of the root, which leaves out what is not enabled. It must not keep the root alive."""
     root = weakref.ref(root)

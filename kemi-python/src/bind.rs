@@ -3,20 +3,20 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use kemi_core::ScriptError;
-use kemi_core::export::Typed;
-use kemi_core::registry::{Export, RegistryData};
+use kemi_core::export::{ExportDef, Typed};
+use kemi_core::registry::{Export, Module, RegistryData};
+use kemi_core::{ScriptError, Value};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::current::{CallView, HeldView};
-use crate::error;
 use crate::prelude::Prelude;
+use crate::{error, string, value};
 
 /// The link from function objects to their instance, for as long as that is there.
 pub(crate) struct InstanceRef {
@@ -86,6 +86,8 @@ pub(crate) struct BoundExport {
     registry: Arc<RegistryData>,
     export: Export,
     typed: Option<Typed>,
+    /// How Python calls the function object where no argument is named.
+    positional: OnceLock<ffi::vectorcallfunc>,
     _name: CString,
     _doc: CString,
     method: ffi::PyMethodDef,
@@ -113,14 +115,30 @@ impl BoundExport {
         self.typed.as_ref()
     }
 
+    /// Returns how Python calls the function object where no argument is named.
+    #[inline]
+    pub(crate) fn positional(&self) -> Option<ffi::vectorcallfunc> {
+        self.positional.get().copied()
+    }
+
+    /// Words the function as its definition does.
+    pub(crate) fn signature(&self) -> String {
+        signature(&self.registry, self.export.def())
+    }
+
     /// Returns the function's name as scripts write it.
     pub(crate) fn script_name(&self) -> String {
         self.registry.script_name(self.export.def())
     }
 }
 
-/// Chooses the C function for the typed entry of an export, or for its generic one.
-pub(crate) type Entries = fn(Option<&Typed>) -> ffi::PyCFunctionFast;
+/// How Python calls exports.
+pub(crate) struct Entries {
+    /// Chooses the C function for the typed entry of an export, or for its generic one.
+    pub(crate) positional: fn(Option<&Typed>) -> ffi::PyCFunctionFast,
+    /// The C function for calls that may name arguments.
+    pub(crate) named: ffi::vectorcallfunc,
+}
 
 /// Builds the root object of one instance.
 ///
@@ -130,30 +148,89 @@ pub(crate) fn root_object<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,
-    entries: Entries,
+    entries: &Entries,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
-    let root = PyModule::new(py, registry.root())?;
+    let root = bind_module(py, registry, instance, entries, registry.module())?;
     root.setattr("__dir__", prelude.call(py, "directory", (&root,))?)?;
     root.setattr("Error", prelude.item(py, "Error")?)?;
-    // The root's own functions come first: their module's name is empty.
-    for (name, exports) in registry.modules() {
-        let module = if name.is_empty() {
-            root.clone()
-        } else {
-            let module = PyModule::new(py, &format!("{}.{name}", registry.root()))?;
-            root.setattr(name, &module)?;
-            module
-        };
-        for export in exports {
-            module.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
-        }
-    }
     let explain = not_enabled(py, registry)?;
-    for name in registry.disabled_modules() {
-        root.setattr(name, prelude.call(py, "Disabled", (name, &explain))?)?;
+    for path in registry.disabled_modules() {
+        bind_disabled(py, &root, path, &explain)?;
     }
     Ok(root)
+}
+
+/// Makes the object of a module, with all within it.
+fn bind_module<'py>(
+    py: Python<'py>,
+    registry: &Arc<RegistryData>,
+    instance: &Arc<InstanceRef>,
+    entries: &Entries,
+    module: &Module,
+) -> PyResult<Bound<'py, PyModule>> {
+    let path = below(registry.root(), module.path());
+    let object = PyModule::new(py, &path)?;
+    for child in module.modules() {
+        object.setattr(child.name(), bind_module(py, registry, instance, entries, child)?)?;
+    }
+    for constant in module.constants() {
+        let name = constant.def().name;
+        object.setattr(name, bind_constant(py, &below(&path, name), constant.value())?)?;
+    }
+    for export in registry.exports().get(module.exports()).unwrap_or(&[]) {
+        object.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
+    }
+    Ok(object)
+}
+
+/// Makes the object of a constant that nobody can change: a map is a module of its own.
+fn bind_constant<'py>(py: Python<'py>, path: &str, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Value::Map(map) => {
+            let object = PyModule::new(py, path)?;
+            for (key, value) in map {
+                let value = bind_constant(py, &below(path, &key.to_string()), value)?;
+                object.dict().set_item(string::from_bytes(py, key)?, value)?;
+            }
+            Ok(object.into_any())
+        }
+        Value::Array(items) => {
+            let items = items.iter().map(|item| bind_constant(py, path, item)).collect::<PyResult<Vec<_>>>()?;
+            PyTuple::new(py, items).map(Bound::into_any)
+        }
+        scalar => value::from_scalar(py, &scalar.into()),
+    }
+}
+
+/// Puts a stand-in where a module would be that is not enabled, or the outermost one around it that is not there.
+fn bind_disabled(
+    py: Python<'_>,
+    root: &Bound<'_, PyModule>,
+    path: &str,
+    explain: &Bound<'_, PyCFunction>,
+) -> PyResult<()> {
+    let prelude = Prelude::get(py)?;
+    let mut module = root.clone();
+    for name in path.split('.') {
+        match module.dict().get_item(name)? {
+            None => {
+                module.setattr(name, prelude.call(py, "Disabled", (path, explain))?)?;
+                return module.setattr("__dir__", prelude.call(py, "directory", (&module,))?);
+            }
+            Some(found) => match found.cast_into::<PyModule>() {
+                Ok(found) => module = found,
+                // The stand-in of one that this is in.
+                Err(_) => break,
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Returns the path of a name below another one.
+fn below(path: &str, name: &str) -> String {
+    if name.is_empty() { path.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Explains why a module of the tree does not have an attribute; `None` if it was another object that was asked.
@@ -172,9 +249,18 @@ pub(crate) fn explain_unknown(
         return Some(registry.explain_unknown(&name, None));
     }
     let path: String = object.name().ok()?.extract().ok()?;
-    let module = path.rsplit('.').next()?;
-    let of_tree = root.dict().get_item(module).ok()??.is(&object);
-    of_tree.then(|| registry.explain_unknown(module, Some(&name)))
+    let path = path.strip_prefix(registry.root())?.strip_prefix('.')?;
+    let mut of_tree = root.clone();
+    for name in path.split('.') {
+        of_tree = of_tree.dict().get_item(name).ok()??.cast_into::<PyModule>().ok()?;
+    }
+    of_tree.is(&object).then(|| registry.explain_unknown(path, Some(&name)))
+}
+
+/// Words an export as its definition does.
+fn signature(registry: &RegistryData, def: &ExportDef) -> String {
+    let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+    format!("{}({}) -> {}", registry.script_name(def), params.join(", "), def.returns)
 }
 
 fn function<'py>(
@@ -182,27 +268,41 @@ fn function<'py>(
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,
     export: &Export,
-    entries: Entries,
+    entries: &Entries,
 ) -> PyResult<Bound<'py, PyAny>> {
     let def = export.def();
-    let typed = def.typed.filter(|_| def.deprecated.is_none());
-    let params: Vec<String> = def.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
-    let doc = format!("{}({}) -> {}\n\n{}", registry.script_name(def), params.join(", "), def.returns, def.doc.trim());
+    // A deprecated export warns, which the generic path does.
+    let typed = export.typed().filter(|_| def.deprecated.is_none());
     let name = CString::new(def.name)?;
-    let doc = CString::new(doc)?;
+    let doc = CString::new(format!("{}\n\n{}", signature(registry, def), def.doc.trim()))?;
     let method = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: entries(typed.as_ref()) },
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: (entries.positional)(typed.as_ref()) },
         ml_flags: ffi::METH_FASTCALL,
         ml_doc: doc.as_ptr(),
     };
     let (registry, instance) = (registry.clone(), instance.clone());
-    let bound = BoundExport { instance, registry, export: export.clone(), typed, _name: name, _doc: doc, method };
+    let positional = OnceLock::new();
+    let bound =
+        BoundExport { instance, registry, export: export.clone(), typed, positional, _name: name, _doc: doc, method };
     let bound = Bound::new(py, bound)?;
     let method = (&raw const bound.get().method).cast_mut();
     // SAFETY: the function object gets the definition inside the export, which does not move, and keeps the export, its
     // `self`, until it has no more use for the definition. The result is a new reference or null.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, bound.as_ptr(), ptr::null_mut())) }
+    let function =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(method, bound.as_ptr(), ptr::null_mut()))? };
+    // Python's byte code calls the function of the definition past this where no argument is named. With a flag for names
+    // in the definition, each call would have to look for them.
+    let object = function.as_ptr().cast::<ffi::PyCFunctionObject>();
+    // SAFETY: the object is of that type and known here only. It is called through this field by others than the byte code,
+    // and `named` does for positional arguments what was in it.
+    unsafe {
+        if let Some(positional) = (*object).vectorcall {
+            let _ = bound.get().positional.set(positional);
+            (*object).vectorcall = Some(entries.named);
+        }
+    }
+    Ok(function)
 }
 
 /// Makes the function that turns the name of a module that is not enabled into the exception to raise.

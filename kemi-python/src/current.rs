@@ -10,6 +10,7 @@ use kemi_core::Location;
 use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::limits::Limit;
 
+use crate::functions::KeptFunctions;
 use crate::interrupt::Interrupt;
 use crate::memory::{self, HeldMemory};
 
@@ -18,6 +19,7 @@ pub(crate) struct CallView {
     runtime: Rc<Runtime>,
     interrupt: Arc<Interrupt>,
     held_memory: HeldMemory,
+    functions: KeptFunctions,
     /// The state that this is a part of.
     interpreter: *const dyn Interpreter,
 }
@@ -32,7 +34,8 @@ impl CallView {
         interrupt: Arc<Interrupt>,
         interpreter: *const dyn Interpreter,
     ) -> CallView {
-        CallView { runtime, interrupt, held_memory: HeldMemory::default(), interpreter }
+        let (held_memory, functions) = (HeldMemory::default(), KeptFunctions::default());
+        CallView { runtime, interrupt, held_memory, functions, interpreter }
     }
 
     #[inline]
@@ -48,6 +51,12 @@ impl CallView {
     #[inline]
     pub(crate) fn held_memory(&self) -> &HeldMemory {
         &self.held_memory
+    }
+
+    /// Returns the functions of the script that the host keeps.
+    #[inline]
+    pub(crate) fn functions(&self) -> &KeptFunctions {
+        &self.functions
     }
 
     /// Returns the instance as the runtime calls it.

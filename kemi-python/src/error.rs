@@ -26,14 +26,16 @@ const MARK: &str = "__kemi__";
 
 /// Raises a native function's error.
 pub(crate) fn raise(py: Python<'_>, error: ScriptError) {
+    native(py, error).restore(py);
+}
+
+/// Makes the exception of a native function's error.
+pub(crate) fn native(py: Python<'_>, error: ScriptError) -> PyErr {
     let text = match &error.export {
         Some(export) => format!("{export}: {}", error.message),
         None => error.message.clone(),
     };
-    match exception(py, "Error", &text, error) {
-        Ok(exception) => PyErr::from_value(exception).restore(py),
-        Err(error) => error.restore(py),
-    }
+    exception(py, "Error", &text, error).map_or_else(|failed| failed, PyErr::from_value)
 }
 
 /// Raises an error that has only a text.
@@ -99,7 +101,8 @@ fn wrapped(py: Python<'_>, value: &Bound<'_, PyAny>) -> Option<ScriptError> {
     None
 }
 
-fn carried(py: Python<'_>, value: &Bound<'_, PyAny>) -> Option<ScriptError> {
+/// Returns the native error that an exception carries.
+pub(crate) fn carried(py: Python<'_>, value: &Bound<'_, PyAny>) -> Option<ScriptError> {
     let class = Prelude::get(py).and_then(|prelude| prelude.item(py, "Error")).ok()?;
     if !value.is_instance(&class).ok()? {
         return None;

@@ -42,6 +42,14 @@ class Finder:
         return namespace.find_spec(fullname, path) if namespace else None
 
 
+def modules_of(path, module):
+    """Lists a module of the root's tree and all within it, with their paths."""
+    yield path, module
+    for name, value in vars(module).items():
+        if type(value) is types.ModuleType:
+            yield from modules_of(f"{path}.{name}", value)
+
+
 class Namespace:
     """The namespace of one instance: its global scope, its builtins, its own modules."""
 
@@ -72,9 +80,7 @@ class Namespace:
         self.module = types.ModuleType(f"{self.package}.{stem}")
         self.globals = self.module.__dict__
         self.globals.update({"__builtins__": self.builtins, "__package__": self.package, root_name: root})
-        modules = {name: module for name, module in vars(root).items() if type(module) is types.ModuleType}
-        paths = [(root_name, root), *((f"{root_name}.{name}", module) for name, module in modules.items())]
-        self.tree = [(path, vars(module), enabled(vars(module))) for path, module in paths]
+        self.tree = [(path, vars(module), enabled(vars(module))) for path, module in modules_of(root_name, root)]
 
     def run(self, stem, name, source):
         """Runs one source in the shared global scope."""

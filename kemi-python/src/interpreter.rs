@@ -9,17 +9,17 @@ use std::sync::Arc;
 use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::registry::{FirstArgument, ScriptObject};
 use kemi_core::telemetry::log_guarded;
-use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, CallbackId, ErrorCode, Location, NativeExit, ScriptError, Source, Value};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple};
 
 use crate::attach::attach;
 use crate::bind::{self, InstanceRef};
 use crate::call::CallFrame;
 use crate::current::CallView;
+use crate::functions::{is_function, not_kept};
 use crate::import::Namespace;
 use crate::integrity::RootCheck;
 use crate::interrupt::Interrupt;
@@ -62,7 +62,7 @@ impl PythonInterpreter {
         let instance = InstanceRef::new();
         let registry = runtime.registry();
         sandbox::install(py)?;
-        let tree = bind::root_object(py, registry, &instance, trampoline::entry)?;
+        let tree = bind::root_object(py, registry, &instance, &trampoline::ENTRIES)?;
         let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
         let script_object = registry.dialect().script_object;
@@ -109,7 +109,7 @@ impl PythonInterpreter {
         }
         if let Some(script_object) = state.script_object
             && let Ok(Some(factory)) = state.namespace.globals(py).get_item(script_object.factory)
-            && is_function(&factory)
+            && is_function(factory.as_borrowed())
         {
             state.start_object(py, script_object, &factory)?;
         }
@@ -129,6 +129,7 @@ impl Drop for PythonInterpreter {
                 let _frame = CallFrame::of_script(py, &self.0.view);
                 drop(object);
                 drop(self.0.handles.take());
+                drop(self.0.view.functions().take_all());
                 self.0.namespace.empty(py);
             }
             // SAFETY: dropped once, here, where the thread is attached; nothing uses it afterwards.
@@ -205,7 +206,7 @@ impl State {
             Some(object) => object.bind(py).getattr_opt(name).ok()?,
             None => self.namespace.globals(py).get_item(name).ok()?,
         };
-        found.filter(is_function)
+        found.filter(|found| is_function(found.as_borrowed()))
     }
 
     /// Returns the function of a callback, which is looked up once.
@@ -227,18 +228,32 @@ impl State {
         Ok(function)
     }
 
-    /// Calls a function of the script.
+    /// Calls a function of the script, with what its methods get first if it is one, and makes a result of what comes of it.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        function: &Bound<'py, PyAny>,
+        own: Option<&Py<PyAny>>,
+        args: &[Arg<'_>],
+    ) -> Result<Value, ScriptError> {
+        let result = self.invoke(py, function, own, args);
+        self.check_memory(py, &result, Some(function));
+        self.root.restore_global(py);
+        self.finish(py, function, result)
+    }
+
     fn invoke<'py>(
         &self,
         py: Python<'py>,
         function: &Bound<'py, PyAny>,
+        own: Option<&Py<PyAny>>,
         args: &[Arg<'_>],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let own = self.object.get().and(self.method_argument.as_ref()).map(|argument| argument.bind(py).clone());
+        let own = own.map(|argument| argument.bind(py).clone());
         if own.is_none() && args.is_empty() {
             return function.call0();
         }
-        let objects = own.map(Ok).into_iter().chain(args.iter().map(|arg| value::from_arg(py, arg)));
+        let objects = own.map(Ok).into_iter().chain(args.iter().map(|arg| value::from_arg(py, &self.view, arg)));
         if args.len() >= FEW {
             return function.call1(PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)?);
         }
@@ -275,14 +290,19 @@ impl State {
         }
     }
 
-    /// Turns what a callback has returned or raised into its result.
-    fn finish(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> Result<Value, ScriptError> {
+    /// Turns what a function has returned or raised into its result.
+    fn finish(
+        &self,
+        py: Python<'_>,
+        function: &Bound<'_, PyAny>,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) -> Result<Value, ScriptError> {
         match result {
             _ if self.view.runtime().pending_exit().is_some() => Ok(Value::Nil),
             // What most callbacks return.
             Ok(result) if result.is_none() => Ok(Value::Nil),
-            Ok(result) => value::to_value(&result, &mut ConversionBudget::new()).map_err(|mut error| {
-                error.message = format!("the callback's result: {}", error.message);
+            Ok(result) => value::to_result(&self.view, &result).map_err(|mut error| {
+                error.place = place_of(function);
                 error
             }),
             Err(raised) if raised.is_instance_of::<PySystemExit>(py) => {
@@ -347,11 +367,23 @@ impl Interpreter for State {
         attach(self.view.runtime(), |py| {
             let _frame = CallFrame::of_script(py, &self.view);
             let function = self.handle(py, callback)?;
-            let result = self.invoke(py, &function, args);
-            self.check_memory(py, &result, Some(&function));
-            self.root.restore_global(py);
-            self.finish(py, result)
+            self.run(py, &function, self.object.get().and(self.method_argument.as_ref()), args)
         })
+    }
+
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        attach(self.view.runtime(), |py| {
+            let _frame = CallFrame::of_script(py, &self.view);
+            let function = self.view.functions().get(py, slot).ok_or_else(not_kept)?;
+            self.run(py, &function, None, args)
+        })
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        attach(self.view.runtime(), |py| {
+            let _frame = CallFrame::of_script(py, &self.view);
+            drop(self.view.functions().take(slots));
+        });
     }
 
     fn place(&self) -> Option<Location> {
@@ -397,6 +429,14 @@ impl Interpreter for PythonInterpreter {
         self.0.call(callback, args)
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.0.call_function(slot, args)
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.0.release_functions(slots);
+    }
+
     fn place(&self) -> Option<Location> {
         self.0.place()
     }
@@ -408,10 +448,6 @@ impl Interpreter for PythonInterpreter {
     fn restore_root(&self, thorough: bool) -> Vec<String> {
         self.0.restore_root(thorough)
     }
-}
-
-fn is_function(object: &Bound<'_, PyAny>) -> bool {
-    object.is_callable() && !object.is_instance_of::<PyType>()
 }
 
 /// Makes the error for a function that cannot be called with the host's arguments.

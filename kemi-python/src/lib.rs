@@ -14,6 +14,7 @@ mod console;
 mod current;
 mod engine;
 mod error;
+mod functions;
 mod import;
 mod integrity;
 mod interpreter;

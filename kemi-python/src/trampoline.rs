@@ -5,19 +5,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
-use kemi_core::export::Typed;
-use kemi_core::{Arg, NativeError};
+use kemi_core::export::{Param, Typed};
+use kemi_core::{Arg, ErrorCode, NativeError, ScriptError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
 
-use crate::bind::BoundExport;
+use crate::bind::{BoundExport, Entries};
 use crate::current::{self, CallView};
 use crate::error;
 use crate::terminate;
 use crate::{string, value};
 
+/// How Python calls exports.
+pub(crate) const ENTRIES: Entries = Entries { positional: entry, named };
+
 /// Returns the C function for the typed entry of an export, or the one for every signature.
-pub(crate) fn entry(typed: Option<&Typed>) -> ffi::PyCFunctionFast {
+fn entry(typed: Option<&Typed>) -> ffi::PyCFunctionFast {
     typed.map_or(generic, |typed| of_shape(typed.shape()))
 }
 
@@ -82,7 +86,7 @@ impl Call<'_, '_> {
         // SAFETY: the function was bound for an export of this runtime's registry. Only the script calls it, and whoever runs
         // the script from within a native function has taken the context out of its slot. `call` is the typed entry.
         match unsafe { self.view.runtime().typed(self.bound.export(), || self.view.interpreter().place(), call) } {
-            Ok(result) => result.into_object(self.py),
+            Ok(result) => result.into_object(self),
             Err(fault) => self.settle(fault),
         }
     }
@@ -95,16 +99,17 @@ impl Call<'_, '_> {
             unsafe { Borrowed::from_ptr(self.py, object) }
         };
         let run = |args: &[Arg<'_>]| self.view.runtime().invoke(self.bound.export(), args, self.view.interpreter());
+        let params = self.bound.export().def().params;
         let result = match self.args() {
             // The commonest counts need no list on the heap.
-            [] => value::with_args(&[], run),
-            [a] => value::with_args(&[borrow(a)], run),
-            [a, b] => value::with_args(&[borrow(a), borrow(b)], run),
-            [a, b, c] => value::with_args(&[borrow(a), borrow(b), borrow(c)], run),
-            many => value::with_args(&many.iter().map(borrow).collect::<Vec<_>>(), run),
+            [] => value::with_args(self.view, params, &[], run),
+            [a] => value::with_args(self.view, params, &[borrow(a)], run),
+            [a, b] => value::with_args(self.view, params, &[borrow(a), borrow(b)], run),
+            [a, b, c] => value::with_args(self.view, params, &[borrow(a), borrow(b), borrow(c)], run),
+            many => value::with_args(self.view, params, &many.iter().map(borrow).collect::<Vec<_>>(), run),
         };
         match result {
-            Ok(Ok(ret)) => ret.into_object(self.py),
+            Ok(Ok(ret)) => ret.into_object(self),
             Ok(Err(fault)) => self.raise(*fault),
             Err(error) => self.settle(error.into()),
         }
@@ -113,9 +118,20 @@ impl Call<'_, '_> {
     #[cold]
     fn settle(&self, fault: Box<NativeError>) -> *mut PyObject {
         match self.view.runtime().finish_error(self.bound.export(), fault, self.view.interpreter()) {
-            Ok(ret) => ret.into_object(self.py),
+            Ok(ret) => ret.into_object(self),
             Err(fault) => self.raise(*fault),
         }
+    }
+
+    /// Raises that a result has no object in Python.
+    #[cold]
+    fn refuse(&self, raised: PyErr) -> *mut PyObject {
+        // Such as a function of a script that is gone.
+        if let Some(error) = error::carried(self.py, raised.value(self.py).as_any()) {
+            return self.settle(error.into());
+        }
+        raised.restore(self.py);
+        ptr::null_mut()
     }
 
     #[cold]
@@ -165,6 +181,87 @@ unsafe fn enter(
         fast(&call).unwrap_or_else(|| call.generic())
     }));
     result.unwrap_or_else(|_| failed())
+}
+
+/// Calls a function object with arguments of which some may be named.
+unsafe extern "C" fn named(
+    callable: *mut PyObject,
+    args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: Python calls functions on attached threads, this one with one of our function objects, whose `self` is a
+    // bound export, alive during the call.
+    let (py, this, bound) = unsafe {
+        let py = Python::assume_attached();
+        let this = ffi::PyCFunction_GetSelf(callable);
+        (py, this, Borrowed::from_ptr(py, this).cast_unchecked::<BoundExport>())
+    };
+    // It is set together with this function.
+    let Some(positional) = bound.get().positional() else { return failed() };
+    if names.is_null() {
+        // SAFETY: the arguments of this call, for the function that was there before this one.
+        return unsafe { positional(callable, args, count, names) };
+    }
+    // SAFETY: Python passes so many arguments, then one for each of a tuple of names.
+    let arranged = catch_unwind(AssertUnwindSafe(|| unsafe {
+        let names = Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>();
+        let count = usize::try_from(ffi::PyVectorcall_NARGS(count)).unwrap_or(0);
+        let all = if args.is_null() { &[] } else { std::slice::from_raw_parts(args, count + names.len()) };
+        let (given, values) = all.split_at_checked(count).unwrap_or_default();
+        let names = names.iter().map(|name| text(&name)).zip(values.iter().copied());
+        arrange(bound.get().export().def().params, given, names)
+    }));
+    match arranged {
+        // SAFETY: as above; the caller has references to all arguments.
+        Ok(Ok(args)) => unsafe { positional(callable, args.as_ptr(), args.len(), ptr::null_mut()) },
+        Ok(Err(what)) => {
+            let refuse = |call: &Call<'_, '_>| {
+                let message = format!("{what}; it is {}", bound.get().signature());
+                Some(call.settle(ScriptError::new(ErrorCode::ArgumentCount, message).into()))
+            };
+            // SAFETY: Python calls.
+            unsafe { enter(this, ptr::null_mut(), 0, refuse) }
+        }
+        Err(_) => failed(),
+    }
+}
+
+fn text(name: &Bound<'_, PyAny>) -> String {
+    name.cast::<PyString>().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Puts named arguments where their parameters are; `None` stands for optional ones that are not given.
+///
+/// # Errors
+/// What is wrong with them.
+fn arrange(
+    params: &[Param],
+    given: &[*mut PyObject],
+    named: impl Iterator<Item = (String, *mut PyObject)>,
+) -> Result<Vec<*mut PyObject>, String> {
+    let with_names = params.iter().take_while(|param| !param.variadic);
+    let mut places: Vec<Option<*mut PyObject>> = given.iter().copied().map(Some).collect();
+    places.resize(places.len().max(with_names.clone().count()), None);
+    for (name, value) in named {
+        let Some(index) = with_names.clone().position(|param| param.name == name) else {
+            return Err(format!("takes no argument named '{name}'"));
+        };
+        match places.get_mut(index) {
+            Some(place @ None) => *place = Some(value),
+            _ => return Err(format!("got the argument '{name}' twice")),
+        }
+    }
+    let last = places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    let needed = params.iter().rposition(|param| !param.optional && !param.variadic).map_or(0, |last| last + 1);
+    places.truncate(last.max(needed));
+    // SAFETY: `None` is an immortal object of an initialised Python.
+    let none = unsafe { ffi::Py_None() };
+    let place = |(i, place): (usize, Option<*mut PyObject>)| match (place, params.get(i)) {
+        (None, Some(param)) if !param.optional => Err(format!("needs the argument '{}'", param.name)),
+        (place, _) => Ok(place.unwrap_or(none)),
+    };
+    places.into_iter().enumerate().map(place).collect()
 }
 
 /// Raises the reason why a function cannot reach its instance.
@@ -309,56 +406,53 @@ impl FromObject for RawBytes {
 
 /// Makes the Python object of a result; null with an exception if that fails.
 trait IntoObject: RawRet + Sized {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject;
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject;
 }
 
 impl IntoObject for () {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
-        py.None().into_ptr()
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
+        call.py.None().into_ptr()
     }
 }
 
 impl IntoObject for bool {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyBool_FromLong(self.into()) }
     }
 }
 
 impl IntoObject for i64 {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyLong_FromLongLong(self) }
     }
 }
 
 impl IntoObject for f64 {
-    fn into_object(self, _py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, _call: &Call<'_, '_>) -> *mut PyObject {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyFloat_FromDouble(self) }
     }
 }
 
 impl IntoObject for RawOut {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
-        Ret::Bytes(self).into_object(py)
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
+        Ret::Bytes(self).into_object(call)
     }
 }
 
 impl IntoObject for Ret {
-    fn into_object(self, py: Python<'_>) -> *mut PyObject {
+    fn into_object(self, call: &Call<'_, '_>) -> *mut PyObject {
         let other = match self {
-            Ret::Nil => return ().into_object(py),
-            Ret::Bool(b) => return b.into_object(py),
-            Ret::Int(i) => return i.into_object(py),
+            Ret::Nil => return ().into_object(call),
+            Ret::Bool(b) => return b.into_object(call),
+            Ret::Int(i) => return i.into_object(call),
             other => other,
         };
-        match value::from_ret(py, other) {
+        match value::from_ret(call.py, call.view, other) {
             Ok(object) => object.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                ptr::null_mut()
-            }
+            Err(error) => call.refuse(error),
         }
     }
 }

@@ -70,3 +70,31 @@ fn a_callback_that_can_be_called_loads_whatever_it_is() {
         }
     }
 }
+
+/// A library's context.
+struct Mailbox(i64);
+
+#[kemi_macros::kemi_export(module = "mailbox")]
+fn put(mailbox: &mut Mailbox, count: i64) -> i64 {
+    mailbox.0 += count;
+    mailbox.0
+}
+
+#[test]
+fn a_library_gets_its_part_of_the_context() {
+    struct Whole {
+        before: [u64; 4],
+        mailbox: Mailbox,
+    }
+    let mut callbacks = kemi_core::Callbacks::new();
+    let main = callbacks.optional("main", "main", &[]);
+    let registry = kemi_core::Registry::<Whole>::builder().root("app").part(|whole: &mut Whole| &mut whole.mailbox);
+    let registry = registry.module("mailbox").callbacks(callbacks).build().expect("the test's registry");
+    let source =
+        kemi_core::Source::text("test.py", "def main():\n    app.mailbox.put(2)\n    return app.mailbox.put(3)\n");
+    let instance = kemi_core::Instance::load(&kemi_python::PythonEngine, &registry, &[source]).expect("it loads");
+    let mut whole = Whole { before: [7; 4], mailbox: Mailbox(10) };
+    let outcome = instance.call(main, &mut whole, &[]).expect("it works");
+    assert_eq!(outcome, kemi_core::Outcome::Value(15.into()));
+    assert_eq!((whole.before, whole.mailbox.0, instance.calls()), ([7; 4], 15, (0, 2)));
+}

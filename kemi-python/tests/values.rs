@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Host, check, eval};
-use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Map, Outcome, Value};
+use kemi_core::{Arg, ArgumentPolicy, ErrorCode, Limits, Map, Outcome, Value};
 
 #[test]
 fn scalars_come_back_as_they_went() {
@@ -30,10 +30,9 @@ fn strings_keep_every_byte() {
         "every = bytes(range(256))
 for s in (b'', b'a', b'\\0', b'a\\0b', 'é€😀'.encode(), b'\\xff\\xfe', b'\\xed\\xa0\\x80', every, every * 4096):
     as_text = s.decode('utf-8', 'surrogateescape')
-    for got in (KSR.echo.bytes(s), KSR.echo.bytes(as_text), KSR.echo.any(s), KSR.echo.any(as_text)):
+    for got in (KSR.echo.bytes(s), KSR.echo.bytes(as_text), KSR.echo.any(as_text)):
         assert type(got) is str and got == as_text, s[:10]
         assert got.encode('utf-8', 'surrogateescape') == s
-assert KSR.echo.any(bytearray(b'xy')) == 'xy'
 assert KSR.echo.text('é') == 'é'
 class Name(str): pass
 class Number(int): pass
@@ -68,11 +67,14 @@ deep = []
 for _ in range(100): deep = [deep]
 for v in (loop, ring, deep):
     assert 'deeper than 64' in fails(KSR.echo.any, v)
-assert 'got function' in fails(KSR.echo.any, len)
+assert 'got module' in fails(KSR.echo.any, KSR.echo)
 assert 'got function' in fails(KSR.echo.int, lambda: 1)
 assert 'got class' in fails(KSR.echo.any, int)
 assert 'got object' in fails(KSR.echo.bytes, object())
-assert 'a function has no counterpart' in fails(KSR.echo.any, [len])
+class Order: pass
+assert 'got Order' in fails(KSR.echo.any, Order())
+assert 'argument 1: an Order has no counterpart outside the script' in fails(KSR.echo.any, [Order()])
+assert 'got module that is not enabled' in fails(KSR.echo.any, KSR.nathelper)
 assert 'an integer as a key' in fails(KSR.echo.any, {1: 2})
 for big in (2**63, -2**63 - 1, 10**400):
     assert 'integer out of range' in fails(KSR.echo.int, big)
@@ -97,7 +99,73 @@ fn callbacks_take_and_return_values() {
     let a = Value::Map(Map::from([("a".into(), Value::from(&b"\xff\0"[..]))]));
     assert_eq!(result, Outcome::Value(Value::Array(vec![map, a])));
     assert_eq!(eval("2**63 - 1").unwrap(), Value::Int(i64::MAX));
-    assert_eq!(eval("object()").unwrap_err().code, ErrorCode::ValueNotConvertible);
+    let error = eval("(n for n in ())").unwrap_err();
+    assert_eq!(
+        error.to_string().split(" [").next(),
+        Some("python: test.py:2: in main: the result is a generator, which has no counterpart outside the script"),
+        "{error:#}"
+    );
+    let error = eval("[{1}]").unwrap_err();
+    assert_eq!(error.message, "the result: a set has no counterpart outside the script", "{error:#}");
+}
+
+#[test]
+fn bytes_come_back_as_bytes() {
+    check(
+        "every = bytes(range(256))
+for b in (b'', b'a\\0b', b'\\xff', every * 16):
+    for given in (b, bytearray(b), memoryview(b), memoryview(bytearray(b))):
+        got = KSR.echo.any(given)
+        assert type(got) is bytes and got == b, given
+        assert KSR.echo.any([given, {'k': given}]) == [b, {'k': b}]
+        assert KSR.echo.blob(given) == b and type(KSR.echo.blob(given)) is bytes
+        # A parameter that takes text takes their bytes.
+        as_text = b.decode('utf-8', 'surrogateescape')
+        assert KSR.echo.bytes(given) == KSR.echo.byte_string(given) == as_text
+        assert KSR.echo.texts([given]) == [as_text]
+assert KSR.echo.blob('é') == 'é'.encode() and type(KSR.echo.any('é')) is str
+assert KSR.echo.text(b'plain') == KSR.echo.text(bytearray(b'plain')) == KSR.echo.text(memoryview(b'plain')) == 'plain'
+assert KSR.echo.maybe_text(b'x') == 'x' and KSR.echo.maybe_text(None) is None
+assert KSR.echo.blobs() == [b'\\xff', b'']
+import array
+assert KSR.echo.any(memoryview(array.array('H', [258]))) in (b'\\x01\\x02', b'\\x02\\x01')
+assert KSR.echo.any(memoryview(b'abcdef')[::2]) == b'ace'
+class Own(bytes): pass
+assert KSR.echo.any(Own(b'own')) == b'own'
+assert KSR.echo.any({b'k': b'v'}) == {'k': b'v'}
+released = memoryview(b'x'); released.release()
+def fails(value):
+    try:
+        KSR.echo.any(value)
+    except KSR.Error as e:
+        return str(e)
+assert 'got released memoryview' in fails(released)",
+    );
+    let host = Host::new(ArgumentPolicy::Strict);
+    let instance =
+        host.load("def event(a, b):\n    assert type(a) is bytes, a\n    return [a, bytearray(b[0])]\n").unwrap();
+    let (a, b) = (Value::Bytes("\u{e9}".into()), Value::Array(vec![Value::Bytes(vec![0xff].into())]));
+    let result = host.event(&instance, &[Arg::from(&a), Arg::from(&b)]).unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(result, Outcome::Value(Value::Array(vec![a, Value::Bytes(vec![0xff].into())])));
+    assert_eq!(eval("b'\\xff'").unwrap(), Value::Bytes(vec![0xff].into()));
+}
+
+#[test]
+fn bytes_count_like_text() {
+    let host = Host::limited(ArgumentPolicy::Strict, "KSR", Limits::NONE);
+    let text = "import KSR
+def main():
+    big = bytes(33 << 20)
+    for value in ([big, big], [big, memoryview(big)], {'k': [big, bytearray(big)]}):
+        try:
+            KSR.echo.any(value)
+        except KSR.Error as e:
+            assert 'more than 67108864 bytes' in str(e), e
+        else:
+            assert False
+";
+    let result = host.call(&host.load(text).unwrap()).0;
+    assert_eq!(result.unwrap_or_else(|error| panic!("{error:#}")), Outcome::Value(Value::Nil));
 }
 
 #[test]

@@ -141,7 +141,8 @@ pub trait Interpreter {
 
     /// Forgets the functions stored under slots; the host has dropped them.
     ///
-    /// Called between two calls of the host, before the slots are given to others.
+    /// Called between two calls of the host, before the slots are given to others. Finalizers that run have the limits of a
+    /// call.
     fn release_functions(&self, _slots: &[u32]) {}
 
     /// Returns the line of the script that runs now, if the interpreter knows it.

@@ -64,11 +64,11 @@ impl Runtime {
         function.slot_of(&self.functions.table).ok_or_else(|| unreachable_function(function))
     }
 
-    /// Frees the functions that nobody has any more.
+    /// Frees the functions that nobody has any more, as a call with a budget: finalizers may run.
     #[cold]
     pub(super) fn release_functions(&self, interpreter: &dyn Interpreter) {
         let slots = self.functions.table.take_dropped();
-        interpreter.release_functions(&slots);
+        self.look_up(|| interpreter.release_functions(&slots));
         self.functions.free.borrow_mut().extend(slots);
     }
 

@@ -19,14 +19,14 @@ pub enum Arg<'a> {
     /// Bytes that are no text, an array, a map, a function (or any other value), converted by the engine.
     Value(&'a Value),
     /// Something that no export can take, such as a coroutine; the text names its type.
-    Foreign(&'static str),
+    Foreign(&'a str),
 }
 
 impl<'a> Arg<'a> {
     /// Names the type in the words of error messages.
     #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        match self {
+    pub fn type_name(&self) -> &'a str {
+        match *self {
             Arg::Nil => "nil",
             Arg::Bool(_) => "boolean",
             Arg::Int(_) => "integer",

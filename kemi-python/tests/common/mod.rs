@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use kemi_core::export::Rest;
+use kemi_core::export::{Blob, Rest};
 use kemi_core::registry::{Dialect, FirstArgument, ScriptObject};
 use kemi_core::{
-    Arg, ArgumentPolicy, CallbackId, Callbacks, Instance, Limits, NativeExit, Outcome, Registry, Script, ScriptError,
-    Source, Value,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Instance, Limits, NativeExit, Outcome, Registry, Script,
+    ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_python::PythonEngine;
@@ -51,6 +51,11 @@ echoes! {
     ss(a: &[u8], b: &[u8]) -> bool = a == b;
     sss(a: &[u8], b: &[u8], c: &[u8]) -> i64 = (a.len() + b.len() + c.len()) as i64;
     ssi(a: &[u8], b: &[u8], i: i64) -> i64 = (a.len() + b.len()) as i64 + i;
+    blob(b: Blob) -> Blob = b;
+    blobs() -> Vec<Value> = vec![Value::Bytes(vec![0xff].into()), Value::Bytes(vec![].into())];
+    byte_string(s: ByteString) -> ByteString = s;
+    texts(s: Vec<ByteString>) -> Vec<ByteString> = s;
+    maybe_text(s: Option<&str>) -> Option<String> = s.map(str::to_owned);
     many(a: i64, b: i64, c: i64, d: i64) -> i64 = a + b + c + d;
 }
 
