@@ -18,7 +18,7 @@ macro_rules! constants {
             module: $module,
             name: $name,
             doc: "",
-            value: || $value,
+            value: || Ok($value),
             context: ContextType::of::<NoContext>(),
             file: file!(),
             line: line!(),
