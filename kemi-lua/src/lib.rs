@@ -23,6 +23,7 @@ mod error;
 mod error_object;
 mod ffi;
 mod frames;
+mod functions;
 mod import;
 mod integrity;
 mod interpreter;

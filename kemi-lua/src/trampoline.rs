@@ -5,12 +5,13 @@ use std::ptr;
 
 use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 use kemi_core::registry::Export;
-use kemi_core::value::{ConversionBudget, Type};
+use kemi_core::value::Type;
 use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
 
 use crate::bind::{self, BoundExport};
 use crate::call::{CallState, RootedBuffer};
 use crate::ffi::{self, LuaThread};
+use crate::value::Reader;
 use crate::{error, frames, string, terminate, value};
 
 /// Chooses the C function for an export.
@@ -124,18 +125,18 @@ unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
                 ffi::lua_pushlstring(l, pointer.cast(), length);
                 call.roots().unroot();
             }
-            tree @ (Value::Array(_) | Value::Map(_)) => {
-                if !value::is_shallow(&tree) {
+            tree @ (Value::Array(_) | Value::Map(_) | Value::Function(_)) => {
+                if let Err(error) = value::check(bound.runtime(), &tree) {
                     drop(tree);
-                    return settled(l, bound, value::too_deep().into());
+                    return settled(l, bound, error.into());
                 }
                 let tree = Box::new(tree);
                 let pointer = ptr::from_ref(&*tree);
                 call.roots().root(RootedBuffer::Tree(tree));
-                value::push(l, &*pointer);
+                value::push(l, call, &*pointer);
                 call.roots().unroot();
             }
-            Value::Nil | Value::Function(_) => ffi::lua_pushnil(l),
+            Value::Nil => ffi::lua_pushnil(l),
             Value::Bool(b) => ffi::lua_pushboolean(l, b.into()),
             Value::Int(i) => ffi::lua_pushinteger(l, i),
             Value::Float(x) => ffi::lua_pushnumber(l, x),
@@ -152,16 +153,16 @@ unsafe fn push_tuple(l: LuaThread, bound: &BoundExport, items: Vec<Value>) -> c_
     let call = bound.call();
     // SAFETY: as the caller's. What is rooted stays where it is on the heap until it is unrooted.
     unsafe {
-        if !items.iter().all(value::is_shallow) {
+        if let Err(error) = items.iter().try_for_each(|item| value::check(bound.runtime(), item)) {
             drop(items);
-            return settled(l, bound, value::too_deep().into());
+            return settled(l, bound, error.into());
         }
         let items_at = ptr::from_ref(items.as_slice());
         let count = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
         call.roots().root(RootedBuffer::Tuple(items));
         ffi::luaL_checkstack(l, count, ptr::null());
         for item in &*items_at {
-            value::push(l, item);
+            value::push(l, call, item);
         }
         call.roots().unroot();
         count
@@ -341,17 +342,17 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
     // SAFETY: nothing here raises: types are looked at first, and tables are read without metamethods.
     unsafe {
         let count = ffi::lua_gettop(l);
-        let mut tables: Vec<Value> = Vec::new();
-        let mut budget = ConversionBudget::new();
+        let mut wholes: Vec<Value> = Vec::new();
+        let mut reader = Reader::new(call);
         for (index, position) in (1..=count).zip(0..) {
-            if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
+            if matches!(ffi::lua_type(l, index), ffi::LUA_TTABLE | ffi::LUA_TFUNCTION) {
                 if index == 1 && bind::is_of_root(l, index) {
                     return runtime.finish_error(export, called_as_method(bound), interpreter);
                 }
-                match value::read(l, index, wanted(export, position), &mut budget) {
-                    Ok(value) => tables.push(value),
-                    Err(mut error) => {
-                        error.message = format!("argument {index}: {}", error.message);
+                match reader.whole(l, index, wanted(export, position)) {
+                    Ok(value) => wholes.push(value),
+                    Err(unfit) => {
+                        let error = unfit.of(&format!("argument {index}"));
                         return runtime.finish_error(export, error.into(), interpreter);
                     }
                 }
@@ -367,11 +368,11 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
                 many.as_mut_slice()
             }
         };
-        let mut tables = tables.iter();
+        let mut wholes = wholes.iter();
         for ((index, slot), position) in (1..).zip(args.iter_mut()).zip(0..) {
             *slot = match value::scalar(l, index, wanted(export, position)) {
                 Some(arg) => arg,
-                None => tables.next().map_or(Arg::Nil, Arg::Value),
+                None => wholes.next().map_or(Arg::Nil, Arg::Value),
             };
         }
         runtime.invoke(export, args, interpreter)

@@ -4,6 +4,7 @@ mod calls;
 mod errors;
 #[cfg(not(luajit))]
 mod finalizers;
+mod functions;
 mod host;
 mod interrupts;
 mod io;
