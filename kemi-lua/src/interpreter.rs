@@ -256,9 +256,18 @@ impl State {
     /// Fills the fresh Lua state with the libraries and the root object. `path` goes before the default `package.path`.
     ///
     /// # Errors
-    /// [`ErrorCode::Runtime`] when memory runs out.
+    /// [`ErrorCode::Runtime`] when memory runs out; [`ErrorCode::ValueNotConvertible`] for a constant that nests too deep.
     fn fill(&self, path: &[u8]) -> Result<(), ScriptError> {
         let call = &self.call;
+        let mut sound = Ok(());
+        call.runtime().registry().module().walk(&mut |module| {
+            for constant in module.constants() {
+                if sound.is_ok() {
+                    sound = value::check(call.runtime(), constant.value());
+                }
+            }
+        });
+        sound?;
         // SAFETY: nothing of the state moves, and all of it outlives the Lua state.
         let hook = self.hook.get_or_init(|| unsafe {
             HookContext::new(
@@ -287,7 +296,7 @@ impl State {
                     library::metatable::replace(l, &self.finalizers);
                 }
                 console::replace_print(l, call);
-                root.bind(l, call.runtime(), trampoline::function_of);
+                root.bind(l, call, trampoline::function_of);
                 self.integrity.remember(l, call.runtime().registry());
             }
         });

@@ -1,9 +1,10 @@
 //! A function that the host keeps does not keep its interpreter alive. A process of its own: the memory is the process's.
 #![cfg(target_os = "linux")]
 
+use std::sync::{Arc, Mutex};
+
 use kemi_core::{Function, Instance, Registry, Source};
 use kemi_lua::LuaEngine;
-use std::sync::{Arc, Mutex};
 
 /// The functions of a script, and what they refer to: everything.
 const SCRIPT: &str = "

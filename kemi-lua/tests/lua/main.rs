@@ -11,6 +11,7 @@ mod io;
 mod library;
 mod limits;
 mod memory;
+mod modules;
 mod names;
 mod policies;
 mod robustness;
