@@ -316,7 +316,10 @@ unsafe extern "C-unwind" fn generic(l: LuaThread) -> c_int {
         let bound = BoundExport::of(l);
         match invoke(l, bound) {
             Ok(result) => result.push(l, bound),
-            Err(fault) => raise(l, bound.call(), fault),
+            Err(mut fault) => {
+                hint_at_whole_float(l, bound, &mut fault);
+                raise(l, bound.call(), fault)
+            }
         }
     }
 }
@@ -383,6 +386,28 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
 fn called_as_method(bound: &BoundExport) -> Box<NativeError> {
     let name = bound.runtime().registry().script_name(bound.export().def());
     ScriptError::new(ErrorCode::BadArgument, format!("called with ':'; write {name}(…)")).into()
+}
+
+/// Says what to write where a whole float was given for an integer, as `10 / 2` is one.
+///
+/// # Safety
+/// As [`invoke`].
+#[cold]
+unsafe fn hint_at_whole_float(l: LuaThread, bound: &BoundExport, fault: &mut NativeError) {
+    let NativeError::Error(error) = fault else { return };
+    let Some(index) = error.argument.as_ref().filter(|_| error.hint.is_none()).map(|argument| argument.position) else {
+        return;
+    };
+    let wants_integer = index
+        .checked_sub(1)
+        .and_then(|position| wanted(bound.export(), position))
+        .is_some_and(|ty| matches!(value::inner(ty), Type::Int { .. }));
+    // SAFETY: as the caller's; neither call raises.
+    let is_whole = c_int::try_from(index)
+        .is_ok_and(|index| unsafe { value::float(l, index).is_some_and(|x| value::exact(x).is_some()) });
+    if wants_integer && is_whole {
+        error.hint = Some("in Lua a / b is a float; a // b or math.tointeger(x) is an integer".to_owned());
+    }
 }
 
 fn wanted(export: &Export, position: usize) -> Option<Type> {

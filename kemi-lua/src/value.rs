@@ -95,15 +95,17 @@ unsafe fn number<'a>(l: LuaThread, index: c_int, wanted: Option<Type>) -> Arg<'a
     }
 }
 
-fn inner(ty: Type) -> Type {
+/// Returns the type of what may be left out.
+pub(crate) fn inner(ty: Type) -> Type {
     match ty {
         Type::Option(inner) => *inner,
         other => other,
     }
 }
 
+/// Returns the integer that a float is.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::float_cmp)]
-fn exact(n: f64) -> Option<i64> {
+pub(crate) fn exact(n: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     let i = n as i64;
     ((-LIMIT..LIMIT).contains(&n) && i as f64 == n).then_some(i)

@@ -115,6 +115,24 @@ fn a_result_that_does_not_cross_is_told_with_the_place_of_the_function() {
     assert_eq!(refused("{[true] = 1}"), "the result: a table has a key that is a boolean");
 }
 
+#[cfg(not(luajit))]
+#[test]
+fn a_whole_float_for_an_integer_is_told_how_to_become_one() {
+    for (body, hinted) in [
+        ("KSR.t.int(10 / 2)", true),
+        ("KSR.t.add(1, 2.0)", true),
+        ("KSR.t.again('x', 2.0)", true),
+        ("KSR.t.int(10 / 4)", false),
+        ("KSR.t.owned(2.0)", false),
+        ("KSR.t.port(70000)", false),
+        ("KSR.t.total({1.0})", false),
+    ] {
+        let e = error(body);
+        assert_eq!(e.code, ErrorCode::BadArgument, "{body}: {e}");
+        assert_eq!(e.hint.as_deref().is_some_and(|hint| hint.contains("a // b")), hinted, "{body}: {e}");
+    }
+}
+
 #[test]
 fn elements_are_counted_from_one_in_messages() {
     let e = error("KSR.t.total({1, 'x'})");
