@@ -1,17 +1,17 @@
 //! The root object of a state: nested plain tables with a function for each export.
 
 use std::ffi::c_int;
-use std::ptr;
 use std::rc::Rc;
+use std::{ptr, slice};
 
 use kemi_core::engine::Runtime;
 use kemi_core::export::Typed;
-use kemi_core::registry::Export;
+use kemi_core::registry::{Export, Module};
 
 use crate::call::CallState;
 use crate::error::Diagnostics;
 use crate::ffi::{self, LuaThread};
-use crate::string;
+use crate::{string, value};
 
 /// An export as its function object knows it: the upvalue of the closure points to it. It lives as long as the Lua state.
 pub(crate) struct BoundExport {
@@ -69,7 +69,9 @@ impl BoundExport {
 
 /// The records that the root object of one state points to.
 pub(crate) struct RootObject {
+    /// By the indices of the exports.
     exports: Box<[BoundExport]>,
+    /// One for each module, outer ones first.
     fallbacks: Box<[Fallback]>,
 }
 
@@ -77,8 +79,7 @@ pub(crate) struct RootObject {
 struct Fallback {
     runtime: *const Runtime,
     diagnostics: *const Diagnostics,
-    /// `None` for the root.
-    module: Option<&'static str>,
+    module: *const Module,
 }
 
 impl RootObject {
@@ -88,14 +89,14 @@ impl RootObject {
     /// The call state and the diagnostics do not move, and outlive the Lua state.
     pub(crate) unsafe fn new(call: &CallState, diagnostics: &Diagnostics) -> RootObject {
         let registry = call.runtime().registry();
-        let fallback =
-            |module| Fallback { runtime: Rc::as_ptr(call.runtime()), diagnostics: ptr::from_ref(diagnostics), module };
+        let mut fallbacks = Vec::new();
+        registry.module().walk(&mut |module| {
+            let (runtime, diagnostics) = (Rc::as_ptr(call.runtime()), ptr::from_ref(diagnostics));
+            fallbacks.push(Fallback { runtime, diagnostics, module: ptr::from_ref(module) });
+        });
         RootObject {
             exports: registry.exports().iter().map(|export| BoundExport::new(call, export)).collect(),
-            fallbacks: std::iter::once(None)
-                .chain(registry.modules().map(|(name, _)| Some(name)))
-                .map(fallback)
-                .collect(),
+            fallbacks: fallbacks.into(),
         }
     }
 
@@ -103,40 +104,57 @@ impl RootObject {
     /// export.
     ///
     /// # Safety
-    /// The call is protected; `self` does not move, and outlives the Lua state.
+    /// The call is protected; `self` does not move, and outlives the Lua state. The registry's constants have been
+    /// [checked](value::check).
     pub(crate) unsafe fn bind(
         &self,
         l: LuaThread,
-        runtime: &Runtime,
+        call: &CallState,
         function_of: impl Fn(&BoundExport) -> ffi::lua_CFunction,
     ) {
-        let registry = runtime.registry();
-        let mut fallbacks = self.fallbacks.iter();
+        let registry = call.runtime().registry();
         // SAFETY: as the caller's; this frame only borrows.
         unsafe {
             ffi::lua_pushglobaltable(l);
             string::push(l, registry.root().as_bytes());
-            ffi::lua_createtable(l, 0, 32);
-            set_fallback(l, fallbacks.next());
-            for ((module, exports), fallback) in registry.modules().zip(fallbacks) {
-                if !module.is_empty() {
-                    string::push(l, module.as_bytes());
-                    ffi::lua_createtable(l, 0, 16);
-                    set_fallback(l, Some(fallback));
-                }
-                for export in exports {
-                    let bound = usize::try_from(export.index()).ok().and_then(|index| self.exports.get(index));
-                    let Some(bound) = bound else { continue };
-                    string::push(l, export.def().name.as_bytes());
-                    ffi::push_function(l, function_of(bound), bound);
-                    ffi::lua_rawset(l, -3);
-                }
-                if !module.is_empty() {
-                    ffi::lua_rawset(l, -3);
-                }
-            }
+            self.push_module(l, call, registry.module(), &mut self.fallbacks.iter(), &function_of);
             ffi::lua_rawset(l, -3);
             ffi::lua_settop(l, -2);
+        }
+    }
+
+    /// Pushes the table of a module: its constants, its functions and the modules within it.
+    ///
+    /// # Safety
+    /// As [`bind`](Self::bind).
+    unsafe fn push_module(
+        &self,
+        l: LuaThread,
+        call: &CallState,
+        module: &Module,
+        fallbacks: &mut slice::Iter<'_, Fallback>,
+        function_of: &impl Fn(&BoundExport) -> ffi::lua_CFunction,
+    ) {
+        // SAFETY: as the caller's; this frame only borrows.
+        unsafe {
+            ffi::luaL_checkstack(l, 8, ptr::null());
+            ffi::lua_createtable(l, 0, 16);
+            set_fallback(l, fallbacks.next());
+            for constant in module.constants() {
+                string::push(l, constant.def().name.as_bytes());
+                value::push(l, call, constant.value());
+                ffi::lua_rawset(l, -3);
+            }
+            for bound in self.exports.get(module.exports()).unwrap_or(&[]) {
+                string::push(l, bound.export().def().name.as_bytes());
+                ffi::push_function(l, function_of(bound), bound);
+                ffi::lua_rawset(l, -3);
+            }
+            for inner in module.modules() {
+                string::push(l, inner.name().as_bytes());
+                self.push_module(l, call, inner, fallbacks, function_of);
+                ffi::lua_rawset(l, -3);
+            }
         }
     }
 }
@@ -203,11 +221,11 @@ impl Fallback {
     /// # Safety
     /// The state is alive.
     unsafe fn note(&self, name: String) {
-        // SAFETY: both outlive the Lua state.
-        let (runtime, diagnostics) = unsafe { (&*self.runtime, &*self.diagnostics) };
-        match self.module {
-            Some(module) => runtime.note_unknown(module, Some(&name)),
-            None => runtime.note_unknown(&name, None),
+        // SAFETY: all three outlive the Lua state.
+        let (runtime, diagnostics, module) = unsafe { (&*self.runtime, &*self.diagnostics, &*self.module) };
+        match module.path() {
+            "" => runtime.note_unknown(&name, None),
+            path => runtime.note_unknown(path, Some(&name)),
         }
         diagnostics.note_unknown(name);
     }

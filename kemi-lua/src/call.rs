@@ -9,6 +9,7 @@ use kemi_core::engine::{Interpreter, Runtime};
 use kemi_core::{ByteString, Value};
 
 use crate::ffi::{self, LuaThread};
+use crate::functions::Functions;
 use crate::memory::Memory;
 use crate::threads::{SavedThreads, Threads};
 
@@ -23,6 +24,7 @@ pub(crate) struct CallState {
     interpreter: *const dyn Interpreter,
     threads: Threads,
     memory: Memory,
+    functions: Functions,
     roots: Roots,
     /// Where on the machine stack the outermost callback began; 0 when none runs.
     bottom: Cell<usize>,
@@ -35,7 +37,15 @@ impl CallState {
     /// The interpreter is valid as long as anything runs in the state.
     pub(crate) unsafe fn new(runtime: Rc<Runtime>, interpreter: *const dyn Interpreter, threads: Threads) -> CallState {
         let memory = Memory::new(Rc::clone(&runtime));
-        CallState { runtime, interpreter, threads, memory, roots: Roots::default(), bottom: Cell::new(0) }
+        CallState {
+            runtime,
+            interpreter,
+            threads,
+            memory,
+            functions: Functions::new(),
+            roots: Roots::default(),
+            bottom: Cell::new(0),
+        }
     }
 
     /// Returns the call state of the running C function.
@@ -71,6 +81,12 @@ impl CallState {
     #[inline]
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Returns the functions that the host keeps.
+    #[inline]
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// Returns the roots.

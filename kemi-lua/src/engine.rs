@@ -29,6 +29,10 @@ impl Engine for LuaEngine {
         if cfg!(luajit) { "LuaJIT 2.1".to_owned() } else { "Lua 5.4".to_owned() }
     }
 
+    fn first_index(&self) -> usize {
+        1
+    }
+
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
         let text = source.read()?;
         Ok(references::references(&String::from_utf8_lossy(&text), root))

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use kemi_core::engine::Runtime;
 use kemi_core::error::Frame;
-use kemi_core::value::ConversionBudget;
 use kemi_core::{ErrorCode, Location, ScriptError, Value};
 
 use crate::call::CallState;
 use crate::error_object::{self, ErrorObject};
 use crate::ffi::{self, LuaThread};
-use crate::{frames, string, value};
+use crate::value::Reader;
+use crate::{frames, string};
 
 /// The most characters of a value that a script raised, in the message for it.
 const MAX_SHOWN: usize = 200;
@@ -246,7 +246,7 @@ pub(crate) unsafe fn describe(l: LuaThread, index: c_int) -> (String, bool) {
         if let Some(text) = own_text(l, index) {
             return (text, true);
         }
-        let shown = match value::read(l, index, None, &mut ConversionBudget::new()) {
+        let shown = match Reader::describing().read(l, index, None) {
             Ok(value @ (Value::Array(_) | Value::Map(_))) => format!("a table: {value}"),
             Ok(value) => value.to_string(),
             Err(_) => {

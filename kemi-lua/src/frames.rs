@@ -40,15 +40,19 @@ pub(crate) fn traceback(l: LuaThread, name_of: impl Fn(usize) -> Option<String>)
     frames
 }
 
-/// Returns where the function behind a reference is defined.
-pub(crate) fn definition(l: LuaThread, reference: c_int) -> Option<Location> {
+/// Returns where a function is defined. `push` pushes it, with one more slot at most, and does not raise.
+pub(crate) fn definition(l: LuaThread, push: impl FnOnce()) -> Option<Location> {
     let mut record = ffi::debug_record();
-    // SAFETY: the slot is made sure of, and the reference is to a function, which the second call takes off the stack.
+    // SAFETY: the slots are made sure of. The last call takes the function off the stack.
     unsafe {
-        if ffi::lua_checkstack(l, 1) == 0 {
+        if ffi::lua_checkstack(l, 2) == 0 {
             return None;
         }
-        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into());
+        push();
+        if ffi::lua_type(l, -1) != ffi::LUA_TFUNCTION {
+            ffi::lua_settop(l, -2);
+            return None;
+        }
         ffi::lua_getinfo(l, c">S".as_ptr(), &raw mut record);
     }
     let line = u32::try_from(record.linedefined).ok().filter(|&line| line > 0)?;

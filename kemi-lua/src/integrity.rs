@@ -22,7 +22,7 @@ struct BoundRoot {
     /// The root's name.
     name: c_int,
     root: c_int,
-    /// A list: the name of a module, its table and a copy of that, by turns. The root comes first, under its own name.
+    /// A list: the path of a module or of a constant that is a table, the table and a copy of that, by turns.
     tree: c_int,
     address: *const c_void,
 }
@@ -56,12 +56,6 @@ impl Integrity {
             string::push(l, registry.root().as_bytes());
             ffi::lua_pushvalue(l, root);
             append(l, tree);
-            for (module, _) in registry.modules().filter(|(module, _)| !module.is_empty()) {
-                string::push(l, module.as_bytes());
-                ffi::lua_pushvalue(l, -1);
-                ffi::lua_rawget(l, root);
-                append(l, tree);
-            }
             let tree = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
             let root = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
             self.0.set(BoundRoot { name, root, tree, address });
@@ -118,31 +112,49 @@ impl Integrity {
         if thorough {
             let names = &mut replaced;
             // SAFETY: protected. What an error of Lua may skip in the closure is at most a name that is being made.
-            let _ = ffi::protected(l, |l| unsafe { restore_tree(l, bound.tree, registry.root(), names) });
+            let _ = ffi::protected(l, |l| unsafe { restore_tree(l, bound.tree, names) });
         }
         replaced
     }
 }
 
-/// Appends the name and the table at the top to a list, with a copy of the table.
+/// Appends the path and the table at the top to a list, with a copy of the table; then the tables in it.
 ///
 /// # Safety
-/// The call is protected, with six free slots.
+/// The call is protected, and the table is as it was bound: its keys are no tables, and no table is in itself.
 unsafe fn append(l: LuaThread, list: c_int) {
-    // SAFETY: as the caller's.
+    // SAFETY: as the caller's; the room is made sure of. The copy does not change while it is walked through.
     unsafe {
+        ffi::luaL_checkstack(l, 8, ptr::null());
         let table = ffi::lua_gettop(l);
+        let (path, copy) = (table - 1, table + 1);
         ffi::lua_createtable(l, 0, 16);
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, table) != 0 {
             ffi::lua_pushvalue(l, -2);
             ffi::lua_insert(l, -2);
-            ffi::lua_rawset(l, table + 1);
+            ffi::lua_rawset(l, copy);
         }
         let length = ffi::lua_rawlen(l, list) as ffi::lua_Integer;
-        for offset in [3, 2, 1] {
+        for (index, offset) in [(path, 1), (table, 2), (copy, 3)] {
+            ffi::lua_pushvalue(l, index);
             ffi::lua_rawseti(l, list, length + offset);
         }
+        ffi::lua_pushnil(l);
+        while ffi::lua_next(l, copy) != 0 {
+            let (key, value) = (copy + 1, copy + 2);
+            if ffi::lua_type(l, value) == ffi::LUA_TTABLE {
+                ffi::lua_pushvalue(l, path);
+                string::push(l, b".");
+                // Converted, a number would be another key.
+                ffi::lua_pushvalue(l, key);
+                ffi::lua_concat(l, 3);
+                ffi::lua_pushvalue(l, value);
+                append(l, list);
+            }
+            ffi::lua_settop(l, key);
+        }
+        ffi::lua_settop(l, path - 1);
     }
 }
 
@@ -150,9 +162,9 @@ unsafe fn append(l: LuaThread, list: c_int) {
 ///
 /// # Safety
 /// The call is protected; `tree` refers to the list of [`BoundRoot`].
-unsafe fn restore_tree(l: LuaThread, tree: c_int, root: &str, replaced: &mut Vec<String>) {
+unsafe fn restore_tree(l: LuaThread, tree: c_int, replaced: &mut Vec<String>) {
     // SAFETY: as the caller's; a C function has twenty free slots. The copies are ours alone, so their keys are
-    // strings, and nobody changes them while they are walked through.
+    // strings and numbers, and nobody changes them while they are walked through.
     unsafe {
         ffi::lua_settop(l, 0);
         ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, tree.into());
@@ -162,7 +174,7 @@ unsafe fn restore_tree(l: LuaThread, tree: c_int, root: &str, replaced: &mut Vec
             for offset in 0..3 {
                 ffi::lua_rawgeti(l, 1, at + offset);
             }
-            let (name, table, copy) = (2, 3, 4);
+            let (path, table, copy) = (2, 3, 4);
             ffi::lua_pushnil(l);
             while ffi::lua_next(l, copy) != 0 {
                 let (key, bound) = (5, 6);
@@ -172,11 +184,11 @@ unsafe fn restore_tree(l: LuaThread, tree: c_int, root: &str, replaced: &mut Vec
                     ffi::lua_pushvalue(l, key);
                     ffi::lua_pushvalue(l, bound);
                     ffi::lua_rawset(l, table);
-                    let member = String::from_utf8_lossy(string::read(l, key));
-                    replaced.push(match at {
-                        1 => format!("{root}.{member}"),
-                        _ => format!("{root}.{}.{member}", String::from_utf8_lossy(string::read(l, name))),
-                    });
+                    // Reading a number as text would make it another key.
+                    ffi::lua_settop(l, key);
+                    ffi::lua_pushvalue(l, key);
+                    let [path, member] = [path, key + 1].map(|index| String::from_utf8_lossy(string::read(l, index)));
+                    replaced.push(format!("{path}.{member}"));
                 }
                 ffi::lua_settop(l, key);
             }

@@ -7,7 +7,6 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use kemi_core::engine::{Interpreter, Runtime};
-use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 
 use crate::bind::RootObject;
@@ -23,6 +22,7 @@ use crate::library;
 use crate::library::finalizer::Finalizers;
 use crate::terminate::is_termination;
 use crate::threads::Threads;
+use crate::value::Reader;
 use crate::{console, frames, import, sandbox, string, trampoline, value};
 
 /// Up to how many arguments the main thread has room without being asked.
@@ -156,6 +156,14 @@ impl Interpreter for LuaInterpreter {
         self.state.call(callback, args)
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.state.call_function(slot, args)
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.state.release_functions(slots);
+    }
+
     fn place(&self) -> Option<Location> {
         self.state.place()
     }
@@ -196,13 +204,29 @@ impl Interpreter for State {
         })
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        let l = self.call.threads().current();
+        self.enter(l, args, || {
+            // SAFETY: `enter` has made room.
+            unsafe { self.call.functions().push(l, slot) };
+        })
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.call.functions().release(self.call.threads().current(), slots);
+    }
+
     fn place(&self) -> Option<Location> {
         frames::place(self.call.threads().current())
     }
 
     fn definition(&self, callback: CallbackId) -> Option<Location> {
         let reference = (*self.handles.borrow().get(callback.index())?)?;
-        frames::definition(self.call.threads().current(), reference)
+        let l = self.call.threads().current();
+        frames::definition(l, || {
+            // SAFETY: the reference is to the callback's function; `definition` has made room.
+            unsafe { ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, reference.into()) };
+        })
     }
 }
 
@@ -232,9 +256,18 @@ impl State {
     /// Fills the fresh Lua state with the libraries and the root object. `path` goes before the default `package.path`.
     ///
     /// # Errors
-    /// [`ErrorCode::Runtime`] when memory runs out.
+    /// [`ErrorCode::Runtime`] when memory runs out; [`ErrorCode::ValueNotConvertible`] for a constant that nests too deep.
     fn fill(&self, path: &[u8]) -> Result<(), ScriptError> {
         let call = &self.call;
+        let mut sound = Ok(());
+        call.runtime().registry().module().walk(&mut |module| {
+            for constant in module.constants() {
+                if sound.is_ok() {
+                    sound = value::check(call.runtime(), constant.value());
+                }
+            }
+        });
+        sound?;
         // SAFETY: nothing of the state moves, and all of it outlives the Lua state.
         let hook = self.hook.get_or_init(|| unsafe {
             HookContext::new(
@@ -252,6 +285,7 @@ impl State {
                 hook.register(l);
                 self.make_refs(l);
                 error::set_up(l);
+                call.functions().set_up(l);
                 library::error::set_up(l, call);
                 #[cfg(not(luajit))]
                 library::coroutine::set_up(self.main);
@@ -262,7 +296,7 @@ impl State {
                     library::metatable::replace(l, &self.finalizers);
                 }
                 console::replace_print(l, call);
-                root.bind(l, call.runtime(), trampoline::function_of);
+                root.bind(l, call, trampoline::function_of);
                 self.integrity.remember(l, call.runtime().registry());
             }
         });
@@ -286,11 +320,11 @@ impl State {
     /// # Safety
     /// The call is protected.
     unsafe fn make_refs(&self, l: LuaThread) {
-        // SAFETY: as the caller's; the diagnostics outlive the state.
+        // SAFETY: as the caller's; the diagnostics and the call state outlive the Lua state.
         unsafe {
             ffi::push_function(l, handle_error, &self.diagnostics);
             let handler = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
-            ffi::lua_pushcfunction(l, call_with_args);
+            ffi::push_function(l, call_with_args, &self.call);
             let call_with_args = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
             self.refs.set(Refs { handler, call_with_args });
         }
@@ -314,8 +348,8 @@ impl State {
     }
 
     /// Calls what `push_function` pushes. Exits, errors and the use of the machine stack end here.
-    fn enter(&self, l: LuaThread, args: &[Arg<'_>], push_function: impl FnOnce()) -> Result<Value, ScriptError> {
-        args.iter().try_for_each(value::check_passable)?;
+    fn enter(&self, l: LuaThread, args: &[Arg<'_>], push_function: impl Fn()) -> Result<Value, ScriptError> {
+        args.iter().try_for_each(|arg| value::check_passable(self.call.runtime(), arg))?;
         let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
         let call = &self.call;
         // SAFETY: no demands.
@@ -344,7 +378,7 @@ impl State {
             };
             let count = if plain {
                 push_function();
-                args.iter().for_each(|arg| value::push_arg(l, arg));
+                args.iter().for_each(|arg| value::push_arg(l, call, arg));
                 c_int::try_from(args.len()).unwrap_or(c_int::MAX)
             } else {
                 ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, self.refs.get().call_with_args.into());
@@ -361,8 +395,9 @@ impl State {
             Ok(Value::Nil)
         } else if status == ffi::LUA_OK {
             // SAFETY: the result is at this index.
-            unsafe { value::read(l, at, None, &mut ConversionBudget::new()) }.map_err(|mut error| {
-                error.message = format!("the callback's result: {}", error.message);
+            unsafe { Reader::new(call).read(l, at, None) }.map_err(|unfit| {
+                let mut error = unfit.of("the result");
+                error.place = frames::definition(l, &push_function);
                 error
             })
         } else {
@@ -488,16 +523,17 @@ struct PendingCall<'a> {
 /// Calls the function at index 1 with arguments that need memory.
 ///
 /// # Safety
-/// Called by Lua with a function and a light userdata that points to a [`PendingCall`].
+/// Called by Lua with a function and a light userdata that points to a [`PendingCall`]; the upvalue is the call state.
 unsafe extern "C-unwind" fn call_with_args(l: LuaThread) -> c_int {
     // SAFETY: as this function's contract; the pending call outlives this one, and this frame owns nothing.
     unsafe {
+        let call = CallState::of(l);
         let pending = &*ffi::lua_touserdata(l, 2).cast::<PendingCall<'_>>();
         ffi::lua_settop(l, 1);
         let count = c_int::try_from(pending.args.len()).unwrap_or(c_int::MAX);
         ffi::luaL_checkstack(l, count, std::ptr::null());
         for arg in pending.args {
-            value::push_arg(l, arg);
+            value::push_arg(l, call, arg);
         }
         ffi::lua_call(l, count, 1);
     }

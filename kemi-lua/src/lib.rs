@@ -4,7 +4,8 @@
 //! Call [`link`] once in a host; then the engine is found as `"lua"`. Every instance has an interpreter of its own.
 //!
 //! - A script sees the registry as the root object, which is made of nested plain tables. A lookup that misses gives `nil`, so
-//!   `if root.module then … end` works; calling what is not there is an error that names the nearest function.
+//!   `if root.module then … end` works; calling what is not there is an error that names the nearest function. Modules in modules
+//!   are tables in tables, and constants plain values; what a script has put in their place is put back after a call that failed.
 //! - The exits of the root object and `os.exit()` end the innermost callback. No `pcall`, `xpcall`, coroutine,
 //!   comparator or metamethod can catch that. At a script's top level they end the loading of all files without an error.
 //! - `require` looks in the folders of the scripts first; C libraries cannot be loaded. Of `debug` there are
@@ -23,6 +24,7 @@ mod error;
 mod error_object;
 mod ffi;
 mod frames;
+mod functions;
 mod import;
 mod integrity;
 mod interpreter;

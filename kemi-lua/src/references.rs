@@ -191,6 +191,7 @@ mod tests {
             [one("m", 1, false), one("m.start", 2, false)]
         );
         assert_eq!(found("app['m'].start {}"), [one("m.start", 1, true)]);
+        assert_eq!(found("app.a.b['c'].d.e.f()"), [one("a.b.c.d.e.f", 1, true)]);
         assert_eq!(found("app.x:exit()"), [one("x.exit", 1, true)]);
         assert_eq!(found("app[name].start()"), [one("", 1, false)]);
         assert_eq!(found("app.x.exit --[[ now ]] ()"), [one("x.exit", 1, true)]);

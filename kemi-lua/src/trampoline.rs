@@ -5,12 +5,13 @@ use std::ptr;
 
 use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 use kemi_core::registry::Export;
-use kemi_core::value::{ConversionBudget, Type};
+use kemi_core::value::Type;
 use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
 
 use crate::bind::{self, BoundExport};
 use crate::call::{CallState, RootedBuffer};
 use crate::ffi::{self, LuaThread};
+use crate::value::Reader;
 use crate::{error, frames, string, terminate, value};
 
 /// Chooses the C function for an export.
@@ -124,18 +125,18 @@ unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
                 ffi::lua_pushlstring(l, pointer.cast(), length);
                 call.roots().unroot();
             }
-            tree @ (Value::Array(_) | Value::Map(_)) => {
-                if !value::is_shallow(&tree) {
+            tree @ (Value::Array(_) | Value::Map(_) | Value::Function(_)) => {
+                if let Err(error) = value::check(bound.runtime(), &tree) {
                     drop(tree);
-                    return settled(l, bound, value::too_deep().into());
+                    return settled(l, bound, error.into());
                 }
                 let tree = Box::new(tree);
                 let pointer = ptr::from_ref(&*tree);
                 call.roots().root(RootedBuffer::Tree(tree));
-                value::push(l, &*pointer);
+                value::push(l, call, &*pointer);
                 call.roots().unroot();
             }
-            Value::Nil | Value::Function(_) => ffi::lua_pushnil(l),
+            Value::Nil => ffi::lua_pushnil(l),
             Value::Bool(b) => ffi::lua_pushboolean(l, b.into()),
             Value::Int(i) => ffi::lua_pushinteger(l, i),
             Value::Float(x) => ffi::lua_pushnumber(l, x),
@@ -152,16 +153,16 @@ unsafe fn push_tuple(l: LuaThread, bound: &BoundExport, items: Vec<Value>) -> c_
     let call = bound.call();
     // SAFETY: as the caller's. What is rooted stays where it is on the heap until it is unrooted.
     unsafe {
-        if !items.iter().all(value::is_shallow) {
+        if let Err(error) = items.iter().try_for_each(|item| value::check(bound.runtime(), item)) {
             drop(items);
-            return settled(l, bound, value::too_deep().into());
+            return settled(l, bound, error.into());
         }
         let items_at = ptr::from_ref(items.as_slice());
         let count = c_int::try_from(items.len()).unwrap_or(c_int::MAX);
         call.roots().root(RootedBuffer::Tuple(items));
         ffi::luaL_checkstack(l, count, ptr::null());
         for item in &*items_at {
-            value::push(l, item);
+            value::push(l, call, item);
         }
         call.roots().unroot();
         count
@@ -315,7 +316,10 @@ unsafe extern "C-unwind" fn generic(l: LuaThread) -> c_int {
         let bound = BoundExport::of(l);
         match invoke(l, bound) {
             Ok(result) => result.push(l, bound),
-            Err(fault) => raise(l, bound.call(), fault),
+            Err(mut fault) => {
+                hint_at_whole_float(l, bound, &mut fault);
+                raise(l, bound.call(), fault)
+            }
         }
     }
 }
@@ -341,17 +345,17 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
     // SAFETY: nothing here raises: types are looked at first, and tables are read without metamethods.
     unsafe {
         let count = ffi::lua_gettop(l);
-        let mut tables: Vec<Value> = Vec::new();
-        let mut budget = ConversionBudget::new();
+        let mut wholes: Vec<Value> = Vec::new();
+        let mut reader = Reader::new(call);
         for (index, position) in (1..=count).zip(0..) {
-            if ffi::lua_type(l, index) == ffi::LUA_TTABLE {
+            if matches!(ffi::lua_type(l, index), ffi::LUA_TTABLE | ffi::LUA_TFUNCTION) {
                 if index == 1 && bind::is_of_root(l, index) {
                     return runtime.finish_error(export, called_as_method(bound), interpreter);
                 }
-                match value::read(l, index, wanted(export, position), &mut budget) {
-                    Ok(value) => tables.push(value),
-                    Err(mut error) => {
-                        error.message = format!("argument {index}: {}", error.message);
+                match reader.whole(l, index, wanted(export, position)) {
+                    Ok(value) => wholes.push(value),
+                    Err(unfit) => {
+                        let error = unfit.of(&format!("argument {index}"));
                         return runtime.finish_error(export, error.into(), interpreter);
                     }
                 }
@@ -367,11 +371,11 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
                 many.as_mut_slice()
             }
         };
-        let mut tables = tables.iter();
+        let mut wholes = wholes.iter();
         for ((index, slot), position) in (1..).zip(args.iter_mut()).zip(0..) {
             *slot = match value::scalar(l, index, wanted(export, position)) {
                 Some(arg) => arg,
-                None => tables.next().map_or(Arg::Nil, Arg::Value),
+                None => wholes.next().map_or(Arg::Nil, Arg::Value),
             };
         }
         runtime.invoke(export, args, interpreter)
@@ -382,6 +386,28 @@ unsafe fn with_arguments(l: LuaThread, bound: &BoundExport) -> Result<Ret, Box<N
 fn called_as_method(bound: &BoundExport) -> Box<NativeError> {
     let name = bound.runtime().registry().script_name(bound.export().def());
     ScriptError::new(ErrorCode::BadArgument, format!("called with ':'; write {name}(…)")).into()
+}
+
+/// Says what to write where a whole float was given for an integer, as `10 / 2` is one.
+///
+/// # Safety
+/// As [`invoke`].
+#[cold]
+unsafe fn hint_at_whole_float(l: LuaThread, bound: &BoundExport, fault: &mut NativeError) {
+    let NativeError::Error(error) = fault else { return };
+    let Some(index) = error.argument.as_ref().filter(|_| error.hint.is_none()).map(|argument| argument.position) else {
+        return;
+    };
+    let wants_integer = index
+        .checked_sub(1)
+        .and_then(|position| wanted(bound.export(), position))
+        .is_some_and(|ty| matches!(value::inner(ty), Type::Int { .. }));
+    // SAFETY: as the caller's; neither call raises.
+    let is_whole = c_int::try_from(index)
+        .is_ok_and(|index| unsafe { value::float(l, index).is_some_and(|x| value::exact(x).is_some()) });
+    if wants_integer && is_whole {
+        error.hint = Some("in Lua a / b is a float; a // b or math.tointeger(x) is an integer".to_owned());
+    }
 }
 
 fn wanted(export: &Export, position: usize) -> Option<Type> {

@@ -117,7 +117,7 @@ fn a_function_whose_capability_is_not_granted_is_refused_at_load_and_at_its_line
     let run = callbacks.required("call", "run", &[]);
     let builder = Registry::<Host>::builder().root("app").all_modules().callbacks(callbacks).capabilities(&[]);
     let registry = builder.build().unwrap();
-    let script = [Source::text("tenant.lua", "function run()\n    return app.files.remove('/etc/passwd')\nend")];
+    let script = [Source::text("tenant.lua", "function run()\n    app.files.remove('/etc/passwd')\nend")];
     let told = "needs the capability 'files', which this script is not granted [not-permitted]";
 
     let error = Program::open(Arc::new(LuaEngine), &registry, &script).unwrap_err();

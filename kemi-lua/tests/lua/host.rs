@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use kemi_core::abi::Out;
-use kemi_core::export::Rest;
+use kemi_core::export::{Blob, Rest};
 use kemi_core::{
-    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, NativeExit, Outcome, Registry,
-    Script, ScriptError, Source, Value,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Function, Instance, Limits, NativeExit, Outcome,
+    Registry, Script, ScriptError, Source, Value,
 };
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
@@ -16,6 +16,7 @@ use kemi_macros::kemi_export;
 pub(crate) struct Host {
     pub(crate) notes: Vec<String>,
     pub(crate) text: Vec<u8>,
+    pub(crate) kept: Vec<Function>,
 }
 
 /// Notes that the script came here.
@@ -122,6 +123,16 @@ fn arity(_cx: &mut Host, rest: Rest<'_>) -> i64 {
 }
 
 #[kemi_export(module = "t")]
+fn digest(_cx: &mut Host, blob: Blob) -> Blob {
+    Blob(blob.0.into_iter().rev().collect())
+}
+
+#[kemi_export(module = "t")]
+fn blobs(_cx: &mut Host, blobs: Vec<Blob>) -> Vec<Value> {
+    blobs.into_iter().map(|blob| Value::Bytes(blob.0.into())).collect()
+}
+
+#[kemi_export(module = "t")]
 fn deep(_cx: &mut Host, levels: i64) -> Value {
     (0..levels).fold(Value::Int(1), |inner, _| Value::Array(vec![inner]))
 }
@@ -161,6 +172,38 @@ fn run(cx: &mut Host, script: &Script<'_>, name: &str) -> Result<String, ScriptE
         Outcome::Value(value) => value.to_string(),
         Outcome::Exit => "exit".to_owned(),
         Outcome::Drop => "drop".to_owned(),
+    })
+}
+
+/// Keeps a function of the script.
+#[kemi_export(module = "t")]
+fn keep(cx: &mut Host, function: Function) {
+    cx.kept.push(function);
+}
+
+/// Gives a kept function back.
+#[kemi_export(module = "t")]
+fn kept(cx: &mut Host, index: u8) -> Option<Function> {
+    cx.kept.get(usize::from(index)).cloned()
+}
+
+/// Lets another thread drop all kept functions.
+#[kemi_export(module = "t")]
+fn drop_elsewhere(cx: &mut Host) {
+    let kept = std::mem::take(&mut cx.kept);
+    std::thread::spawn(move || drop(kept)).join().expect("a drop does not panic");
+}
+
+/// Calls a kept function and tells how it ended.
+#[kemi_export(module = "t")]
+fn call_kept(cx: &mut Host, script: &Script<'_>, index: u8, value: Value) -> Result<Value, ScriptError> {
+    let Some(function) = cx.kept.get(usize::from(index)).cloned() else {
+        return Err(ScriptError::new(ErrorCode::MissingCallback, "no such function"));
+    };
+    Ok(match script.call_function(&function, cx, &[(&value).into()])? {
+        Outcome::Value(value) => value,
+        Outcome::Exit => "exit".into(),
+        Outcome::Drop => "drop".into(),
     })
 }
 

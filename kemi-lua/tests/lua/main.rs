@@ -4,12 +4,14 @@ mod calls;
 mod errors;
 #[cfg(not(luajit))]
 mod finalizers;
+mod functions;
 mod host;
 mod interrupts;
 mod io;
 mod library;
 mod limits;
 mod memory;
+mod modules;
 mod names;
 mod policies;
 mod robustness;

@@ -33,6 +33,9 @@ const HOGS: &[(&str, &str)] = &[
     ("gsub", "local s = 'xx' while true do s = s:gsub('x', 'xx') end"),
     ("results of native functions", "local t = {} while true do t[#t + 1] = KSR.t.again('0123456789', 100) end"),
     ("values of native functions", "local t = {} while true do t[#t + 1] = KSR.t.any({1, {2}}) end"),
+    ("functions for the host", "while true do KSR.t.any(function() end) end"),
+    ("functions for the host in pcall", "while true do pcall(KSR.t.any, {function() end, {function() end}}) end"),
+    ("functions as results", "while true do pcall(KSR.t.run, 'maker') end"),
     ("xpcall", "while true do xpcall(string.rep, function(e) return e .. e end, 'x', 1000000000) end"),
     ("nested callback", "while true do pcall(KSR.t.run, 'hog') end"),
 ];
@@ -40,7 +43,8 @@ const HOGS: &[(&str, &str)] = &[
 #[test]
 fn memory_ends_every_hog() {
     for (name, body) in HOGS {
-        let define = "rawset(_G, 'hog', function() local t = {} while true do t = {t} end end)";
+        let define = "rawset(_G, 'hog', function() local t = {} while true do t = {t} end end)
+            rawset(_G, 'maker', function() return {function() end, function() end} end)";
         for limits in [MEMORY, ONLY_MEMORY] {
             check(limits, ErrorCode::MemoryLimit, name, &format!("kept = nil {define} {body}"));
         }

@@ -89,13 +89,69 @@ fn a_tuple_is_several_results_and_nothing_is_nil() {
 
 #[test]
 fn what_has_no_counterpart_is_an_error_with_its_type() {
-    let function = error("KSR.t.any(print)");
-    assert_eq!(function.code, ErrorCode::BadArgument);
-    assert_eq!(function.argument.as_ref().map(|a| a.got.as_str()), Some("function"));
-    assert_eq!(error("KSR.t.any(coroutine.create(print))").argument.as_ref().map(|a| a.got.as_str()), Some("thread"));
-    for body in ["KSR.t.any({print})", "KSR.t.any({[true] = 1})", "KSR.t.any({[1.5] = 1})", "return print"] {
+    let got = |body: &str| error(body).argument.as_ref().map(|argument| argument.got.clone());
+    assert_eq!(got("KSR.t.any(coroutine.create(print))").as_deref(), Some("coroutine"));
+    assert_eq!(got("KSR.t.any(io.stdout)").as_deref(), Some("userdata"));
+    for body in ["KSR.t.any({coroutine.create(print)})", "KSR.t.any({[true] = 1})", "KSR.t.any({[1.5] = 1})"] {
         assert_eq!(error(body).code, ErrorCode::ValueNotConvertible, "{body}");
     }
+    let e = error("KSR.t.any({{}, {x = coroutine.create(print)}})");
+    assert_eq!(e.message, "argument 1 holds a coroutine, which has no counterpart outside the script");
+}
+
+#[test]
+fn a_result_that_does_not_cross_is_told_with_the_place_of_the_function() {
+    let refused = |result: &str| {
+        let e = load(&format!("\nlocal t = {{}}\nfunction main()\n  return {result}\nend"))
+            .call(&[])
+            .expect_err("a result");
+        assert_eq!(e.code, ErrorCode::ValueNotConvertible, "{e}");
+        assert_eq!(e.place.as_ref().map(|place| (place.file.as_str(), place.line)), Some(("test.lua", 3)), "{e}");
+        e.message.clone()
+    };
+    let coroutine = refused("coroutine.create(print)");
+    assert_eq!(coroutine, "the result is a coroutine, which has no counterpart outside the script");
+    assert_eq!(refused("{io.stdout}"), "the result holds a userdata, which has no counterpart outside the script");
+    assert_eq!(refused("{[true] = 1}"), "the result: a table has a key that is a boolean");
+}
+
+#[cfg(not(luajit))]
+#[test]
+fn a_whole_float_for_an_integer_is_told_how_to_become_one() {
+    for (body, hinted) in [
+        ("KSR.t.int(10 / 2)", true),
+        ("KSR.t.add(1, 2.0)", true),
+        ("KSR.t.again('x', 2.0)", true),
+        ("KSR.t.int(10 / 4)", false),
+        ("KSR.t.owned(2.0)", false),
+        ("KSR.t.port(70000)", false),
+        ("KSR.t.total({1.0})", false),
+    ] {
+        let e = error(body);
+        assert_eq!(e.code, ErrorCode::BadArgument, "{body}: {e}");
+        assert_eq!(e.hint.as_deref().is_some_and(|hint| hint.contains("a // b")), hinted, "{body}: {e}");
+    }
+}
+
+#[test]
+fn elements_are_counted_from_one_in_messages() {
+    let e = error("KSR.t.total({1, 'x'})");
+    assert_eq!(e.argument.as_ref().map(|argument| argument.path.as_str()), Some("[2]"), "{e}");
+}
+
+#[test]
+fn bytes_are_strings_in_the_script() {
+    let bytes = Value::Bytes(b"a\0\xff"[..].into());
+    let mut script = load("function main(b) return {type(b), #b, KSR.t.sets(b)} end");
+    assert_eq!(script.value(&[Arg::Value(&bytes)]).to_string(), r#"["string", 3, "a\x00\xff"]"#);
+    let mut script = load("function main(list) return list[1] .. list.n end");
+    let nested = Value::Map(Map::from([("1".into(), bytes.clone()), ("n".into(), bytes.clone())]));
+    assert_eq!(script.call(&[Arg::Value(&nested)]).map_err(|e| e.code), Err(ErrorCode::Runtime), "a map has text keys");
+    let mut script = load("function main(list) return list[1] .. list[2] end");
+    assert_eq!(script.value(&[Arg::Value(&list([bytes, text("b")]))]), Value::from(&b"a\0\xffb"[..]));
+    assert_eq!(eval("return KSR.t.digest('\\0ab')"), text("ba\0"));
+    assert_eq!(eval("return table.concat(KSR.t.blobs({'a\\0', '', 'b'}), '|')"), text("a\0||b"));
+    assert_eq!(error("KSR.t.digest(1)").argument.as_ref().map(|a| a.got.as_str()), Some("integer 1"));
 }
 
 #[test]
