@@ -8,11 +8,11 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::error_object::ErrorObject;
 use crate::parse::Parser;
-use crate::program::{Program, line_of};
+use crate::program::{Program, is_closure, line_of};
 use crate::stack::StackUse;
 use crate::string;
 use crate::terminate::terminated;
-use crate::value::{most_arguments, to_value};
+use crate::value::{most_arguments, plain_value};
 
 /// Builds Rhai's error for a native error: one that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
 pub(crate) fn raise(runtime: &Runtime, fault: NativeError, position: Position) -> Box<EvalAltResult> {
@@ -213,19 +213,14 @@ fn thrown_text(thrown: &Dynamic) -> String {
     {
         return string::readable(&text);
     }
-    match to_value(thrown) {
+    match plain_value(thrown) {
         Ok(value) => format!("the script threw {value}"),
         Err(_) => format!("the script threw a value of type {}", thrown.type_name()),
     }
 }
 
 fn readable(name: String) -> String {
-    if rhai_closure(&name) { "closure".to_owned() } else { name }
-}
-
-/// Rhai names closures `anon$` and a hash.
-fn rhai_closure(name: &str) -> bool {
-    name.starts_with("anon$")
+    if is_closure(&name) { "closure".to_owned() } else { name }
 }
 
 /// Splits a name of Rhai's, such as `root::module::name`, into the module and the function after the root.

@@ -63,6 +63,14 @@ impl Interpreter for RhaiInterpreter {
         on_stack(|| self.view().call(callback, args))
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        on_stack(|| self.view().call_function(slot, args))
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        on_stack(|| self.view().release_functions(slots));
+    }
+
     fn place(&self) -> Option<Location> {
         None
     }
@@ -80,7 +88,7 @@ impl Drop for RhaiInterpreter {
     /// Frees the values of the script, which may be nested deep, where there is room for it.
     fn drop(&mut self) {
         on_stack(|| {
-            self.state.program().clear(self.engine.new_global_runtime_state());
+            self.state.clear(self.engine.new_global_runtime_state());
             drop(mem::replace(&mut self.engine, Engine::new_raw()));
         });
     }

@@ -3,8 +3,8 @@
 
 use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, Outcome, Registry, Script,
-    ScriptError, Source, Value,
+    Arg, ArgumentPolicy, Blob, ByteString, CallbackId, Callbacks, ErrorCode, Function, Instance, Limits, Outcome,
+    Registry, Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_rhai::RhaiEngine;
@@ -15,6 +15,7 @@ pub struct Cx {
     pub log: Vec<String>,
     pub bytes: Vec<u8>,
     pub values: Vec<Value>,
+    pub functions: Vec<Function>,
     pub nested: Option<CallbackId>,
     pub depth: u32,
 }
@@ -163,6 +164,41 @@ fn call(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<Value, ScriptErr
         Outcome::Exit => Value::from("exit"),
         Outcome::Drop => Value::from("drop"),
     })
+}
+
+/// Keeps a function of the script.
+#[kemi_export(module = "t")]
+fn on(cx: &mut Cx, function: Function) {
+    cx.functions.push(function);
+}
+
+/// Gives back the function that was kept last.
+#[kemi_export(module = "t")]
+fn latest(cx: &mut Cx) -> Value {
+    cx.functions.last().cloned().into()
+}
+
+/// Calls a function of the script at once.
+#[kemi_export(module = "t")]
+fn run_now(cx: &mut Cx, script: &Script<'_>, function: Function, argument: Value) -> Result<Value, ScriptError> {
+    Ok(match script.call_function(&function, cx, &[Arg::from(&argument)])? {
+        Outcome::Value(value) => value,
+        Outcome::Exit => Value::from("exit"),
+        Outcome::Drop => Value::from("drop"),
+    })
+}
+
+/// Lets another thread drop all kept functions, and waits for it.
+#[kemi_export(module = "t")]
+fn forget(cx: &mut Cx) {
+    let functions = std::mem::take(&mut cx.functions);
+    std::thread::spawn(move || drop(functions)).join().unwrap();
+}
+
+/// Turns bytes around.
+#[kemi_export(module = "t")]
+fn reversed(_cx: &mut Cx, blob: Blob) -> Blob {
+    Blob(blob.0.into_iter().rev().collect())
 }
 
 #[kemi_export(module = "t")]
