@@ -109,7 +109,7 @@ fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>,
     sandbox::install(&mut engine, runtime);
     error_object::install(&mut engine);
     engine.set_module_resolver(Imports::new(Source::folders(sources), runtime, &parser));
-    let root = root_module(registry, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
+    let root = root_module(&state, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
     engine.register_static_module(registry.root(), root.into());
     // Where the host counts, the sum of all values is limited as well.
     runtime.count_memory();

@@ -212,6 +212,37 @@ fn fix(_cx: &mut Cx) -> bool {
     true
 }
 
+/// The constants of the registry, in one slice.
+macro_rules! constants {
+    ($($constant:ident: $module:literal $name:literal $value:expr;)*) => {$(
+        #[kemi_core::__private::linkme::distributed_slice(kemi_core::export::CONSTANTS)]
+        #[linkme(crate = kemi_core::__private::linkme)]
+        static $constant: kemi_core::export::ConstantDef = kemi_core::export::ConstantDef {
+            module: $module,
+            name: $name,
+            doc: "",
+            value: || $value,
+            context: kemi_core::__private::ContextType::of::<Cx>(),
+            file: file!(),
+            line: line!(),
+        };
+    )*};
+}
+
+fn levels() -> Value {
+    let names = |names: [(&str, Value); 2]| Value::Map(names.map(|(name, value)| (name.into(), value)).into());
+    names([("WARN", 2.into()), ("Deep", names([("ONE", 1.into()), ("not a name", 2.into())]))])
+}
+
+constants! {
+    VERSION: "" "VERSION" Value::from("1.2");
+    LIMIT: "net.http" "LIMIT" Value::Int(8);
+    LIST: "net.http" "LIST" Value::Array(vec![1.into(), 2.into()]);
+    LEVEL: "log" "Level" levels();
+    OFF: "nathelper.deep" "OFF" Value::Bool(true);
+    OFF_WITHIN: "deep.off.further" "OFF" Value::Bool(true);
+}
+
 pub struct Host {
     pub instance: Instance<Cx>,
     pub run: CallbackId,
@@ -233,6 +264,11 @@ pub fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Cx>, Callbac
         .callbacks(callbacks)
         .module("")
         .module("t")
+        .module("log")
+        .module("net.http")
+        .function("net", "up", &[], || true)
+        .function("net.http", "get", &["url"], |url: String| format!("got {url}"))
+        .function("deep.down.below", "ask", &["n"], |n: i64| n + 1)
         .policy(policy)
         .limits(limits)
         .enable_hint("loadmodule \"{module}.so\"")
