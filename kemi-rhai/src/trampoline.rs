@@ -26,7 +26,7 @@ pub(crate) fn function_objects(bound: &Rc<BoundExport>) -> Vec<FunctionObject> {
         .map(|arity| FunctionObject { types: vec![TypeId::of::<Dynamic>(); arity], function: generic.clone() })
         .collect();
     // A deprecated function is warned of on the generic path.
-    if let Some(typed) = def.typed.filter(|_| def.deprecated.is_none()) {
+    if let Some(typed) = bound.export().typed().filter(|_| def.deprecated.is_none()) {
         objects.push(typed_object(bound, typed));
     }
     objects
