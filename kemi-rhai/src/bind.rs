@@ -1,14 +1,16 @@
-//! The root object: a static module with a submodule for each visible module, every function a native one.
+//! The root object: a static module with a submodule for each visible module, every function a native one, constants as
+//! variables.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use kemi_core::Value;
 use kemi_core::engine::Runtime;
-use kemi_core::registry::{Export, RegistryData};
-use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
+use kemi_core::registry::{self, Export, RegistryData};
+use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc, is_valid_identifier};
 
 use crate::call::CallState;
+use crate::value::value_to_dynamic;
 
 /// A native function as Rhai keeps it.
 pub(crate) type NativeFn = dyn for<'a, 'b, 'c> Fn(Option<NativeCallContext<'a>>, &'b mut [&'c mut Dynamic]) -> Called;
@@ -54,27 +56,66 @@ impl BoundExport {
 /// Builds the module that scripts see under the root's name; `objects` makes the function objects of an export.
 ///
 /// Each visible module is also a variable that is true, each linked but disabled one a variable that is false.
-pub(crate) fn root_module(registry: &RegistryData, objects: impl Fn(&Export) -> Vec<FunctionObject>) -> Module {
-    let mut root = Module::new();
-    let mut modules: BTreeMap<&str, Module> = BTreeMap::new();
-    for (name, exports) in registry.modules() {
-        let module = if name.is_empty() { &mut root } else { modules.entry(name).or_default() };
-        for export in exports {
-            for object in objects(export) {
-                register(module, export.def().name, object);
-            }
+pub(crate) fn root_module(state: &CallState, objects: impl Fn(&Export) -> Vec<FunctionObject>) -> Module {
+    let registry = state.runtime().registry();
+    bind_module(state, registry, registry.module(), &objects)
+}
+
+fn bind_module(
+    state: &CallState,
+    registry: &RegistryData,
+    own: &registry::Module,
+    objects: &impl Fn(&Export) -> Vec<FunctionObject>,
+) -> Module {
+    let mut module = Module::new();
+    for export in registry.exports().get(own.exports()).unwrap_or_default() {
+        for object in objects(export) {
+            register(&mut module, export.def().name, object);
         }
     }
-    for (name, mut module) in modules {
-        module.build_index();
-        root.set_sub_module(name, module);
-        root.set_var(name, true);
+    for constant in own.constants() {
+        bind_constant(state, &mut module, constant.def().name, constant.value());
     }
-    for name in registry.disabled_modules() {
-        root.set_var(name, false);
+    for name in off_modules(registry, own) {
+        module.set_var(name, false);
     }
-    root.build_index();
-    root
+    for child in own.modules() {
+        module.set_sub_module(child.name(), bind_module(state, registry, child, objects));
+        module.set_var(child.name(), true);
+    }
+    module.build_index();
+    module
+}
+
+/// Binds a constant; the names of a map are constants of their own behind it.
+fn bind_constant(state: &CallState, module: &mut Module, name: &str, value: &Value) {
+    // A constant holds no function, so it has a counterpart.
+    let Ok(converted) = value_to_dynamic(state, value) else { return };
+    module.set_var(name, converted);
+    let Some(names) = value.as_map() else { return };
+    let mut within = Module::new();
+    for (name, value) in names {
+        if let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_valid_identifier(name)) {
+            bind_constant(state, &mut within, name, value);
+        }
+    }
+    within.build_index();
+    module.set_sub_module(name, within);
+}
+
+/// Returns the names in a module that lead only to modules which are linked but not enabled.
+pub(crate) fn off_modules<'a>(
+    registry: &'a RegistryData,
+    own: &'a registry::Module,
+) -> impl Iterator<Item = &'static str> + 'a {
+    registry.disabled_modules().filter_map(|path| {
+        let below = match own.path() {
+            "" => path,
+            around => path.strip_prefix(around)?.strip_prefix('.')?,
+        };
+        let name = below.split('.').next()?;
+        own.modules().iter().all(|child| child.name() != name).then_some(name)
+    })
 }
 
 fn register(module: &mut Module, name: &'static str, object: FunctionObject) {

@@ -8,11 +8,12 @@ use kemi_core::{Arg, CallbackId, ErrorCode, Location, NativeExit, ScriptError, V
 use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext, Position};
 
 use crate::error::ErrorContext;
+use crate::functions::KeptFunctions;
 use crate::parse::Parser;
-use crate::program::{Function, Program, line_of, place_of};
+use crate::program::{Program, line_of, place_of};
 use crate::stack::StackUse;
 use crate::terminate::script_error;
-use crate::value::{arg_to_dynamic, to_value};
+use crate::value::{arg_to_dynamic, result_value};
 
 /// The state that all calls of one interpreter share. The engine is not in here, since it owns the native functions, which
 /// refer to this.
@@ -21,6 +22,7 @@ pub(crate) struct CallState {
     parser: Rc<Parser>,
     stack: Rc<StackUse>,
     program: Program,
+    functions: KeptFunctions,
 }
 
 impl CallState {
@@ -30,7 +32,7 @@ impl CallState {
         stack: Rc<StackUse>,
         global: GlobalRuntimeState,
     ) -> CallState {
-        CallState { runtime, parser, stack, program: Program::new(global) }
+        CallState { runtime, parser, stack, program: Program::new(global), functions: KeptFunctions::default() }
     }
 
     #[inline]
@@ -40,6 +42,17 @@ impl CallState {
 
     pub(crate) fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// Returns the functions that the host keeps.
+    pub(crate) fn functions(&self) -> &KeptFunctions {
+        &self.functions
+    }
+
+    /// Drops all that the script holds.
+    pub(crate) fn clear(&self, global: GlobalRuntimeState) {
+        self.functions.clear();
+        self.program.clear(global);
     }
 
     /// Returns what an error of the script is described by.
@@ -66,6 +79,15 @@ impl Drop for CallFrame<'_> {
     }
 }
 
+/// What is called: a function's name, what it sees beside its parameters, and its place.
+#[derive(Clone, Copy)]
+struct Callee<'a> {
+    name: &'a str,
+    global: &'a GlobalRuntimeState,
+    file: &'a str,
+    position: Position,
+}
+
 /// The interpreter as the host sees it, or a native function from the call it is in.
 pub(crate) struct CallView<'a> {
     engine: &'a Engine,
@@ -82,23 +104,42 @@ impl<'a> CallView<'a> {
         CallView { engine: call.engine(), state, call: Some(call) }
     }
 
-    fn run(
-        &self,
-        function: &Function,
-        params: usize,
-        position: Position,
-        args: &[Arg<'_>],
-    ) -> Result<Dynamic, Box<EvalAltResult>> {
-        let mut values: Vec<Dynamic> = args.iter().take(params).filter_map(arg_to_dynamic).collect();
-        let mut values: Vec<&mut Dynamic> = values.iter_mut().collect();
-        let global = self.state.program.global();
-        let _frame = CallFrame::enter(self.state);
-        NativeCallContext::new_with_all_fields(self.engine, function.name(), None, &global, position).call_fn_raw(
-            function.name(),
-            false,
-            false,
-            &mut values,
-        )
+    /// Converts as many arguments as a function has parameters for.
+    #[inline(always)]
+    fn arguments(&self, name: &str, params: usize, args: &[Arg<'_>]) -> Result<Vec<Dynamic>, ScriptError> {
+        if let Some(arg) = args.iter().find(|arg| matches!(arg, Arg::Foreign(_))) {
+            let message = format!("the host passes a {} to '{name}'", arg.type_name());
+            return Err(ScriptError::new(ErrorCode::ValueNotConvertible, message));
+        }
+        let mut values = Vec::with_capacity(params);
+        for arg in args.iter().take(params) {
+            values.push(arg_to_dynamic(self.state, arg)?);
+        }
+        Ok(values)
+    }
+
+    /// Calls a function that is defined at a place, and converts its result.
+    #[inline(always)]
+    fn run(&self, callee: &Callee<'_>, args: &mut [Dynamic]) -> Result<Value, ScriptError> {
+        let &Callee { name, global, file, position } = callee;
+        let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
+        // What a native function panics with never comes here; this keeps a fault of the interpreter from the host.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let _frame = CallFrame::enter(self.state);
+            NativeCallContext::new_with_all_fields(self.engine, name, None, global, position)
+                .call_fn_raw(name, false, false, &mut args)
+        }));
+        match result {
+            Ok(Ok(value)) => self.state.runtime.host_side(|| result_value(self.state, &value)).map_err(|error| {
+                match line_of(position) {
+                    Some(line) => error.at(file, line),
+                    None => error,
+                }
+            }),
+            Ok(Err(error)) => self.ended(*error, file),
+            Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
+                .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),
+        }
     }
 
     /// Tells how a call has ended that gave no value.
@@ -125,24 +166,35 @@ impl Interpreter for CallView<'_> {
     }
 
     fn call(&self, id: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        let function = self.state.program.callback(self.state.runtime.registry(), id)?;
-        if let Some(arg) = args.iter().find(|arg| matches!(arg, Arg::Foreign(_))) {
-            let message = format!("the host passes a {} to '{}'", arg.type_name(), function.name());
-            return Err(ScriptError::new(ErrorCode::ValueNotConvertible, message));
-        }
-        let (params, file, position) = function.overload(args.len())?;
-        // What a native function panics with never comes here; this keeps a fault of the interpreter from the host.
-        match catch_unwind(AssertUnwindSafe(|| self.run(&function, params, position, args))) {
-            Ok(Ok(value)) => {
-                self.state.runtime.host_side(|| to_value(&value)).map_err(|error| match line_of(position) {
-                    Some(line) => error.at(file, line),
-                    None => error,
-                })
+        let program = &self.state.program;
+        let function = program.callback(self.state.runtime.registry(), id)?;
+        let name = function.name();
+        let (params, file, position) = function.overload(0, args.len())?;
+        let mut args = self.arguments(name, params, args)?;
+        self.run(&Callee { name, global: &program.global(), file, position }, &mut args)
+    }
+
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        let program = &self.state.program;
+        let kept = self.state.functions.get(slot)?;
+        let name = kept.name();
+        let captured = kept.captured();
+        let function = kept.function(program);
+        let (params, file, position) = match &function {
+            Some(function) => function.overload(captured.len(), args.len())?,
+            // One of Rhai's library gets all arguments.
+            None => {
+                let (file, position) = kept.passed_at();
+                (args.len(), file, position)
             }
-            Ok(Err(error)) => self.ended(*error, file),
-            Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
-                .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),
-        }
+        };
+        let mut values = captured.to_vec();
+        values.append(&mut self.arguments(name, params, args)?);
+        self.run(&Callee { name, global: &kept.global(program), file, position }, &mut values)
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.state.functions.release(&self.state.runtime, slots);
     }
 
     fn place(&self) -> Option<Location> {

@@ -2,17 +2,17 @@
 
 use kemi_core::engine::Runtime;
 use kemi_core::error::Frame;
-use kemi_core::registry::RegistryData;
-use kemi_core::{ErrorCode, Location, NativeError, ScriptError};
+use kemi_core::registry::{Export, RegistryData};
+use kemi_core::{ErrorCode, Location, NativeError, ScriptError, Value};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::error_object::ErrorObject;
 use crate::parse::Parser;
-use crate::program::{Program, line_of};
+use crate::program::{Program, is_closure, line_of};
 use crate::stack::StackUse;
 use crate::string;
 use crate::terminate::terminated;
-use crate::value::{most_arguments, to_value};
+use crate::value::{most_arguments, plain_value};
 
 /// Builds Rhai's error for a native error: one that `catch` gets as an [`ErrorObject`], or an end that nothing catches.
 pub(crate) fn raise(runtime: &Runtime, fault: NativeError, position: Position) -> Box<EvalAltResult> {
@@ -130,10 +130,14 @@ impl<'a> ErrorContext<'a> {
     fn no_function(&self, signature: &str) -> Option<ScriptError> {
         let registry = self.registry;
         let (path, types) = signature.split_once(" (").unwrap_or((signature, ""));
-        let (first, second) = split_path(registry, path)?;
-        let (module, function) = second.map_or(("", first), |second| (first, second));
-        let Some(export) = registry.find(module, function) else {
-            return Some(registry.explain_unknown(first, second));
+        let names = names_below_root(registry, path)?;
+        let export = match find(registry, &names) {
+            Found::Export(export) => export,
+            Found::Constant(scope) => {
+                return Some(no_call(registry, &names, if scope { "a map" } else { "a constant" }));
+            }
+            Found::Module => return Some(no_call(registry, &names, "a module")),
+            Found::Unknown(error) => return Some(error),
         };
         let given = types.split(", ").count();
         let message = format!("takes at most {} arguments in Rhai, got {given}", most_arguments(export));
@@ -149,16 +153,17 @@ impl<'a> ErrorContext<'a> {
             let message = format!("{root} must be followed by a dot and a name");
             return Some(ScriptError::new(ErrorCode::UnknownFunction, message));
         }
-        if let Some((first, second)) = split_path(registry, name) {
-            let (module, function) = second.map_or(("", first), |second| (first, second));
-            return Some(match registry.find(module, function) {
-                Some(export) => {
+        if let Some(names) = names_below_root(registry, name) {
+            return match find(registry, &names) {
+                Found::Export(export) => {
                     let name = registry.script_name(export.def());
-                    ScriptError::new(ErrorCode::UnknownFunction, format!("{name} is a function, not a value"))
-                        .with_hint(format!("call it: {name}(…)"))
+                    let error =
+                        ScriptError::new(ErrorCode::UnknownFunction, format!("{name} is a function, not a value"));
+                    Some(error.with_hint(format!("call it: {name}(…)")))
                 }
-                None => registry.explain_unknown(first, second),
-            });
+                Found::Unknown(error) => Some(error),
+                Found::Constant(_) | Found::Module => None,
+            };
         }
         self.program.is_variable(name).then(|| {
             ScriptError::new(ErrorCode::Runtime, format!("there is no variable '{name}' here"))
@@ -213,28 +218,79 @@ fn thrown_text(thrown: &Dynamic) -> String {
     {
         return string::readable(&text);
     }
-    match to_value(thrown) {
+    match plain_value(thrown) {
         Ok(value) => format!("the script threw {value}"),
         Err(_) => format!("the script threw a value of type {}", thrown.type_name()),
     }
 }
 
 fn readable(name: String) -> String {
-    if rhai_closure(&name) { "closure".to_owned() } else { name }
+    if is_closure(&name) { "closure".to_owned() } else { name }
 }
 
-/// Rhai names closures `anon$` and a hash.
-fn rhai_closure(name: &str) -> bool {
-    name.starts_with("anon$")
+/// What a path below the root stands for.
+enum Found<'a> {
+    Export(&'a Export),
+    /// A constant, and whether it has names within it.
+    Constant(bool),
+    Module,
+    /// Nothing, with the explanation.
+    Unknown(ScriptError),
 }
 
-/// Splits a name of Rhai's, such as `root::module::name`, into the module and the function after the root.
-fn split_path<'a>(registry: &RegistryData, path: &'a str) -> Option<(&'a str, Option<&'a str>)> {
-    let rest = path.strip_prefix(registry.root())?.strip_prefix("::")?;
-    Some(match rest.split_once("::") {
-        Some((module, function)) => (module, Some(function)),
-        None => (rest, None),
-    })
+/// Finds what a path below the root stands for.
+fn find<'a>(registry: &'a RegistryData, names: &[&str]) -> Found<'a> {
+    let mut module = registry.module();
+    for (i, name) in names.iter().enumerate() {
+        if let Some(child) = module.modules().iter().find(|child| child.name() == *name) {
+            module = child;
+            continue;
+        }
+        if let Some(export) = registry.find(module.path(), name) {
+            return Found::Export(export);
+        }
+        if let Some(constant) = module.constants().iter().find(|constant| constant.def().name == *name) {
+            return find_within(registry, names, i, constant.value());
+        }
+        return Found::Unknown(unknown(registry, names, i));
+    }
+    Found::Module
+}
+
+/// Finds what the names behind a constant stand for.
+fn find_within<'a>(registry: &'a RegistryData, names: &[&str], constant: usize, value: &Value) -> Found<'a> {
+    let mut value = value;
+    for (i, name) in names.iter().enumerate().skip(constant + 1) {
+        match value.get(name) {
+            Some(within) => value = within,
+            None => return Found::Unknown(unknown(registry, names, i)),
+        }
+    }
+    Found::Constant(value.as_map().is_some())
+}
+
+/// Explains the first name of a path that stands for nothing.
+fn unknown(registry: &RegistryData, names: &[&str], at: usize) -> ScriptError {
+    let path = |count: usize| names.get(..count).unwrap_or_default().join(".");
+    if let Some(off) = (1..=names.len()).map(path).find(|path| registry.disabled_modules().any(|off| off == *path)) {
+        return registry.explain_unknown(&off, None);
+    }
+    let name = names.get(at).copied().unwrap_or_default();
+    match at {
+        0 => registry.explain_unknown(name, names.get(1).copied()),
+        _ => registry.explain_unknown(&path(at), Some(name)),
+    }
+}
+
+/// Explains the call of something that is no function.
+fn no_call(registry: &RegistryData, names: &[&str], what: &str) -> ScriptError {
+    let path = format!("{}.{}", registry.root(), names.join("."));
+    ScriptError::new(ErrorCode::UnknownFunction, format!("{path} is {what}, not a function"))
+}
+
+/// Splits a name of Rhai's, such as `root::module::name`, into the names after the root.
+fn names_below_root<'a>(registry: &RegistryData, path: &'a str) -> Option<Vec<&'a str>> {
+    Some(path.strip_prefix(registry.root())?.strip_prefix("::")?.split("::").collect())
 }
 
 fn place(file: &str, position: Position) -> Option<Location> {

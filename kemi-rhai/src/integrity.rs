@@ -5,8 +5,9 @@
 //! as much a call.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kemi_core::Value;
 use kemi_core::registry::RegistryData;
 use rhai::{Token, is_valid_identifier};
 
@@ -17,32 +18,51 @@ enum At {
     Outside { after_dot: bool, binds: bool },
     /// After the root's name.
     Root,
-    /// After a separator, with this many names before it.
+    /// After a separator behind the scope of this index.
     Separator(usize),
-    /// After a name that may be a module, so a dot goes on.
-    Module,
+    /// After the name of a scope, so a dot goes on.
+    Scope(usize),
 }
 
 const OUTSIDE: At = At::Outside { after_dot: false, binds: false };
 
+/// The index of the root among the scopes.
+const ROOT: usize = 0;
+
+/// The index of the scope behind a name of the root that stands for nothing: a call in such a module is to be explained.
+const NOTHING: usize = 1;
+
+/// What a path goes on behind: the names of the scopes in it, with their indices.
+///
+/// Scopes are modules, also those that are not enabled, and constants that are maps. What follows any other name is a property of
+/// its value.
+type Scope = BTreeMap<String, usize>;
+
 /// The root's name in a stream of tokens.
 pub(crate) struct RootName {
     name: String,
-    /// Functions of the root that are no modules as well: what follows them is a property of their value.
-    functions: BTreeSet<&'static str>,
+    scopes: Vec<Scope>,
+    /// The functions and constants of the root.
+    members: BTreeSet<&'static str>,
     at: Cell<At>,
 }
 
 impl RootName {
     pub(crate) fn new(registry: &RegistryData) -> RootName {
-        let modules: BTreeSet<&str> =
-            registry.modules().map(|(name, _)| name).chain(registry.disabled_modules()).collect();
-        let exports = registry.modules().find(|(name, _)| name.is_empty()).map_or(&[][..], |(_, exports)| exports);
-        RootName {
-            name: registry.root().to_owned(),
-            functions: exports.iter().map(|e| e.def().name).filter(|name| !modules.contains(name)).collect(),
-            at: Cell::new(OUTSIDE),
+        let mut scopes = vec![Scope::new(), Scope::new()];
+        registry.module().walk(&mut |module| {
+            let own = scope_at(&mut scopes, module.path());
+            for constant in module.constants() {
+                add_names(&mut scopes, own, constant.def().name, constant.value());
+            }
+        });
+        for path in registry.disabled_modules() {
+            scope_at(&mut scopes, path);
         }
+        let root = registry.module();
+        let exports = registry.exports().get(root.exports()).unwrap_or_default().iter().map(|export| export.def().name);
+        let members = exports.chain(root.constants().iter().map(|constant| constant.def().name)).collect();
+        RootName { name: registry.root().to_owned(), scopes, members, at: Cell::new(OUTSIDE) }
     }
 
     /// Begins a new text.
@@ -57,15 +77,19 @@ impl RootName {
     pub(crate) fn map(&self, token: Token) -> Result<Token, String> {
         let dot = matches!(token, Token::Period | Token::DoubleColon | Token::Elvis);
         let (at, token) = match self.at.replace(OUTSIDE) {
-            At::Root if dot => (At::Separator(1), Token::DoubleColon),
-            At::Module if dot => (At::Separator(2), Token::DoubleColon),
+            At::Root if dot => (At::Separator(ROOT), Token::DoubleColon),
+            At::Scope(scope) if dot => (At::Separator(scope), Token::DoubleColon),
             // The key of a map literal.
             At::Root if token == Token::Colon => (OUTSIDE, token),
             At::Root => return Err(self.refusal()),
-            At::Separator(names) => match name_of(&token) {
+            At::Separator(scope) => match name_of(&token) {
                 Some(name) => {
-                    let module = names == 1 && !self.functions.contains(name.as_str());
-                    (if module { At::Module } else { OUTSIDE }, Token::Identifier(Box::new(name.as_str().into())))
+                    let at = match self.scopes.get(scope).and_then(|scope| scope.get(&name)) {
+                        Some(within) => At::Scope(*within),
+                        None if scope == ROOT && !self.members.contains(name.as_str()) => At::Scope(NOTHING),
+                        None => OUTSIDE,
+                    };
+                    (at, Token::Identifier(Box::new(name.as_str().into())))
                 }
                 None => (OUTSIDE, token),
             },
@@ -75,7 +99,7 @@ impl RootName {
                 }
                 (At::Root, token)
             }
-            At::Outside { .. } | At::Module => {
+            At::Outside { .. } | At::Scope(_) => {
                 let binds = matches!(token, Token::Let | Token::Const | Token::Fn | Token::For | Token::As);
                 (At::Outside { after_dot: dot, binds }, token)
             }
@@ -92,6 +116,33 @@ impl RootName {
              '{root}.module.function()', and cannot be the name of a variable, function or parameter"
         )
     }
+}
+
+/// Finds or adds the scope of a module's path.
+fn scope_at(scopes: &mut Vec<Scope>, path: &str) -> usize {
+    path.split('.').filter(|name| !name.is_empty()).fold(ROOT, |around, name| scope_in(scopes, around, name))
+}
+
+/// Adds the scope of a constant, if it is a map, with those in it.
+fn add_names(scopes: &mut Vec<Scope>, around: usize, name: &str, value: &Value) {
+    let Some(names) = value.as_map() else { return };
+    let own = scope_in(scopes, around, name);
+    for (name, value) in names {
+        if let Ok(name) = std::str::from_utf8(name) {
+            add_names(scopes, own, name, value);
+        }
+    }
+}
+
+/// Finds or adds a scope within another one.
+fn scope_in(scopes: &mut Vec<Scope>, around: usize, name: &str) -> usize {
+    let next = scopes.len();
+    let Some(outer) = scopes.get_mut(around) else { return NOTHING };
+    let index = *outer.entry(name.to_owned()).or_insert(next);
+    if index == next {
+        scopes.push(Scope::new());
+    }
+    index
 }
 
 pub(crate) fn is_name(token: &Token, name: &str) -> bool {

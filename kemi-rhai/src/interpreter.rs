@@ -63,6 +63,14 @@ impl Interpreter for RhaiInterpreter {
         on_stack(|| self.view().call(callback, args))
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        on_stack(|| self.view().call_function(slot, args))
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        on_stack(|| self.view().release_functions(slots));
+    }
+
     fn place(&self) -> Option<Location> {
         None
     }
@@ -80,7 +88,7 @@ impl Drop for RhaiInterpreter {
     /// Frees the values of the script, which may be nested deep, where there is room for it.
     fn drop(&mut self) {
         on_stack(|| {
-            self.state.program().clear(self.engine.new_global_runtime_state());
+            self.state.clear(self.engine.new_global_runtime_state());
             drop(mem::replace(&mut self.engine, Engine::new_raw()));
         });
     }
@@ -101,7 +109,7 @@ fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>,
     sandbox::install(&mut engine, runtime);
     error_object::install(&mut engine);
     engine.set_module_resolver(Imports::new(Source::folders(sources), runtime, &parser));
-    let root = root_module(registry, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
+    let root = root_module(&state, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
     engine.register_static_module(registry.root(), root.into());
     // Where the host counts, the sum of all values is limited as well.
     runtime.count_memory();

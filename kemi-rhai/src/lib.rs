@@ -12,6 +12,7 @@ mod console;
 mod engine;
 mod error;
 mod error_object;
+mod functions;
 mod import;
 mod integrity;
 mod interpreter;

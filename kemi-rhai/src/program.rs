@@ -85,9 +85,14 @@ impl Program {
     /// All functions of that name have more parameters.
     pub(crate) fn accepts(&self, name: &str, arguments: usize) -> Result<(), ScriptError> {
         match self.definitions.borrow().functions.get(name) {
-            Some(function) => function.overload(arguments).map(|_| ()),
+            Some(function) => function.overload(0, arguments).map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// Returns the functions of a name, if the script defines any.
+    pub(crate) fn function(&self, name: &str) -> Option<Rc<Function>> {
+        self.definitions.borrow().functions.get(name).cloned()
     }
 
     /// Returns the function of a callback.
@@ -127,21 +132,29 @@ pub(crate) struct Function {
 }
 
 impl Function {
+    pub(crate) fn new(name: &str, overloads: BTreeMap<usize, (String, Position)>) -> Function {
+        Function { name: name.to_owned(), overloads }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Chooses the function for a number of arguments: of as many parameters, else of the most fewer ones. Returns its
-    /// number of parameters, file and position.
+    /// Chooses the function for a number of arguments, behind what it has captured: of as many parameters, else of the most
+    /// fewer ones. Returns its number of parameters for arguments, its file and position.
     ///
     /// # Errors
     /// All have more parameters.
-    pub(crate) fn overload(&self, given: usize) -> Result<(usize, &str, Position), ScriptError> {
-        if let Some((&params, (file, position))) = self.overloads.range(..=given).next_back() {
+    pub(crate) fn overload(&self, captured: usize, given: usize) -> Result<(usize, &str, Position), ScriptError> {
+        if let Some((&params, (file, position))) = self.overloads.range(..=captured + given).next_back()
+            && let Some(params) = params.checked_sub(captured)
+        {
             return Ok((params, file, *position));
         }
-        let (least, place) = self.overloads.iter().next().map_or((0, None), |(least, place)| (*least, Some(place)));
-        let message = format!("function '{}' has {least} parameters, but the host passes {given}", self.name);
+        let (least, place) =
+            self.overloads.range(captured..).next().map_or((0, None), |(least, place)| (least - captured, Some(place)));
+        let name = if is_closure(&self.name) { "the closure".to_owned() } else { format!("function '{}'", self.name) };
+        let message = format!("{name} has {least} parameters, but the host passes {given}");
         let error = ScriptError::new(ErrorCode::ArgumentCount, message);
         Err(match place.and_then(|(file, position)| Some((file, line_of(*position)?))) {
             Some((file, line)) => error.at(file, line),
@@ -154,6 +167,11 @@ impl Function {
         let (file, position) = self.overloads.values().next_back()?;
         Some(Location { file: file.clone(), line: line_of(*position)? })
     }
+}
+
+/// Returns whether a name is one that Rhai has made for a closure: `anon$` and a hash.
+pub(crate) fn is_closure(name: &str) -> bool {
+    name.starts_with("anon$")
 }
 
 /// Returns the line of a position, as the host counts lines.

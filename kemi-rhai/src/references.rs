@@ -178,6 +178,12 @@ mod tests {
     }
 
     #[test]
+    fn paths_may_have_any_number_of_names() {
+        let script = "host.a.b.c.d(\"x\");\nlet y = host.a.b.LEVEL.WARN;\nhost.a.b[0].c;\nhost.a.b.c().d();";
+        assert_eq!(found(script), ["1:a.b.c.d() 0=x", "2:a.b.LEVEL.WARN", "3:a.b", "4:a.b.c()"]);
+    }
+
+    #[test]
     fn a_script_that_does_not_parse_has_no_references() {
         let error = references("s", &"(".repeat(5000).into_bytes(), "host").unwrap_err();
         assert_eq!((error.code, error.place.as_ref().map(|place| place.line)), (kemi_core::ErrorCode::Syntax, Some(1)));

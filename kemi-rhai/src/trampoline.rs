@@ -7,17 +7,16 @@ use std::any::TypeId;
 use std::rc::Rc;
 
 use kemi_core::abi::{Kind, RawBytes, RawOut, Ret, Shape};
-use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::engine::Interpreter;
 use kemi_core::export::Typed;
-use kemi_core::value::ConversionBudget;
-use kemi_core::{Arg, NativeError};
+use kemi_core::{Arg, NativeError, ScriptError};
 use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 
 use crate::bind::{BoundExport, Called, FunctionObject, NativeFn};
 use crate::call::CallView;
 use crate::error::raise;
 use crate::string;
-use crate::value::{HeldArg, bytes_to_dynamic, most_arguments, ret_to_dynamic};
+use crate::value::{HeldArg, Keeper, ToHost, bytes_to_dynamic, most_arguments, ret_to_dynamic};
 
 /// Makes the function objects of an export.
 pub(crate) fn function_objects(bound: &Rc<BoundExport>) -> Vec<FunctionObject> {
@@ -27,7 +26,7 @@ pub(crate) fn function_objects(bound: &Rc<BoundExport>) -> Vec<FunctionObject> {
         .map(|arity| FunctionObject { types: vec![TypeId::of::<Dynamic>(); arity], function: generic.clone() })
         .collect();
     // A deprecated function is warned of on the generic path.
-    if let Some(typed) = def.typed.filter(|_| def.deprecated.is_none()) {
+    if let Some(typed) = bound.export().typed().filter(|_| def.deprecated.is_none()) {
         objects.push(typed_object(bound, typed));
     }
     objects
@@ -51,8 +50,10 @@ fn call_generic(bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut 
     let view = CallView::of_call(bound.state(), call);
     let runtime = bound.runtime();
     let result = runtime.host_side(|| {
-        let mut budget = ConversionBudget::new();
-        let held: Vec<HeldArg<'_>> = match args.iter().map(|arg| HeldArg::of(arg, &mut budget)).collect() {
+        let mut to_host = ToHost::new("the argument", Some(Keeper { state: bound.state(), call: Some(call) }));
+        let mut params = bound.export().def().params.iter();
+        let held = args.iter().map(|arg| HeldArg::of(arg, params.next(), &mut to_host));
+        let held: Vec<HeldArg<'_>> = match held.collect() {
             Ok(held) => held,
             Err(error) => return runtime.finish_error(bound.export(), error.into(), &view),
         };
@@ -82,7 +83,7 @@ fn call_typed<R>(
 #[inline]
 fn finish_typed<R: Returned>(bound: &BoundExport, call: &NativeCallContext<'_>, result: TypedResult<R>) -> Called {
     match result {
-        Ok(value) => Ok(value.into_dynamic(bound.runtime())),
+        Ok(value) => value.into_dynamic(bound, call),
         Err(fault) => settle(bound, call, fault),
     }
 }
@@ -95,7 +96,18 @@ fn settle(bound: &BoundExport, call: &NativeCallContext<'_>, fault: Box<NativeEr
 
 fn returned(bound: &BoundExport, call: &NativeCallContext<'_>, result: Result<Ret, Box<NativeError>>) -> Called {
     match result {
-        Ok(ret) => Ok(ret_to_dynamic(bound.runtime(), ret)),
+        Ok(ret) => ret_to_dynamic(bound.state(), ret).or_else(|error| unconvertible(bound, call, error)),
+        Err(fault) => Err(raise(bound.runtime(), *fault, call.call_position())),
+    }
+}
+
+/// Raises the error of a result that has no counterpart in the script: a function of another one.
+#[cold]
+fn unconvertible(bound: &BoundExport, call: &NativeCallContext<'_>, error: ScriptError) -> Called {
+    let view = CallView::of_call(bound.state(), call);
+    match bound.runtime().finish_error(bound.export(), error.into(), &view) {
+        // Only a bad argument becomes a result, and a result is none.
+        Ok(_) => Ok(Dynamic::UNIT),
         Err(fault) => Err(raise(bound.runtime(), *fault, call.call_position())),
     }
 }
@@ -235,29 +247,35 @@ fn listed_object(bound: &Rc<BoundExport>, typed: Typed) -> FunctionObject {
 
 /// A result of a typed entry.
 trait Returned {
-    /// Converts it into a value of the script.
-    fn into_dynamic(self, runtime: &Runtime) -> Dynamic;
+    /// Converts it into a value of the script, or raises an error there.
+    fn into_dynamic(self, bound: &BoundExport, call: &NativeCallContext<'_>) -> Called;
 }
 
 macro_rules! returned {
-    ($($ty:ty, |$v:ident, $runtime:ident| $value:expr;)*) => {$(
+    ($($ty:ty, |$v:ident| $value:expr;)*) => {$(
         impl Returned for $ty {
             #[inline]
-            fn into_dynamic(self, $runtime: &Runtime) -> Dynamic {
+            fn into_dynamic(self, _bound: &BoundExport, _call: &NativeCallContext<'_>) -> Called {
                 let $v = self;
-                $value
+                Ok($value)
             }
         }
     )*};
 }
 returned! {
-    (), |_v, _runtime| Dynamic::UNIT;
-    bool, |v, _runtime| v.into();
-    i64, |v, _runtime| v.into();
-    f64, |v, _runtime| v.into();
+    (), |_v| Dynamic::UNIT;
+    bool, |v| v.into();
+    i64, |v| v.into();
+    f64, |v| v.into();
     // SAFETY: `finish_typed` converts right after the native function returned, before the context is used again.
-    RawOut, |v, _runtime| bytes_to_dynamic(unsafe { v.bytes() });
-    Ret, |v, runtime| ret_to_dynamic(runtime, v);
+    RawOut, |v| bytes_to_dynamic(unsafe { v.bytes() });
+}
+
+impl Returned for Ret {
+    #[inline]
+    fn into_dynamic(self, bound: &BoundExport, call: &NativeCallContext<'_>) -> Called {
+        ret_to_dynamic(bound.state(), self).or_else(|error| unconvertible(bound, call, error))
+    }
 }
 
 /// The result of a typed call before it is settled.

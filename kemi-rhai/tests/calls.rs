@@ -117,3 +117,30 @@ fn routes_and_context_are_guarded() {
     assert_eq!(error.code, ErrorCode::NoContext);
     assert_eq!(error.place.as_ref().map(|p| p.line), Some(1));
 }
+
+/// A library's context.
+struct Mailbox(i64);
+
+#[kemi_macros::kemi_export(module = "mailbox")]
+fn put(mailbox: &mut Mailbox, count: i64) -> i64 {
+    mailbox.0 += count;
+    mailbox.0
+}
+
+#[test]
+fn a_library_gets_its_part_of_the_context() {
+    struct Whole {
+        before: [u64; 4],
+        mailbox: Mailbox,
+    }
+    let mut callbacks = kemi_core::Callbacks::new();
+    let main = callbacks.optional("main", "main", &[]);
+    let registry = kemi_core::Registry::<Whole>::builder().root("app").part(|whole: &mut Whole| &mut whole.mailbox);
+    let registry = registry.module("mailbox").callbacks(callbacks).build().unwrap();
+    let source = Source::text("test.rhai", "fn main() { app.mailbox.put(2); app.mailbox.put(3) }");
+    let instance = kemi_core::Instance::load(&kemi_rhai::RhaiEngine, &registry, &[source]).unwrap();
+    let mut whole = Whole { before: [7; 4], mailbox: Mailbox(10) };
+    let outcome = instance.call(main, &mut whole, &[]).unwrap();
+    assert_eq!(outcome, kemi_core::Outcome::Value(Value::Int(15)));
+    assert_eq!((whole.before, whole.mailbox.0, instance.calls()), ([7; 4], 15, (0, 2)));
+}

@@ -3,8 +3,8 @@
 
 use kemi_core::export::Rest;
 use kemi_core::{
-    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Instance, Limits, Outcome, Registry, Script,
-    ScriptError, Source, Value,
+    Arg, ArgumentPolicy, Blob, ByteString, CallbackId, Callbacks, ErrorCode, Function, Instance, Limits, Outcome,
+    Registry, Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_rhai::RhaiEngine;
@@ -15,6 +15,7 @@ pub struct Cx {
     pub log: Vec<String>,
     pub bytes: Vec<u8>,
     pub values: Vec<Value>,
+    pub functions: Vec<Function>,
     pub nested: Option<CallbackId>,
     pub depth: u32,
 }
@@ -165,6 +166,41 @@ fn call(cx: &mut Cx, script: &Script<'_>, name: &str) -> Result<Value, ScriptErr
     })
 }
 
+/// Keeps a function of the script.
+#[kemi_export(module = "t")]
+fn on(cx: &mut Cx, function: Function) {
+    cx.functions.push(function);
+}
+
+/// Gives back the function that was kept last.
+#[kemi_export(module = "t")]
+fn latest(cx: &mut Cx) -> Value {
+    cx.functions.last().cloned().into()
+}
+
+/// Calls a function of the script at once.
+#[kemi_export(module = "t")]
+fn run_now(cx: &mut Cx, script: &Script<'_>, function: Function, argument: Value) -> Result<Value, ScriptError> {
+    Ok(match script.call_function(&function, cx, &[Arg::from(&argument)])? {
+        Outcome::Value(value) => value,
+        Outcome::Exit => Value::from("exit"),
+        Outcome::Drop => Value::from("drop"),
+    })
+}
+
+/// Lets another thread drop all kept functions, and waits for it.
+#[kemi_export(module = "t")]
+fn forget(cx: &mut Cx) {
+    let functions = std::mem::take(&mut cx.functions);
+    std::thread::spawn(move || drop(functions)).join().unwrap();
+}
+
+/// Turns bytes around.
+#[kemi_export(module = "t")]
+fn reversed(_cx: &mut Cx, blob: Blob) -> Blob {
+    Blob(blob.0.into_iter().rev().collect())
+}
+
 #[kemi_export(module = "t")]
 fn place(_cx: &mut Cx, script: &Script<'_>) -> String {
     script.place().map_or_else(|| "nowhere".to_owned(), |place| place.to_string())
@@ -174,6 +210,37 @@ fn place(_cx: &mut Cx, script: &Script<'_>) -> String {
 #[kemi_export(module = "nathelper")]
 fn fix(_cx: &mut Cx) -> bool {
     true
+}
+
+/// The constants of the registry, in one slice.
+macro_rules! constants {
+    ($($constant:ident: $module:literal $name:literal $value:expr;)*) => {$(
+        #[kemi_core::__private::linkme::distributed_slice(kemi_core::export::CONSTANTS)]
+        #[linkme(crate = kemi_core::__private::linkme)]
+        static $constant: kemi_core::export::ConstantDef = kemi_core::export::ConstantDef {
+            module: $module,
+            name: $name,
+            doc: "",
+            value: || $value,
+            context: kemi_core::__private::ContextType::of::<Cx>(),
+            file: file!(),
+            line: line!(),
+        };
+    )*};
+}
+
+fn levels() -> Value {
+    let names = |names: [(&str, Value); 2]| Value::Map(names.map(|(name, value)| (name.into(), value)).into());
+    names([("WARN", 2.into()), ("Deep", names([("ONE", 1.into()), ("not a name", 2.into())]))])
+}
+
+constants! {
+    VERSION: "" "VERSION" Value::from("1.2");
+    LIMIT: "net.http" "LIMIT" Value::Int(8);
+    LIST: "net.http" "LIST" Value::Array(vec![1.into(), 2.into()]);
+    LEVEL: "log" "Level" levels();
+    OFF: "nathelper.deep" "OFF" Value::Bool(true);
+    OFF_WITHIN: "deep.off.further" "OFF" Value::Bool(true);
 }
 
 pub struct Host {
@@ -197,6 +264,11 @@ pub fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Cx>, Callbac
         .callbacks(callbacks)
         .module("")
         .module("t")
+        .module("log")
+        .module("net.http")
+        .function("net", "up", &[], || true)
+        .function("net.http", "get", &["url"], |url: String| format!("got {url}"))
+        .function("deep.down.below", "ask", &["n"], |n: i64| n + 1)
         .policy(policy)
         .limits(limits)
         .enable_hint("loadmodule \"{module}.so\"")
