@@ -5,12 +5,13 @@ use std::path::Path;
 const ENGINES: [&str; 4] = ["kemi-lua", "kemi-python", "kemi-js", "kemi-rhai"];
 
 /// The roles that `docs/architecture.md` lists.
-const ROLES: [&str; 18] = [
+const ROLES: [&str; 19] = [
     "bind",
     "call",
     "console",
     "engine",
     "error",
+    "functions",
     "import",
     "integrity",
     "interpreter",
