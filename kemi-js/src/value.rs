@@ -11,7 +11,7 @@ use boa_engine::object::JsObject;
 use boa_engine::object::builtins::{AlignedVec, JsArray, JsArrayBuffer, JsDataView, JsSharedArrayBuffer, JsUint8Array};
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
-use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue, js_string};
+use boa_engine::{Context, JsBigInt, JsError, JsNativeError, JsResult, JsString, JsValue, js_string};
 use kemi_core::abi::Ret;
 use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, ErrorCode, Map, ScriptError, Value};
@@ -59,6 +59,19 @@ impl From<ScriptError> for ConvertError {
 impl From<Unfit> for ConvertError {
     fn from(unfit: Unfit) -> ConvertError {
         ConvertError::Unfit(unfit)
+    }
+}
+
+impl ConvertError {
+    /// Makes an error of Boa.
+    #[cold]
+    pub(crate) fn into_native(self) -> JsError {
+        match self {
+            ConvertError::Thrown(error) => error,
+            ConvertError::Unfit(unfit) => {
+                JsNativeError::typ().with_message(unfit.of("the value").message.clone()).into()
+            }
+        }
     }
 }
 
