@@ -231,8 +231,10 @@ impl Diagnostics {
             let hint = format!("perhaps because of what was looked up before: {hint}");
             return ScriptError::new(ErrorCode::Runtime, text).with_hint(hint);
         }
+        let of_nothing = text.ends_with("cannot convert 'null' or 'undefined' to object");
         let error = ScriptError::new(ErrorCode::Runtime, text);
         match is_vague {
+            _ if of_nothing => error.with_hint("what stands before the dot or bracket is null or undefined"),
             true => error.with_hint("the line is where the function begins; the engine does not tell more"),
             false => error,
         }
@@ -271,6 +273,10 @@ pub(crate) fn unparsed(text: &str, name: &str, code: &str) -> ScriptError {
         // What is put around a module goes on after its end.
         Some((message, ..)) => (message.to_owned(), last),
         // Only the end of the text has no position.
+        None if text.ends_with("abrupt end") => {
+            let error = ScriptError::new(ErrorCode::Syntax, "the text ends in the middle of something").at(name, last);
+            return error.with_hint("a brace, bracket, parenthesis or quote is not closed");
+        }
         None => (text.to_owned(), last),
     };
     let error = ScriptError::new(ErrorCode::Syntax, message).at(name, line);
