@@ -20,8 +20,9 @@ use crate::value::{self, ConvertError, HeldArg, Unfit};
 /// Makes the native function of an export, by the shape of the export where there is one.
 pub(crate) fn function(bound: BoundExport) -> NativeFunction {
     // SAFETY: function objects are made while the state that they are made for is alive.
-    let def = unsafe { bound.export() }.def();
-    let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
+    let export = unsafe { bound.export() };
+    // A deprecated export warns, which the generic path does.
+    let shape = export.typed().filter(|_| export.def().deprecated.is_none()).map(|typed| typed.shape());
     let Some(shape) = shape else { return native(bound, generic) };
     by_shape(bound, shape).unwrap_or_else(|| native(bound, dynamic))
 }
