@@ -11,7 +11,7 @@ use crate::value::Type;
 /// The findings about a script's references.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct References {
-    /// The certain mistakes: calls of functions that an enabled module does not have.
+    /// The certain mistakes: calls of functions that an enabled module does not have, or in a module that does not exist.
     pub(crate) errors: Vec<ScriptError>,
     /// The references that fail if the script reaches them.
     pub(crate) warnings: Vec<ScriptError>,
@@ -47,23 +47,20 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
             Member::Constant | Member::Module => continue,
             Member::Unknown(module, name) => (module, name),
         };
-        let names = reference.path.iter().position(|part| part == name).map_or(0, |at| at + 1);
-        let below = reference.path.get(names);
-        if module.is_empty() {
-            // Neither a module nor a function of the root: something that is not enabled, perhaps.
-            let of_module = reference.path.get(..1).unwrap_or_default();
-            if (reference.called || below.is_some()) && !asked_for.contains(of_module) {
-                let below = below.map(String::as_str);
-                found.warnings.push(registry.explain_unknown(name, below).at(file, reference.line));
-            }
-            continue;
-        }
-        let error = registry.explain_unknown(module, Some(name)).at(file, reference.line);
-        let of_function = reference.path.get(..names).unwrap_or_default();
-        if reference.called && !asked_for.contains(of_function) {
-            found.errors.push(error);
-        } else {
-            found.warnings.push(error);
+        // With the unknown one.
+        let names = module.split('.').filter(|part| !part.is_empty()).count() + 1;
+        let below = reference.path.get(names).map(String::as_str);
+        let unknown = reference.path.get(..names).unwrap_or_default();
+        let of_root = module.is_empty();
+        let (module, name) = if of_root { (name, below) } else { (module, Some(name)) };
+        // What is not enabled may be on another host, and a function of the root may be the script's own.
+        let may_be_missing = registry.not_enabled(module, name).is_some() || (of_root && below.is_none());
+        let asked_for = asked_for.contains(unknown);
+        let error = || registry.explain_unknown(module, name).at(file, reference.line);
+        if reference.called && !asked_for && !may_be_missing {
+            found.errors.push(error());
+        } else if !of_root || ((reference.called || below.is_some()) && !asked_for) {
+            found.warnings.push(error());
         }
     }
     found
@@ -137,9 +134,34 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_module_is_a_warning_unless_the_script_asks_for_it() {
-        assert_eq!(check(&[reference("nat.test", 1, true)]).1.len(), 1);
+    fn a_call_in_a_module_that_does_not_exist_is_an_error_unless_the_script_asks_for_it() {
+        let (errors, warnings) = check(&[reference("y.exit", 3, true)]);
+        assert!(errors[0].starts_with("s:3: there is no module or function app.y"), "{errors:?}");
+        assert!(warnings.is_empty());
+        assert_eq!(check(&[reference("y.exit", 1, false)]).1.len(), 1);
         assert_eq!(check(&[reference("nat", 1, false), reference("nat.test", 1, true)]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn modules_in_modules_are_looked_into_and_what_is_not_enabled_is_a_warning() {
+        let builder = || Registry::<u8>::builder().root("app").function("net.http", "get", &[], || 1);
+        let registry =
+            builder().function("net.dns", "ask", &[], || 1).function("net", "up", &[], || 1).build().unwrap();
+        let rows = [
+            ("net.http.get", "ok"),
+            ("net.http.get.x", "ok"),
+            ("net.http.gte", "there is no function app.net.http.gte; did you mean app.net.http.get?"),
+            ("net.htpt.get", "there is no function app.net.htpt; did you mean app.net.http?"),
+            ("net.http.net.get", "there is no function app.net.http.net"),
+            ("nte.http.get", "there is no module or function app.nte; did you mean app.net?"),
+            ("net.pu", "there is no function app.net.pu; did you mean app.net.up?"),
+        ];
+        for (path, expected) in rows {
+            let found = check_references(&registry, "s", &[reference(path, 1, true)]);
+            let error = found.errors.first().map_or_else(|| "ok".to_owned(), ToString::to_string);
+            assert!(error.contains(expected), "{path}: {error}");
+            assert!(found.warnings.is_empty(), "{path}: {:?}", found.warnings);
+        }
     }
 
     #[test]

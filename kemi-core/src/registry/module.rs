@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::table::Export;
 use crate::export::ConstantDef;
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 /// One module as scripts see it: its functions, its constants and the modules within it.
 ///
@@ -36,6 +36,32 @@ pub(crate) enum Member<'a> {
     Module,
     /// A name that the module of this path does not have.
     Unknown(&'a str, &'a str),
+}
+
+/// What a path below the root object leads to, if names stand in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    Module(&'a Module),
+    /// A constant that is a map, or a map within one.
+    Names(&'a Map),
+}
+
+impl<'a> Scope<'a> {
+    /// Returns the names in it.
+    pub(super) fn names(self, exports: &'a [Export]) -> Vec<&'a str> {
+        match self {
+            Scope::Module(module) => module.names(exports),
+            Scope::Names(map) => map.keys().filter_map(|key| std::str::from_utf8(key).ok()).collect(),
+        }
+    }
+
+    /// Returns what scripts look for in it.
+    pub(super) fn member(self) -> &'static str {
+        match self {
+            Scope::Module(_) => "function",
+            Scope::Names(_) => "constant",
+        }
+    }
 }
 
 impl Module {
@@ -108,6 +134,32 @@ impl Module {
     pub fn walk<'m>(&'m self, visit: &mut dyn FnMut(&'m Module)) {
         visit(self);
         self.modules.iter().for_each(|module| module.walk(visit));
+    }
+
+    /// Finds the scope of a path; the root's is empty.
+    pub(super) fn scope(&self, path: &str) -> Option<Scope<'_>> {
+        let mut scope = Scope::Module(self);
+        for name in path.split('.').filter(|name| !name.is_empty()) {
+            let value = match scope {
+                Scope::Module(module) => {
+                    if let Some(child) = module.modules.iter().find(|child| child.name() == name) {
+                        scope = Scope::Module(child);
+                        continue;
+                    }
+                    &module.constants.iter().find(|constant| constant.def.name == name)?.value
+                }
+                Scope::Names(map) => map.get(name.as_bytes())?,
+            };
+            scope = Scope::Names(value.as_map()?);
+        }
+        Some(scope)
+    }
+
+    /// Returns the names in it.
+    pub(super) fn names<'a>(&'a self, exports: &'a [Export]) -> Vec<&'a str> {
+        let functions = exports.get(self.exports.clone()).unwrap_or(&[]).iter().map(|export| export.def().name);
+        let constants = self.constants.iter().map(|constant| constant.def.name);
+        functions.chain(constants).chain(self.modules.iter().map(Module::name)).collect()
     }
 
     /// Finds what a path stands for.

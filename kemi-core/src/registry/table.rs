@@ -301,23 +301,26 @@ impl RegistryData {
     /// Tells apart a module that is linked but not enabled, a name that is nearly right, and nonsense.
     #[must_use]
     pub fn explain_unknown(&self, module: &str, function: Option<&str>) -> ScriptError {
-        let (message, hint) = match function {
-            Some(function) if self.modules.contains_key(module) => {
+        if let Some(module) = self.not_enabled(module, function) {
+            let hint = self.enable_hint.replace("{module}", module);
+            let message = format!("module {}.{module} is not enabled", self.root);
+            return ScriptError::new(ErrorCode::UnknownFunction, message).with_hint(hint);
+        }
+        let (message, hint) = match (function, self.tree.scope(module)) {
+            (Some(function), Some(scope)) => {
                 let path =
                     [self.root.as_str(), module].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
-                let near = nearest(function, self.functions_of(module))
+                let near = nearest(function, scope.names(&self.exports).into_iter())
                     .map(|near| format!("{path}.{near}"))
                     .or_else(|| self.same_function_elsewhere(function));
-                (format!("there is no function {path}.{function}"), near)
-            }
-            _ if self.disabled.contains(module) => {
-                let hint = self.enable_hint.replace("{module}", module);
-                let message = format!("module {}.{module} is not enabled", self.root);
-                return ScriptError::new(ErrorCode::UnknownFunction, message).with_hint(hint);
+                (format!("there is no {} {path}.{function}", scope.member()), near)
             }
             _ => {
-                let names = self.modules.keys().copied().chain(self.disabled_modules()).chain(self.functions_of(""));
-                let near = nearest(module, names.filter(|n| !n.is_empty())).map(|near| format!("{}.{near}", self.root));
+                let mut names: Vec<&str> = self.disabled_modules().collect();
+                self.tree.walk(&mut |module| names.push(module.path()));
+                names.extend(self.tree.names(&self.exports));
+                let names = names.into_iter().filter(|name| !name.is_empty());
+                let near = nearest(module, names).map(|near| format!("{}.{near}", self.root));
                 (format!("there is no module or function {}.{module}", self.root), near)
             }
         };
@@ -328,9 +331,15 @@ impl RegistryData {
         }
     }
 
-    fn functions_of(&self, module: &str) -> impl Iterator<Item = &'static str> {
-        let range = self.modules.get(module).cloned().unwrap_or(0..0);
-        self.exports.get(range).unwrap_or(&[]).iter().map(|export| export.def.name)
+    /// Returns the module that is linked but not enabled, for want of which a script cannot use a name.
+    pub(crate) fn not_enabled(&self, module: &str, function: Option<&str>) -> Option<&'static str> {
+        let off = |path: &str| {
+            let within = |disabled: &&str| disabled.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+            let around = || self.tree.scope(path).is_none().then(|| self.disabled_modules().find(within)).flatten();
+            self.disabled.get(path).copied().or_else(around)
+        };
+        let member = function.filter(|_| !module.is_empty()).map(|function| format!("{module}.{function}"));
+        member.and_then(|path| off(&path)).or_else(|| off(module))
     }
 
     fn same_function_elsewhere(&self, function: &str) -> Option<String> {
