@@ -126,6 +126,8 @@ fn an_unknown_name_below_is_explained() {
             "there is no function app.net.http.v2.pusch",
             "did you mean app.net.http.v2.push?",
         ),
+        ("app.net.htpp.get('x')", "there is no function app.net.htpp", "did you mean app.net.http?"),
+        ("app.nte.http.get('x')", "there is no module or function app.nte", "did you mean app.net?"),
     ] {
         let failed = call(&format!("function f() {{\n  {code};\n}}"), &[]).expect_err(code);
         assert_eq!(failed.code, ErrorCode::UnknownFunction, "{code}: {failed}");
@@ -135,6 +137,15 @@ fn an_unknown_name_below_is_explained() {
         assert_eq!((failed.message.as_str(), failed.hint.as_deref()), (message, Some(hint)), "{code}");
         assert_eq!(failed.place.as_ref().map(|place| place.line), Some(2), "{code}: {failed:#}");
     }
+}
+
+#[test]
+fn an_unknown_name_in_a_constant_is_explained_where_it_is_used() {
+    let failed = call("function f() {\n\n  return app.log.Level.WRAN.toFixed();\n}", &[]).expect_err("there is none");
+    assert_eq!(failed.message, "there is no constant app.log.Level.WRAN", "{failed}");
+    assert_eq!(failed.hint.as_deref(), Some("did you mean app.log.Level.WARN?"), "{failed}");
+    assert_eq!(failed.place.as_ref().map(ToString::to_string).as_deref(), Some("t.js:3"), "{failed:#}");
+    assert_eq!(body("return app.log.Level.WRAN"), Value::Nil);
 }
 
 #[test]
