@@ -298,6 +298,11 @@ fn an_engine_that_is_not_linked_is_asked_about_the_names_when_it_loads() {
 }
 
 #[test]
+fn a_registry_without_a_context_is_taken() {
+    assert!(Registry::<NoContext>::builder().root("app").build().is_ok());
+}
+
+#[test]
 fn a_registry_whose_root_has_no_name_is_refused() {
     let error = Registry::<u8>::builder().build().unwrap_err();
     assert_eq!(error.mistakes(), ["the root object has no name: give it one by `RegistryBuilder::root`"]);

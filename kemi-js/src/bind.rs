@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use boa_engine::object::builtins::JsFunction;
-use boa_engine::object::{FunctionObjectBuilder, JsObject};
+use boa_engine::object::builtins::{JsArray, JsFunction};
+use boa_engine::object::{FunctionObjectBuilder, IntegrityLevel, JsObject};
 use boa_engine::property::PropertyKey;
-use boa_engine::{Context, JsArgs, JsResult, JsValue, NativeFunction, js_string};
-use kemi_core::registry::Export;
+use boa_engine::{Context, JsArgs, JsResult, JsString, JsValue, NativeFunction, js_string};
+use kemi_core::Value;
+use kemi_core::registry::{Export, Module};
 
 use crate::integrity::define_fixed;
 use crate::interpreter::State;
 use crate::string;
+use crate::value::{self, ConvertError};
 
 /// The link from a function object to the interpreter that it belongs to.
 #[derive(Clone, Copy)]
@@ -61,21 +63,57 @@ pub(crate) type MakeFunction = fn(BoundExport) -> NativeFunction;
 
 /// Makes the root object a global.
 pub(crate) fn root(state: &Rc<State>, function: MakeFunction, context: &mut Context) -> JsResult<()> {
-    let instance = InstanceRef::new(state);
     let registry = state.runtime().registry();
-    let root = JsObject::with_object_proto(context.intrinsics());
-    for (name, exports) in registry.modules() {
-        if name.is_empty() {
-            fill(instance, &root, exports, function, context)?;
-        } else {
-            let module = JsObject::with_object_proto(context.intrinsics());
-            fill(instance, &module, exports, function, context)?;
-            module.set_prototype(Some(unknown_names(instance, Some(name), context)?));
-            define_fixed(&root, name, module, context)?;
-        }
-    }
-    root.set_prototype(Some(unknown_names(instance, None, context)?));
+    let root = module(state, registry.module(), function, context)?;
     define_fixed(&context.global_object(), registry.root(), root, context)
+}
+
+/// Makes the object of a module with all in it.
+fn module(state: &Rc<State>, module: &Module, function: MakeFunction, context: &mut Context) -> JsResult<JsObject> {
+    let instance = InstanceRef::new(state);
+    let object = JsObject::with_object_proto(context.intrinsics());
+    for export in state.runtime().registry().exports().get(module.exports()).unwrap_or_default() {
+        let function = function(BoundExport { instance, export });
+        let function = function_object(export.def().name, export.def().min_args(), function, context);
+        define_fixed(&object, export.def().name, function, context)?;
+    }
+    for constant in module.constants() {
+        let name = constant.def().name;
+        let value = fixed(constant.value(), state, &within(module.path(), name), context)?;
+        define_fixed(&object, name, value, context)?;
+    }
+    for inner in module.modules() {
+        let inner_object = self::module(state, inner, function, context)?;
+        define_fixed(&object, inner.name(), inner_object, context)?;
+    }
+    object.set_prototype(Some(unknown_names(instance, module.path(), context)?));
+    Ok(object)
+}
+
+fn within(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Converts a constant to a value that no script can change; the elements of a `Uint8Array` cannot be fixed.
+fn fixed(value: &Value, state: &Rc<State>, path: &str, context: &mut Context) -> JsResult<JsValue> {
+    let object: JsObject = match value {
+        Value::Array(items) => {
+            let items: JsResult<Vec<JsValue>> = items.iter().map(|item| fixed(item, state, path, context)).collect();
+            JsArray::from_iter(items?, context).into()
+        }
+        Value::Map(map) => {
+            let object = JsObject::with_object_proto(context.intrinsics());
+            for (key, item) in map {
+                let item = fixed(item, state, &within(path, &key.to_string()), context)?;
+                object.create_data_property_or_throw(string::to_js(key), item, context)?;
+            }
+            object.set_prototype(Some(unknown_names(InstanceRef::new(state), path, context)?));
+            object
+        }
+        plain => return value::from_value(plain, state.kept(), context).map_err(ConvertError::into_native),
+    };
+    object.set_integrity_level(IntegrityLevel::Frozen, context)?;
+    Ok(object.into())
 }
 
 /// Defines a function as a property of an object.
@@ -96,24 +134,9 @@ fn function_object(name: &str, length: usize, function: NativeFunction, context:
     FunctionObjectBuilder::new(context.realm(), function).name(name).length(length).build()
 }
 
-fn fill(
-    instance: InstanceRef,
-    object: &JsObject,
-    exports: &[Export],
-    function: MakeFunction,
-    context: &mut Context,
-) -> JsResult<()> {
-    for export in exports {
-        let function = function(BoundExport { instance, export });
-        let function = function_object(export.def().name, export.def().min_args(), function, context);
-        define_fixed(object, export.def().name, function, context)?;
-    }
-    Ok(())
-}
-
 /// Makes a prototype that is asked only for what the object itself lacks: it notes the name, which reads as undefined.
-fn unknown_names(instance: InstanceRef, module: Option<&'static str>, context: &mut Context) -> JsResult<JsObject> {
-    let get = NativeFunction::from_copy_closure(move |_, args, context| {
+fn unknown_names(instance: InstanceRef, path: &str, context: &mut Context) -> JsResult<JsObject> {
+    let get = move |_: &JsValue, args: &[JsValue], path: &JsString, context: &mut Context| {
         let (target, key) = (args.get_or_undefined(0), args.get_or_undefined(1));
         let Some(target) = target.as_object() else { return Ok(JsValue::undefined()) };
         let key = key.to_property_key(context)?;
@@ -127,12 +150,13 @@ fn unknown_names(instance: InstanceRef, module: Option<&'static str>, context: &
         };
         // SAFETY: a function object of the instance's context runs this.
         let diagnostics = unsafe { instance.state() }.diagnostics();
-        match module {
-            Some(module) => diagnostics.note_unknown(module, Some(&name)),
-            None => diagnostics.note_unknown(&name, None),
+        match path.is_empty() {
+            true => diagnostics.note_unknown(&name, None),
+            false => diagnostics.note_unknown(&string::lossy(path), Some(&name)),
         }
         Ok(JsValue::undefined())
-    });
+    };
+    let get = NativeFunction::from_copy_closure_with_captures(get, string::to_js(path.as_bytes()));
     let handler = JsObject::with_null_proto();
     define(&handler, "get", 3, get, context)?;
     handler.create_data_property_or_throw(js_string!("set"), set_on_receiver(context), context)?;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use boa_engine::builtins::error::Error;
+use boa_engine::builtins::function::OrdinaryFunction;
 use boa_engine::error::{EngineError, RuntimeLimitError};
 use boa_engine::object::JsObject;
 use boa_engine::object::builtins::JsWeakMap;
@@ -32,6 +33,8 @@ pub(crate) struct Diagnostics {
     unknown: RefCell<String>,
     /// The getter of an error's `stack`.
     stack_getter: RefCell<Option<JsObject>>,
+    /// `Function.prototype.toString`.
+    function_text: RefCell<Option<JsObject>>,
     /// The errors of the host that error objects carry.
     carriers: RefCell<Option<JsWeakMap>>,
 }
@@ -43,20 +46,25 @@ impl Diagnostics {
             texts: RefCell::default(),
             unknown: RefCell::default(),
             stack_getter: RefCell::default(),
+            function_text: RefCell::default(),
             carriers: RefCell::default(),
         }
     }
 
-    /// Looks up the getter by which places are read, before a script can change it.
+    /// Looks up the functions by which places are found, before a script can change them.
     pub(crate) fn install(&self, context: &mut Context) {
         let error = context.intrinsics().constructors().error().prototype();
         let stack = error.borrow().properties().get(&js_string!("stack").into());
         self.stack_getter.replace(stack.and_then(|stack| stack.get().and_then(JsValue::as_object)));
+        let function = context.intrinsics().constructors().function().prototype();
+        let text = function.borrow().properties().get(&js_string!("toString").into());
+        self.function_text.replace(text.and_then(|text| text.value().and_then(JsValue::as_object)));
     }
 
     /// Drops all objects.
     pub(crate) fn clear(&self) {
         self.stack_getter.take();
+        self.function_text.take();
         self.carriers.take();
     }
 
@@ -74,6 +82,14 @@ impl Diagnostics {
     /// Returns where a callback is defined.
     pub(crate) fn definition(&self, callback: CallbackId) -> Option<Location> {
         self.texts.borrow().definition(&self.runtime.registry().callback_name(callback)?)
+    }
+
+    /// Returns where a function of the script is defined, by its text: Boa does not tell the line.
+    pub(crate) fn place_of(&self, function: &JsObject, context: &mut Context) -> Option<Location> {
+        let file = function.downcast_ref::<OrdinaryFunction>()?.codeblock().path().to_string();
+        let to_text = self.function_text.borrow().clone()?;
+        let text = to_text.call(&function.clone().into(), &[], context).ok()?;
+        self.texts.borrow().line_of(&file, &string::lossy(&text.as_string()?))
     }
 
     /// Returns where the script is, while a native function of it runs.
@@ -215,8 +231,10 @@ impl Diagnostics {
             let hint = format!("perhaps because of what was looked up before: {hint}");
             return ScriptError::new(ErrorCode::Runtime, text).with_hint(hint);
         }
+        let of_nothing = text.ends_with("cannot convert 'null' or 'undefined' to object");
         let error = ScriptError::new(ErrorCode::Runtime, text);
         match is_vague {
+            _ if of_nothing => error.with_hint("what stands before the dot or bracket is null or undefined"),
             true => error.with_hint("the line is where the function begins; the engine does not tell more"),
             false => error,
         }
@@ -255,6 +273,10 @@ pub(crate) fn unparsed(text: &str, name: &str, code: &str) -> ScriptError {
         // What is put around a module goes on after its end.
         Some((message, ..)) => (message.to_owned(), last),
         // Only the end of the text has no position.
+        None if text.ends_with("abrupt end") => {
+            let error = ScriptError::new(ErrorCode::Syntax, "the text ends in the middle of something").at(name, last);
+            return error.with_hint("a brace, bracket, parenthesis or quote is not closed");
+        }
         None => (text.to_owned(), last),
     };
     let error = ScriptError::new(ErrorCode::Syntax, message).at(name, line);

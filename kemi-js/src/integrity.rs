@@ -38,13 +38,7 @@ pub(crate) fn refuse_replaced(code: &str, name: &str, registry: &RegistryData) -
     if uses.is_shadowed {
         return Ok(());
     }
-    let replaced = uses.changes.iter().filter(|change| match change.path.as_slice() {
-        [] => true,
-        [first] => registry.find("", first).is_some() || registry.modules().any(|(name, _)| name == first),
-        [module, function] => registry.find(module, function).is_some(),
-        _ => false,
-    });
-    for change in replaced {
+    for change in uses.changes.iter().filter(|change| is_of_host(registry, &change.path)) {
         let what = change.path.iter().fold(root.to_owned(), |text, name| format!("{text}.{name}"));
         let error =
             ScriptError::new(ErrorCode::RootReplaced, format!("the script replaces {what}, which belongs to the host"))
@@ -56,6 +50,20 @@ pub(crate) fn refuse_replaced(code: &str, name: &str, registry: &RegistryData) -
         log_guarded(|| tracing::warn!(target: "script", "{error}; outside of strict code it has no effect"));
     }
     Ok(())
+}
+
+/// Returns whether what a path below the root stands for is the host's: a module, a function, a constant or a part of one.
+fn is_of_host(registry: &RegistryData, path: &[String]) -> bool {
+    let mut module = registry.module();
+    for (i, name) in path.iter().enumerate() {
+        if let Some(inner) = module.modules().iter().find(|inner| inner.name() == name) {
+            module = inner;
+            continue;
+        }
+        let is_function = || i + 1 == path.len() && registry.find(module.path(), name).is_some();
+        return module.constants().iter().any(|constant| constant.def().name == name) || is_function();
+    }
+    true
 }
 
 /// Returns whether a text may do more with the root object than to call its functions.

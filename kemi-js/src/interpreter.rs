@@ -18,10 +18,11 @@ use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value
 
 use crate::call::CallFrame;
 use crate::error::Diagnostics;
+use crate::functions::KeptFunctions;
 use crate::interrupt::{Interrupt, Slices};
 use crate::jobs::Jobs;
 use crate::memory::{Collector, HeapUser};
-use crate::value::{self, ConvertError};
+use crate::value::{self, ConvertError, Unfit};
 use crate::{error, integrity, interrupt, memory, nesting, source, stack, string, terminate};
 
 /// The host's handle of an interpreter, which ends with it.
@@ -71,6 +72,14 @@ impl Interpreter for JsInterpreter {
         self.0.call(callback, args)
     }
 
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.0.call_function(slot, args)
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.0.release_functions(slots);
+    }
+
     fn place(&self) -> Option<Location> {
         self.0.place()
     }
@@ -92,6 +101,7 @@ pub(crate) struct State {
     jobs: Rc<Jobs>,
     diagnostics: Rc<Diagnostics>,
     functions: RefCell<Functions>,
+    kept: KeptFunctions,
 }
 
 /// The script's functions that the host has looked up, and names for more.
@@ -126,6 +136,7 @@ impl State {
         // SAFETY: as above; `close` drops the context after it has closed the frame, and uses it for nothing else.
         let frame = unsafe { CallFrame::new(runtime.registry().limits(), owned) };
         let state = Rc::new(State {
+            kept: KeptFunctions::new(runtime.clone()),
             runtime,
             context: Cell::new(Some(owned)),
             frame,
@@ -189,6 +200,11 @@ impl State {
 
     pub(crate) fn diagnostics(&self) -> &Diagnostics {
         &self.diagnostics
+    }
+
+    /// Returns the functions that the host keeps.
+    pub(crate) fn kept(&self) -> &KeptFunctions {
+        &self.kept
     }
 
     /// Collects garbage if much has been allocated since the last time.
@@ -314,12 +330,9 @@ impl State {
             Some(Ok(promise)) => self.settled(&promise, context)?,
             _ => value,
         };
-        match value::to_host(&value, &self.runtime, context) {
+        match value::to_host(&value, &self.kept, context) {
             Ok(value) => Ok(value),
-            Err(ConvertError::Unconvertible(mut error)) => {
-                error.message = format!("the result of the callback cannot be used: {}", error.message);
-                Err(error)
-            }
+            Err(ConvertError::Unfit(unfit)) => Err(unfit.of("the result")),
             Err(ConvertError::Thrown(error)) => {
                 // Getters may end the callback as well.
                 self.note_limit(&error, context);
@@ -349,6 +362,64 @@ impl State {
                     .with_hint("a callback that is called by a native function cannot await"))
             }
         }
+    }
+
+    /// Calls a callback, or a function of no name, that is looked up in the context.
+    #[inline]
+    fn call_found(
+        &self,
+        callback: Option<CallbackId>,
+        find: impl FnOnce(&mut Context) -> Result<JsObject, ScriptError>,
+        args: &[Arg<'_>],
+    ) -> Result<Value, ScriptError> {
+        let result = self.enter(|context| {
+            let function = find(context)?;
+            let args = args.iter().map(|arg| value::from_arg(arg, &self.kept, context));
+            let args = args.collect::<Result<Vec<JsValue>, ConvertError>>();
+            let args = args.map_err(|error| self.not_given(error, context))?;
+            let run = |context: &mut Context| match interrupt::needs_slices(&self.runtime) {
+                true => self.slices.call(&self.interrupt, self, &function, &args, context),
+                false => function.call(&JsValue::undefined(), &args, context),
+            };
+            let result = match self.frame.is_running() {
+                false => self.outermost(context, run),
+                true => {
+                    let result = run(context);
+                    self.finish(result, context)
+                }
+            };
+            result.map_err(|error| self.with_place(error, &function, callback, context))
+        });
+        if !self.frame.is_running() {
+            memory::collect_garbage(&self.runtime);
+        }
+        result
+    }
+
+    /// Describes why an argument of a callback has not been given to the script.
+    #[cold]
+    fn not_given(&self, error: ConvertError, context: &mut Context) -> ScriptError {
+        match error {
+            ConvertError::Thrown(error) => self.diagnostics.script_error(error, context),
+            ConvertError::Unfit(Unfit::Other(error)) => error,
+            ConvertError::Unfit(unfit) => unfit.of("the argument"),
+        }
+    }
+
+    /// Adds the place of a function's definition to an error about its result.
+    #[cold]
+    fn with_place(
+        &self,
+        mut error: ScriptError,
+        function: &JsObject,
+        callback: Option<CallbackId>,
+        context: &mut Context,
+    ) -> ScriptError {
+        if error.code == ErrorCode::ValueNotConvertible && error.place.is_none() {
+            let place = self.diagnostics.place_of(function, context);
+            error.place = place.or_else(|| self.definition(callback?));
+        }
+        error
     }
 
     fn callback(&self, callback: CallbackId, context: &mut Context) -> Result<JsObject, ScriptError> {
@@ -417,24 +488,15 @@ impl Interpreter for State {
     }
 
     fn call(&self, callback: CallbackId, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
-        let result = self.enter(|context| {
-            let function = self.callback(callback, context)?;
-            let args = args.iter().map(|arg| value::from_arg(arg, context)).collect::<JsResult<Vec<JsValue>>>();
-            let args = args.map_err(|error| self.diagnostics.script_error(error, context))?;
-            let run = |context: &mut Context| match interrupt::needs_slices(&self.runtime) {
-                true => self.slices.call(&self.interrupt, self, &function, &args, context),
-                false => function.call(&JsValue::undefined(), &args, context),
-            };
-            if !self.frame.is_running() {
-                return self.outermost(context, run);
-            }
-            let result = run(context);
-            self.finish(result, context)
-        });
-        if !self.frame.is_running() {
-            memory::collect_garbage(&self.runtime);
-        }
-        result
+        self.call_found(Some(callback), |context| self.callback(callback, context), args)
+    }
+
+    fn call_function(&self, slot: u32, args: &[Arg<'_>]) -> Result<Value, ScriptError> {
+        self.call_found(None, |_| self.kept.get(slot), args)
+    }
+
+    fn release_functions(&self, slots: &[u32]) {
+        self.kept.release(slots);
     }
 
     fn place(&self) -> Option<Location> {
@@ -455,6 +517,7 @@ impl HeapUser for State {
         stack::run(|| {
             self.frame.close();
             self.functions.take();
+            self.kept.clear();
             self.diagnostics.clear();
             self.slices.clear();
             self.jobs.clear();

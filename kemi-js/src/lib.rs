@@ -27,6 +27,7 @@ mod call;
 mod console;
 mod engine;
 mod error;
+mod functions;
 mod import;
 mod integrity;
 mod interpreter;

@@ -7,6 +7,7 @@ use boa_engine::ast::declaration::{Binding, VarDeclaration};
 use boa_engine::ast::expression::access::{PropertyAccess, PropertyAccessField};
 use boa_engine::ast::expression::literal::LiteralKind;
 use boa_engine::ast::expression::operator::assign::{Assign, AssignTarget};
+use boa_engine::ast::expression::operator::binary::{Binary, BinaryOp, RelationalOp};
 use boa_engine::ast::expression::operator::unary::{Unary, UnaryOp};
 use boa_engine::ast::expression::operator::update::{Update, UpdateTarget};
 use boa_engine::ast::expression::{Call, Expression, Identifier, Optional, OptionalOperationKind};
@@ -166,10 +167,9 @@ impl<'ast> Visitor<'ast> for Walk<'_> {
             }
         }
         // What is asked for by `?.` may be missing.
-        if let Some(first) = path.first().cloned() {
-            self.refer(vec![first], line, false, Vec::new());
+        for length in 1..=path.len() {
+            self.refer(path.get(..length).unwrap_or_default().to_vec(), line, false, Vec::new());
         }
-        self.refer(path.clone(), line, false, Vec::new());
         self.refer(path, line, called, texts);
         for operation in node.chain() {
             if let OptionalOperationKind::Call { args } = operation.kind() {
@@ -177,6 +177,18 @@ impl<'ast> Visitor<'ast> for Walk<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn visit_binary(&mut self, node: &'ast Binary) -> ControlFlow<()> {
+        // `"name" in root` asks for the name.
+        if let (BinaryOp::Relational(RelationalOp::In), Expression::Literal(name)) = (node.op(), node.lhs())
+            && let LiteralKind::String(name) = name.kind()
+            && let Some((mut path, line)) = self.path(node.rhs())
+        {
+            path.push(self.text(*name));
+            self.refer(path, line, false, Vec::new());
+        }
+        node.visit_with(self)
     }
 
     fn visit_property_access(&mut self, node: &'ast PropertyAccess) -> ControlFlow<()> {

@@ -44,6 +44,13 @@ impl SourceTexts {
         code.find(|(line, _)| has(line)).map(|(_, number)| number)
     }
 
+    /// Finds the line in which a part of a file begins.
+    pub(crate) fn line_of(&self, file: &str, part: &str) -> Option<Location> {
+        let text = self.0.get(file)?;
+        let lines = text.get(..text.find(part)?)?.matches('\n').count();
+        Some(Location { file: file.to_owned(), line: u32::try_from(lines).ok()?.saturating_add(1) })
+    }
+
     /// Finds the line that defines a function by `function name` or `name =`.
     pub(crate) fn definition(&self, name: &str) -> Option<Location> {
         let defines = |line: &str| {

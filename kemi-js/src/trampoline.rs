@@ -15,13 +15,14 @@ use crate::bind::BoundExport;
 use crate::interpreter::State;
 use crate::string::Text;
 use crate::terminate::raise;
-use crate::value::{self, ConvertError, HeldArg};
+use crate::value::{self, ConvertError, HeldArg, Unfit};
 
 /// Makes the native function of an export, by the shape of the export where there is one.
 pub(crate) fn function(bound: BoundExport) -> NativeFunction {
     // SAFETY: function objects are made while the state that they are made for is alive.
-    let def = unsafe { bound.export() }.def();
-    let shape = if def.deprecated.is_none() { def.typed.map(|typed| typed.shape()) } else { None };
+    let export = unsafe { bound.export() };
+    // A deprecated export warns, which the generic path does.
+    let shape = export.typed().filter(|_| export.def().deprecated.is_none()).map(|typed| typed.shape());
     let Some(shape) = shape else { return native(bound, generic) };
     by_shape(bound, shape).unwrap_or_else(|| native(bound, dynamic))
 }
@@ -37,26 +38,48 @@ fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsRes
     // SAFETY: the state's own context is running this.
     let (state, export) = unsafe { (bound.state(), bound.export()) };
     let mut budget = ConversionBudget::new();
-    let held: Result<Vec<HeldArg>, ConvertError> =
-        args.iter().map(|arg| HeldArg::new(arg, &mut budget, context)).collect();
-    let result = match held {
-        Ok(held) => {
-            let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
-            match state
-                .lend_context(context, || state.runtime().host_side(|| state.runtime().invoke(export, &args, state)))
-            {
-                // The bytes may be those of an argument, so they are copied while the arguments are there.
-                Ok(ret) => return value::from_ret(ret, state.runtime(), context),
-                Err(fault) => Err(fault),
+    let mut held = Vec::with_capacity(args.len());
+    for arg in args {
+        match HeldArg::new(arg, state.kept(), &mut budget, context) {
+            Ok(arg) => held.push(arg),
+            Err(ConvertError::Thrown(error)) => return Err(error),
+            Err(ConvertError::Unfit(unfit)) => {
+                let error = unfit.of(&format!("argument {}", held.len() + 1));
+                return refuse(state, export, error.into(), context);
             }
         }
-        Err(ConvertError::Thrown(error)) => return Err(error),
-        Err(ConvertError::Unconvertible(error)) => {
-            state.lend_context(context, || state.runtime().finish_error(export, error.into(), state))
-        }
-    };
+    }
+    let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
+    let result =
+        state.lend_context(context, || state.runtime().host_side(|| state.runtime().invoke(export, &args, state)));
     match result {
-        Ok(ret) => value::from_ret(ret, state.runtime(), context),
+        // The bytes may be those of an argument, so they are copied while the arguments are there.
+        Ok(ret) => give(state, export, ret, context),
+        Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
+    }
+}
+
+/// Gives a result to the script.
+fn give(state: &State, export: &Export, ret: Ret, context: &mut Context) -> JsResult<JsValue> {
+    value::from_ret(ret, state.kept(), context, |error, context| not_given(state, export, error, context))
+}
+
+/// Raises what has kept a result from the script.
+#[cold]
+fn not_given(state: &State, export: &Export, error: ConvertError, context: &mut Context) -> JsResult<JsValue> {
+    let error = match error {
+        ConvertError::Thrown(error) => return Err(error),
+        ConvertError::Unfit(Unfit::Other(error)) => error,
+        ConvertError::Unfit(unfit) => unfit.of("the result"),
+    };
+    refuse(state, export, error.into(), context)
+}
+
+/// Raises an error of a native call that the function itself knows nothing of.
+#[cold]
+fn refuse(state: &State, export: &Export, fault: Box<NativeError>, context: &mut Context) -> JsResult<JsValue> {
+    match state.lend_context(context, || state.runtime().finish_error(export, fault, state)) {
+        Ok(ret) => value::from_ret(ret, state.kept(), context, |_, _| Ok(JsValue::null())),
         Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }
 }
@@ -128,7 +151,7 @@ fn call<R: RawRet>(
     };
     let result = state.lend_context(context, || state.runtime().host_side(native));
     match result {
-        Ok(ret) => value::from_ret(ret, state.runtime(), context),
+        Ok(ret) => give(state, export, ret, context),
         Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }
 }

@@ -1,28 +1,47 @@
 //! Conversion of values, both ways.
 
+use std::ops::Range;
+
+use boa_engine::builtins::array_buffer::{ArrayBuffer, SharedArrayBuffer};
 use boa_engine::builtins::error::Error;
-use boa_engine::builtins::promise::Promise;
+use boa_engine::builtins::function::OrdinaryFunction;
+use boa_engine::builtins::proxy::Proxy;
+use boa_engine::builtins::typed_array::TypedArray;
 use boa_engine::object::JsObject;
-use boa_engine::object::builtins::JsArray;
+use boa_engine::object::builtins::{AlignedVec, JsArray, JsArrayBuffer, JsDataView, JsSharedArrayBuffer, JsUint8Array};
 use boa_engine::property::PropertyKey;
 use boa_engine::value::JsVariant;
-use boa_engine::{Context, JsBigInt, JsError, JsResult, JsString, JsValue};
+use boa_engine::{Context, JsBigInt, JsError, JsNativeError, JsResult, JsString, JsValue, js_string};
 use kemi_core::abi::Ret;
-use kemi_core::engine::Runtime;
 use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, ErrorCode, Map, ScriptError, Value};
 
+use crate::functions::KeptFunctions;
 use crate::string::{self, Text};
 
 /// The greatest integer up to which every integer is a double: 2^53.
 const EXACT: i64 = 1 << 53;
 
-/// The reason why a value cannot be converted.
+/// How far up a chain of prototypes the class of an object is looked for.
+const MAX_CLASSES: usize = 16;
+
+/// The reason why a value does not cross.
 pub(crate) enum ConvertError {
     /// A getter or proxy threw.
     Thrown(JsError),
-    /// The value has no counterpart.
-    Unconvertible(ScriptError),
+    /// It is not fit to cross.
+    Unfit(Unfit),
+}
+
+/// The reason why a value is not fit to cross.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is of a kind that has no counterpart.
+    Kind(&'static str),
+    /// Something in it is.
+    PartKind(&'static str),
+    /// Another reason.
+    Other(ScriptError),
 }
 
 impl From<JsError> for ConvertError {
@@ -33,7 +52,45 @@ impl From<JsError> for ConvertError {
 
 impl From<ScriptError> for ConvertError {
     fn from(error: ScriptError) -> ConvertError {
-        ConvertError::Unconvertible(error)
+        ConvertError::Unfit(Unfit::Other(error))
+    }
+}
+
+impl From<Unfit> for ConvertError {
+    fn from(unfit: Unfit) -> ConvertError {
+        ConvertError::Unfit(unfit)
+    }
+}
+
+impl ConvertError {
+    /// Makes an error of Boa.
+    #[cold]
+    pub(crate) fn into_native(self) -> JsError {
+        match self {
+            ConvertError::Thrown(error) => error,
+            ConvertError::Unfit(unfit) => {
+                JsNativeError::typ().with_message(unfit.of("the value").message.clone()).into()
+            }
+        }
+    }
+}
+
+impl Unfit {
+    /// Makes the error, of which value it is in the message.
+    #[cold]
+    pub(crate) fn of(self, subject: &str) -> ScriptError {
+        let foreign = |verb, kind| {
+            let what = article(kind);
+            unconvertible(&format!("{subject} {verb} {what}, which has no counterpart outside the script"))
+        };
+        match self {
+            Unfit::Kind(kind) => foreign("is", kind),
+            Unfit::PartKind(kind) => foreign("holds", kind),
+            Unfit::Other(mut error) => {
+                error.message = format!("{subject}: {}", error.message);
+                error
+            }
+        }
     }
 }
 
@@ -45,17 +102,20 @@ pub(crate) enum HeldArg {
 }
 
 impl HeldArg {
-    /// Takes an argument of a native call; arrays and objects are converted at once.
+    /// Takes an argument of a native call; what is neither a scalar nor a string is converted at once.
     pub(crate) fn new(
         value: &JsValue,
+        kept: &KeptFunctions,
         budget: &mut ConversionBudget,
         context: &mut Context,
     ) -> Result<HeldArg, ConvertError> {
         Ok(match value.variant() {
             JsVariant::String(string) => HeldArg::Text(Text::new(string)),
-            JsVariant::Object(object) => match foreign(&object) {
-                Some(kind) => HeldArg::Plain(Arg::Foreign(kind)),
-                None => HeldArg::Value(Converter::new(budget).object(&object, context)?),
+            JsVariant::Object(object) => match Converter::new(budget, Some(kept)).object(&object, context) {
+                Ok(value) => HeldArg::Value(value),
+                // The error names the parameter and what it takes.
+                Err(ConvertError::Unfit(Unfit::Kind(kind))) => HeldArg::Plain(Arg::Foreign(kind)),
+                Err(error) => return Err(error),
             },
             other => match scalar(&other) {
                 Ok(Value::Bool(b)) => HeldArg::Plain(Arg::Bool(b)),
@@ -76,19 +136,18 @@ impl HeldArg {
     }
 }
 
-/// Converts any value of the script.
-pub(crate) fn to_value(value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
-    Converter::new(&mut ConversionBudget::new()).value(value, context)
-}
-
 /// Converts the result of a callback. It is the host's to hold and to free.
-pub(crate) fn to_host(value: &JsValue, runtime: &Runtime, context: &mut Context) -> Result<Value, ConvertError> {
+pub(crate) fn to_host(value: &JsValue, kept: &KeptFunctions, context: &mut Context) -> Result<Value, ConvertError> {
+    let convert = |context: &mut Context| {
+        let mut budget = ConversionBudget::new();
+        Converter::new(&mut budget, Some(kept)).value(value, context)
+    };
     if !value.is_object() {
-        return runtime.host_side(|| to_value(value, context));
+        return kept.runtime().host_side(|| convert(context));
     }
     // The script's getters may run, so this is on its side; its result is freed there, and the copy is the host's.
-    let given = to_value(value, context)?;
-    Ok(runtime.host_side(|| given.clone()))
+    let given = convert(context)?;
+    Ok(kept.runtime().host_side(|| given.clone()))
 }
 
 /// Converts a number as scripts mean it: integral and exactly known is an integer, all else stays a float.
@@ -119,57 +178,78 @@ pub(crate) fn from_int(i: i64) -> JsValue {
 }
 
 /// Converts a value of the host.
-pub(crate) fn from_value(value: &Value, context: &mut Context) -> JsResult<JsValue> {
+///
+/// # Errors
+/// It holds a function that is not of this interpreter.
+pub(crate) fn from_value(value: &Value, kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
     Ok(match value {
-        Value::Nil | Value::Function(_) => JsValue::null(),
+        Value::Nil => JsValue::null(),
         Value::Bool(b) => JsValue::new(*b),
         Value::Int(i) => from_int(*i),
         Value::Float(x) => JsValue::new(*x),
-        Value::Str(s) | Value::Bytes(s) => JsValue::new(string::to_js(s)),
-        Value::Array(items) => from_items(items, context)?,
+        Value::Str(s) => JsValue::new(string::to_js(s)),
+        Value::Bytes(bytes) => {
+            let buffer = JsArrayBuffer::from_byte_block(AlignedVec::from_slice(0, bytes), context)?;
+            JsUint8Array::from_array_buffer(buffer, context)?.into()
+        }
+        Value::Array(items) => from_items(items, kept, context)?,
         Value::Map(map) => {
             let object = JsObject::with_object_proto(context.intrinsics());
             for (key, item) in map {
-                let item = from_value(item, context)?;
+                let item = from_value(item, kept, context)?;
                 object.create_data_property_or_throw(string::to_js(key), item, context)?;
             }
             object.into()
         }
+        Value::Function(function) => kept.find(function)?.into(),
     })
 }
 
 /// Converts an argument of a callback.
-pub(crate) fn from_arg(arg: &Arg<'_>, context: &mut Context) -> JsResult<JsValue> {
+///
+/// # Errors
+/// As [`from_value`].
+pub(crate) fn from_arg(arg: &Arg<'_>, kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
     match arg {
         Arg::Nil => Ok(JsValue::null()),
         Arg::Bool(b) => Ok(JsValue::new(*b)),
         Arg::Int(i) => Ok(from_int(*i)),
         Arg::Float(x) => Ok(JsValue::new(*x)),
         Arg::Str(s) => Ok(string::to_js(s).into()),
-        other => from_value(&other.to_value().unwrap_or_default(), context),
+        Arg::Value(value) => from_value(value, kept, context),
+        other => from_value(&other.to_value().unwrap_or_default(), kept, context),
     }
 }
 
 /// Converts the result of a native call; bytes are copied at once, before anything uses the host's context.
-pub(crate) fn from_ret(ret: Ret, runtime: &Runtime, context: &mut Context) -> JsResult<JsValue> {
-    Ok(match ret {
-        Ret::Nil => JsValue::null(),
-        Ret::Bool(b) => JsValue::new(b),
-        Ret::Int(i) => from_int(i),
-        Ret::Float(x) => JsValue::new(x),
+///
+/// What it does with a result that does not cross is up to `refuse`.
+#[inline]
+pub(crate) fn from_ret(
+    ret: Ret,
+    kept: &KeptFunctions,
+    context: &mut Context,
+    refuse: impl FnOnce(ConvertError, &mut Context) -> JsResult<JsValue>,
+) -> JsResult<JsValue> {
+    let result = match ret {
+        Ret::Nil => return Ok(JsValue::null()),
+        Ret::Bool(b) => return Ok(JsValue::new(b)),
+        Ret::Int(i) => return Ok(from_int(i)),
+        Ret::Float(x) => return Ok(JsValue::new(x)),
         // SAFETY: the native call has just returned, and neither script nor host has run since.
-        Ret::Bytes(bytes) => string::to_js(unsafe { bytes.bytes() }).into(),
+        Ret::Bytes(bytes) => return Ok(string::to_js(unsafe { bytes.bytes() }).into()),
         Ret::Value(value) => {
-            let result = from_value(&value, context);
-            runtime.host_side(|| drop(value));
-            result?
+            let result = from_value(&value, kept, context);
+            kept.runtime().host_side(|| drop(value));
+            result
         }
         Ret::Tuple(items) => {
-            let result = from_items(&items, context);
-            runtime.host_side(|| drop(items));
-            result?
+            let result = from_items(&items, kept, context);
+            kept.runtime().host_side(|| drop(items));
+            result
         }
-    })
+    };
+    result.or_else(|error| refuse(error, context))
 }
 
 /// Describes a value for people, in a log line or an error message.
@@ -181,10 +261,14 @@ pub(crate) fn describe(value: &JsValue, context: &mut Context) -> String {
         JsVariant::Symbol(symbol) => string::lossy(&symbol.descriptive_string()),
         JsVariant::BigInt(big) => format!("{big}n"),
         JsVariant::Object(object) if object.is::<Error>() => error_text(&object, context),
-        JsVariant::Object(object) => match to_value(value, context) {
-            Ok(value) => value.to_string(),
-            Err(_) => format!("[{}]", foreign(&object).unwrap_or("object")),
-        },
+        JsVariant::Object(object) => {
+            let mut budget = ConversionBudget::new();
+            match Converter::new(&mut budget, None).object(&object, context) {
+                Ok(value) => value.to_string(),
+                Err(ConvertError::Unfit(Unfit::Kind(kind))) => format!("[{kind}]"),
+                Err(_) => "[object]".to_owned(),
+            }
+        }
         _ => value.display().to_string(),
     }
 }
@@ -205,9 +289,9 @@ pub(crate) fn error_text(error: &JsObject, context: &mut Context) -> String {
     }
 }
 
-fn from_items(items: &[Value], context: &mut Context) -> JsResult<JsValue> {
-    let items = items.iter().map(|item| from_value(item, context)).collect::<JsResult<Vec<JsValue>>>()?;
-    Ok(JsArray::from_iter(items, context).into())
+fn from_items(items: &[Value], kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
+    let items: Result<Vec<JsValue>, ConvertError> = items.iter().map(|item| from_value(item, kept, context)).collect();
+    Ok(JsArray::from_iter(items?, context).into())
 }
 
 fn scalar(value: &JsVariant) -> Result<Value, &'static str> {
@@ -224,57 +308,146 @@ fn scalar(value: &JsVariant) -> Result<Value, &'static str> {
     }
 }
 
-/// Names the kind of an object that no export can take.
-fn foreign(object: &JsObject) -> Option<&'static str> {
-    if object.is_callable() {
-        Some("function")
-    } else if object.is_array() || object.is_ordinary() {
-        None
-    } else if object.is::<Promise>() {
-        Some("promise")
-    } else if object.is::<Error>() {
-        Some("error object")
-    } else {
-        Some("special object")
+/// Returns whether a function is a class, which can only be called by `new`.
+fn is_class(function: &JsObject) -> bool {
+    // That of any other function of the script can be written to, unless the script has frozen it.
+    let prototype = function.borrow().properties().get(&js_string!("prototype").into());
+    prototype.is_some_and(|prototype| prototype.writable() == Some(false))
+        && function.is::<OrdinaryFunction>()
+        && JsValue::from(function.clone()).display().to_string().starts_with("[class ")
+}
+
+/// Names the built-in class of an object.
+#[cold]
+fn class_name(object: &JsObject, context: &Context) -> &'static str {
+    if object.is::<Proxy>() {
+        return "Proxy";
     }
+    let (constructors, objects) = (context.intrinsics().constructors(), context.intrinsics().objects());
+    let classes = [
+        ("Date", constructors.date().prototype()),
+        ("RegExp", constructors.regexp().prototype()),
+        ("Map", constructors.map().prototype()),
+        ("Set", constructors.set().prototype()),
+        ("WeakMap", constructors.weak_map().prototype()),
+        ("WeakSet", constructors.weak_set().prototype()),
+        ("WeakRef", constructors.weak_ref().prototype()),
+        ("FinalizationRegistry", constructors.finalization_registry().prototype()),
+        ("Promise", constructors.promise().prototype()),
+        ("Error", constructors.error().prototype()),
+        ("String", constructors.string().prototype()),
+        ("Number", constructors.number().prototype()),
+        ("Boolean", constructors.boolean().prototype()),
+        ("BigInt", constructors.bigint().prototype()),
+        ("Symbol", constructors.symbol().prototype()),
+        ("Int8Array", constructors.typed_int8_array().prototype()),
+        ("Uint8ClampedArray", constructors.typed_uint8clamped_array().prototype()),
+        ("Int16Array", constructors.typed_int16_array().prototype()),
+        ("Uint16Array", constructors.typed_uint16_array().prototype()),
+        ("Int32Array", constructors.typed_int32_array().prototype()),
+        ("Uint32Array", constructors.typed_uint32_array().prototype()),
+        ("BigInt64Array", constructors.typed_bigint64_array().prototype()),
+        ("BigUint64Array", constructors.typed_biguint64_array().prototype()),
+        ("Float32Array", constructors.typed_float32_array().prototype()),
+        ("Float64Array", constructors.typed_float64_array().prototype()),
+        ("TypedArray", constructors.typed_array().prototype()),
+        ("Generator", objects.generator()),
+        ("AsyncGenerator", objects.async_generator()),
+        ("Iterator", constructors.iterator().prototype()),
+    ];
+    let chain = std::iter::successors(object.prototype(), JsObject::prototype).take(MAX_CLASSES);
+    let name = |prototype: JsObject| classes.iter().find(|(_, class)| JsObject::equals(class, &prototype));
+    chain.map(name).find_map(|class| class).map_or("special object", |(name, _)| name)
+}
+
+/// Puts the article before the name of a type.
+fn article(name: &str) -> String {
+    // A `Uint16Array` begins with another sound.
+    let article = if name.starts_with(['A', 'E', 'I', 'O', 'a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {name}")
 }
 
 /// Converts one value with all it contains.
 struct Converter<'a> {
     above: Vec<JsObject>,
     budget: &'a mut ConversionBudget,
+    /// Where functions are kept for the host; none if the value is only described.
+    kept: Option<&'a KeptFunctions>,
 }
 
 impl<'a> Converter<'a> {
-    fn new(budget: &'a mut ConversionBudget) -> Converter<'a> {
-        Converter { above: Vec::new(), budget }
+    fn new(budget: &'a mut ConversionBudget, kept: Option<&'a KeptFunctions>) -> Converter<'a> {
+        Converter { above: Vec::new(), budget, kept }
     }
 
     fn value(&mut self, value: &JsValue, context: &mut Context) -> Result<Value, ConvertError> {
         match value.variant() {
-            JsVariant::Object(object) => match foreign(&object) {
-                Some(kind) => Err(unconvertible(format!("a {kind} cannot be passed to the host")).into()),
-                None => self.object(&object, context),
-            },
+            JsVariant::Object(object) => self.object(&object, context),
             other => {
                 if let JsVariant::String(text) = &other {
                     self.budget.bytes(text.len())?;
                 }
-                scalar(&other).map_err(|kind| unconvertible(format!("a {kind} cannot be passed to the host")).into())
+                scalar(&other).map_err(|kind| Unfit::Kind(kind).into())
             }
         }
     }
 
     fn object(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
+        if object.is_array() || object.is_ordinary() {
+            return self.composite(object, context);
+        }
+        if object.is_callable() {
+            return match self.kept {
+                Some(kept) if !is_class(object) => Ok(Value::Function(kept.keep(object)?)),
+                Some(_) => Err(Unfit::Kind("class").into()),
+                None => Err(Unfit::Kind("function").into()),
+            };
+        }
+        match self.bytes(object, context)? {
+            Some(bytes) => Ok(Value::Bytes(bytes.into())),
+            None => Err(Unfit::Kind(class_name(object, context)).into()),
+        }
+    }
+
+    /// Copies the bytes of an object that holds bytes and nothing else. It runs no code of the script.
+    fn bytes(&mut self, object: &JsObject, context: &mut Context) -> Result<Option<Vec<u8>>, ConvertError> {
+        let copy = if object.is::<TypedArray>() {
+            // The elements of the others are numbers.
+            let Ok(array) = JsUint8Array::from_object(object.clone()) else { return Ok(None) };
+            self.budget.bytes(array.byte_length(context)?)?;
+            array.to_vec(context).ok()
+        } else if let Ok(view) = JsDataView::from_object(object.clone()) {
+            match view_range(&view, context) {
+                Some((buffer, range)) => {
+                    self.budget.bytes(range.len())?;
+                    buffer_bytes(&buffer, |all| all.get(range).map(<[u8]>::to_vec))
+                }
+                None => None,
+            }
+        } else if object.is::<ArrayBuffer>() || object.is::<SharedArrayBuffer>() {
+            self.budget.bytes(buffer_bytes(object, |all| Some(all.len())).unwrap_or(0))?;
+            buffer_bytes(object, |all| Some(all.to_vec()))
+        } else {
+            return Ok(None);
+        };
+        copy.map(Some)
+            .ok_or_else(|| unconvertible("its bytes are gone: the ArrayBuffer is detached or too short").into())
+    }
+
+    /// Converts an array or an object with properties.
+    fn composite(&mut self, object: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
         if self.above.iter().any(|above| JsObject::equals(above, object)) {
-            return Err(unconvertible("the value contains itself".to_owned()).into());
+            return Err(unconvertible("the value contains itself").into());
         }
         self.budget.enter()?;
         self.above.push(object.clone());
         let result = if object.is_array() { self.array(object, context) } else { self.map(object, context) };
         self.above.pop();
         self.budget.leave();
-        result
+        result.map_err(|error| match error {
+            ConvertError::Unfit(Unfit::Kind(kind)) => Unfit::PartKind(kind).into(),
+            other => other,
+        })
     }
 
     fn array(&mut self, array: &JsObject, context: &mut Context) -> Result<Value, ConvertError> {
@@ -310,6 +483,22 @@ impl<'a> Converter<'a> {
     }
 }
 
-fn unconvertible(message: String) -> ScriptError {
+/// Returns the buffer of a view and the part of it that the view shows, if it is still there.
+fn view_range(view: &JsDataView, context: &mut Context) -> Option<(JsObject, Range<usize>)> {
+    let start = usize::try_from(view.byte_offset(context).ok()?).ok()?;
+    let length = usize::try_from(view.byte_length(context).ok()?).ok()?;
+    Some((view.buffer(context).ok()?.as_object()?, start..start.checked_add(length)?))
+}
+
+/// Reads the bytes of an `ArrayBuffer` or a `SharedArrayBuffer`; `None` for anything else, and if they are gone.
+fn buffer_bytes<R>(object: &JsObject, read: impl FnOnce(&[u8]) -> Option<R>) -> Option<R> {
+    if let Ok(buffer) = JsArrayBuffer::from_object(object.clone()) {
+        return buffer.data().and_then(|bytes| read(&bytes));
+    }
+    let shared = JsSharedArrayBuffer::from_object(object.clone()).ok()?;
+    read(&shared.to_vec())
+}
+
+fn unconvertible(message: &str) -> ScriptError {
     ScriptError::new(ErrorCode::ValueNotConvertible, message)
 }

@@ -214,3 +214,15 @@ fn a_native_error_is_known_by_the_object_and_not_by_its_words() {
         );
     }
 }
+
+#[test]
+fn what_boa_says_in_few_words_has_a_hint() {
+    let failed = error("function f() {\n  const order = null;\n  return order.price;\n}");
+    assert_eq!(failed.place.as_ref().map(|place| place.line), Some(3), "{failed}");
+    assert_eq!(failed.hint.as_deref(), Some("what stands before the dot or bracket is null or undefined"), "{failed}");
+    let failed = try_load(&[Source::text("t.js", "function f() {\n  return 1;\n")], ArgumentPolicy::Strict).err();
+    let failed = failed.expect("a brace is missing");
+    assert_eq!(failed.code, ErrorCode::Syntax, "{failed}");
+    assert_eq!(failed.message, "the text ends in the middle of something");
+    assert!(failed.hint.as_deref().is_some_and(|hint| hint.contains("brace")));
+}

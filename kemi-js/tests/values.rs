@@ -96,14 +96,92 @@ fn objects_give_their_own_enumerable_string_keys() {
 
 #[test]
 fn what_has_no_counterpart_is_an_error() {
-    for value in ["() => 1", "[() => 1]", "Symbol('x')", "new Date(0)", "new Proxy({}, {})", "2n ** 64n", "new Map()"] {
-        let error = error(&format!("function f() {{ return {value}; }}"));
-        assert_eq!(error.code, ErrorCode::ValueNotConvertible, "{value}: {error}");
+    for (value, what) in [
+        ("Symbol('x')", "is a symbol"),
+        ("new Date(0)", "is a Date"),
+        ("new Proxy({}, {})", "is a Proxy"),
+        ("2n ** 64n", "is a bigint beyond 64 bits"),
+        ("new Map()", "is a Map"),
+        ("new (class extends Map {})", "is a Map"),
+        ("[Promise.resolve(1)]", "holds a Promise"),
+        ("{ a: [new RangeError('x')] }", "holds an Error"),
+        ("new Uint16Array(1)", "is a Uint16Array"),
+        ("(function* () {})()", "is a Generator"),
+        ("class {}", "is a class"),
+        ("new WeakSet()", "is a WeakSet"),
+    ] {
+        let failed = error(&format!("// a line\nfunction f() {{\n return {value}; }}"));
+        assert_eq!(failed.code, ErrorCode::ValueNotConvertible, "{value}: {failed}");
+        let expected = format!("the result {what}, which has no counterpart outside the script");
+        assert_eq!(failed.message, expected, "{value}");
+        assert_eq!(failed.place.as_ref().map(|place| place.line), Some(2), "{value}: {failed}");
     }
-    let error = error("function f() {\n KSR.t.echo(() => 1); }");
-    assert_eq!(error.code, ErrorCode::BadArgument);
-    assert_eq!(error.argument.as_ref().map(|a| a.got.as_str()), Some("function"));
-    assert_eq!(error.place.as_ref().map(|p| p.line), Some(2));
+    let failed = error("function f() {\n KSR.t.echo(new Map()); }");
+    assert_eq!(failed.code, ErrorCode::BadArgument);
+    assert_eq!(failed.argument.as_ref().map(|a| a.got.as_str()), Some("Map"));
+    assert_eq!(failed.place.as_ref().map(|p| p.line), Some(2));
+    let failed = error("function f() {\n KSR.t.count(1, [new Set()]); }");
+    assert_eq!(failed.message, "argument 2 holds a Set, which has no counterpart outside the script");
+    assert_eq!(failed.place.as_ref().map(|p| p.line), Some(2));
+}
+
+#[test]
+fn bytes_are_a_uint8array() {
+    let all: Vec<u8> = (0..=255).collect();
+    for bytes in [&[][..], &[0xFF, 0, 0x80], &all] {
+        let value = Value::Bytes(bytes.into());
+        assert_eq!(through(&value), value);
+        assert_eq!(load("function f(v) { return [{ v: KSR.t.echo([v])[0] }]; }").value(&[(&value).into()]), {
+            Value::Array(vec![Value::Map(Map::from([("v".into(), value)]))])
+        });
+    }
+    let bytes = Value::Bytes([1, 2, 254].as_slice().into());
+    let code = "function f(b) { return [b instanceof Uint8Array, b.length, b[2], b.subarray(1), KSR.t.blob(b)]; }";
+    let parts = vec![true.into(), 3.into(), 254.into(), Value::Bytes([2, 254].as_slice().into()), bytes.clone()];
+    assert_eq!(load(code).value(&[(&bytes).into()]), Value::Array(parts));
+    // A copy: neither side sees what the other changes.
+    assert_eq!(body("const b = Uint8Array.of(1); const c = KSR.t.blob(b); c[0] = 2; return b[0]"), Value::Int(1));
+}
+
+#[test]
+fn what_holds_bytes_crosses_as_bytes() {
+    let bytes = Value::Bytes([1, 2].as_slice().into());
+    for code in [
+        "Uint8Array.of(0, 1, 2, 3).subarray(1, 3)",
+        "Uint8Array.of(1, 2).buffer",
+        "new DataView(Uint8Array.of(0, 1, 2, 3).buffer, 1, 2)",
+        "(() => { const b = new SharedArrayBuffer(2); new Uint8Array(b).set([1, 2]); return b; })()",
+        "(() => { const b = new SharedArrayBuffer(3); new Uint8Array(b).set([0, 1, 2]); return new DataView(b, 1); })()",
+        "new (class Mine extends Uint8Array {})([1, 2])",
+    ] {
+        assert_eq!(body(&format!("return KSR.t.echo({code})")), bytes, "{code}");
+    }
+    for view in ["new Uint8Array(b, 4, 4)", "new Uint8Array(b, 4)", "new DataView(b, 4, 4)", "new DataView(b, 4)"] {
+        let make = format!("const b = new ArrayBuffer(8, {{ maxByteLength: 16 }}); const v = {view}; v.b = b;");
+        assert_eq!(body(&format!("{make} b.resize(9); return KSR.t.size(v) >= 4")), Value::Bool(true), "{view}");
+        let failed = error(&format!("function f() {{ {make} b.resize(2); return v; }}"));
+        assert_eq!(failed.code, ErrorCode::ValueNotConvertible, "{view}: {failed}");
+        assert!(failed.message.contains("too short"), "{view}: {failed}");
+    }
+}
+
+#[test]
+fn text_and_bytes_fit_where_bytes_are_wanted() {
+    assert_eq!(body("return KSR.t.size(Uint8Array.of(1, 255))"), Value::Int(2));
+    assert_eq!(body("return KSR.t.keep(Uint8Array.of(104, 105))"), text("hi"));
+    assert_eq!(body("return KSR.t.blob('hi')"), Value::Bytes("hi".into()));
+    let failed = error("function f() { KSR.t.note(Uint8Array.of(1)); }");
+    assert_eq!(failed.code, ErrorCode::BadArgument, "{failed}");
+    assert!(failed.message.contains("expected string, got bytes"), "{failed}");
+}
+
+#[test]
+fn the_budget_counts_bytes() {
+    let code = "function f(n) { const b = new Uint8Array(1 << 20); return KSR.t.count(Array(n).fill(b), b.buffer); }";
+    assert_eq!(load(code).value(&[60.into()]), Value::Int(2));
+    let failed = load(code).call(&[64.into()]).unwrap_err();
+    assert_eq!(failed.code, ErrorCode::ValueNotConvertible, "{failed}");
+    assert!(failed.message.contains("bytes"), "{failed}");
 }
 
 #[test]

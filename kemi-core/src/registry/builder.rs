@@ -195,10 +195,9 @@ impl<C: 'static> RegistryBuilder<C> {
     pub fn build(self) -> Result<Registry<C>, RegistryError> {
         let mut mistakes = Vec::new();
         checks::closures(&self.closures, &mut mistakes);
-        let contexts: Vec<ContextType> = [ContextType::of::<C>(), ContextType::of::<NoContext>()]
-            .into_iter()
-            .chain(self.parts.iter().map(Part::ty))
-            .collect();
+        let (own, none) = (ContextType::of::<C>(), ContextType::of::<NoContext>());
+        let none = Some(none).filter(|none| none.id() != own.id());
+        let contexts: Vec<ContextType> = [own].into_iter().chain(none).chain(self.parts.iter().map(Part::ty)).collect();
         checks::parts(&contexts, &mut mistakes);
         let is_own = |context: ContextType| contexts.iter().any(|own| own.id() == context.id());
         let known = own_exports(is_own, &self.closures, &mut mistakes);

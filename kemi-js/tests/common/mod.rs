@@ -1,10 +1,10 @@
 //! A small host for the tests: its context, exports and callbacks.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use kemi_core::export::Rest;
+use kemi_core::export::{Blob, Rest};
 use kemi_core::{
-    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Instance, Limits, Outcome, Registry, Script, ScriptError,
-    Source, Value,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Function, Instance, Limits, Outcome, Registry, Script,
+    ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -14,6 +14,7 @@ pub(crate) struct Host {
     pub(crate) notes: Vec<String>,
     pub(crate) kept: Vec<u8>,
     pub(crate) places: Vec<String>,
+    pub(crate) functions: Vec<Function>,
 }
 
 #[kemi_export(module = "t")]
@@ -62,6 +63,45 @@ fn both(_cx: &mut Host, a: i64, b: &str) -> (i64, String) {
 #[kemi_export(module = "t")]
 fn echo(_cx: &mut Host, value: Value) -> Value {
     value
+}
+
+/// Keeps a function.
+#[kemi_export(module = "t")]
+fn on(cx: &mut Host, function: Function) {
+    cx.functions.push(function);
+}
+
+/// Keeps all functions of a list.
+#[kemi_export(module = "t")]
+fn on_all(cx: &mut Host, functions: Vec<Function>) {
+    cx.functions.extend(functions);
+}
+
+/// Gives a kept function back.
+#[kemi_export(module = "t")]
+fn kept(cx: &mut Host, index: usize) -> Option<Function> {
+    cx.functions.get(index).cloned()
+}
+
+/// Lets all kept functions go.
+#[kemi_export(module = "t")]
+fn off(cx: &mut Host) {
+    cx.functions.clear();
+}
+
+/// Calls a function at once; gives `exit`, `drop` or its value.
+#[kemi_export(module = "t")]
+fn run(cx: &mut Host, script: &Script<'_>, function: Function, arg: Value) -> Result<Value, ScriptError> {
+    Ok(match script.call_function(&function, cx, &[(&arg).into()])? {
+        Outcome::Value(value) => value,
+        Outcome::Exit => "exit".into(),
+        Outcome::Drop => "drop".into(),
+    })
+}
+
+#[kemi_export(module = "t")]
+fn blob(_cx: &mut Host, blob: Blob) -> Blob {
+    blob
 }
 
 #[kemi_export(module = "t")]

@@ -221,7 +221,7 @@ macro_rules! constants {
             module: $module,
             name: $name,
             doc: "",
-            value: || $value,
+            value: || Ok($value),
             context: kemi_core::__private::ContextType::of::<Cx>(),
             file: file!(),
             line: line!(),
