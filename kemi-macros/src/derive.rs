@@ -247,21 +247,31 @@ fn enumeration(
     )
 }
 
-/// The named fields of a struct or variant with their keys in scripts.
-struct Keys<'f>(Vec<(&'f Ident, &'f Type, String, String, Option<Option<Path>>)>);
+/// A named field with its key in scripts.
+struct Key<'f> {
+    ident: &'f Ident,
+    ty: &'f Type,
+    name: String,
+    doc: String,
+    /// `default` alone, or with a function.
+    default: Option<Option<Path>>,
+}
+
+/// The named fields of a struct or variant.
+struct Keys<'f>(Vec<Key<'f>>);
 
 impl<'f> Keys<'f> {
     fn read(fields: &[&'f Field], rule: Option<Rule>, mistakes: &mut Mistakes) -> Keys<'f> {
         let keys = fields.iter().filter_map(|field| {
             let ident = field.ident.as_ref()?;
             let options = member_options(&field.attrs, mistakes);
-            let key = member_name(ident, &options, rule);
-            Some((ident, &field.ty, key, doc(&field.attrs), options.default))
+            let name = member_name(ident, &options, rule);
+            Some(Key { ident, ty: &field.ty, name, doc: doc(&field.attrs), default: options.default })
         });
         let keys = Keys(keys.collect());
-        for (i, (ident, _, key, ..)) in keys.0.iter().enumerate() {
-            if keys.0.iter().take(i).any(|(_, _, earlier, ..)| earlier == key) {
-                mistakes.at(ident, format!("two fields have the key `{key}` in scripts"));
+        for (i, key) in keys.0.iter().enumerate() {
+            if keys.0.iter().take(i).any(|earlier| earlier.name == key.name) {
+                mistakes.at(key.ident, format!("two fields have the key `{}` in scripts", key.name));
             }
         }
         keys
@@ -269,7 +279,7 @@ impl<'f> Keys<'f> {
 
     fn schema(&self, paths: &Paths, name: &str, documentation: &str) -> TokenStream {
         let private = &paths.private;
-        let fields = self.0.iter().map(|(_, ty, key, doc, default)| {
+        let fields = self.0.iter().map(|Key { ty, name: key, doc, default, .. }| {
             let from = quote_spanned!(ty.span()=> <#ty as #private::FromArg<'static>>);
             let optional = if default.is_some() { quote!(true) } else { quote!(#from::OPTIONAL) };
             quote!(#private::Field { name: #key, doc: #doc, ty: || #from::TYPE, optional: #optional })
@@ -278,7 +288,7 @@ impl<'f> Keys<'f> {
     }
 
     fn read_all(&self, private: &TokenStream) -> TokenStream {
-        let fields = self.0.iter().map(|(ident, ty, key, _, default)| match default {
+        let fields = self.0.iter().map(|Key { ident, ty, name: key, default, .. }| match default {
             None => quote_spanned!(ty.span()=> #ident: #private::Fields::required::<#ty>(&__fields, #key)?),
             Some(None) => {
                 quote_spanned!(ty.span()=> #ident: __fields.or::<#ty>(#key, ::core::default::Default::default)?)
@@ -289,11 +299,11 @@ impl<'f> Keys<'f> {
     }
 
     fn names(&self) -> Vec<&Ident> {
-        self.0.iter().map(|(ident, ..)| *ident).collect()
+        self.0.iter().map(|key| key.ident).collect()
     }
 
     fn write_all(&self) -> TokenStream {
-        let fields = self.0.iter().map(|(ident, _, key, ..)| quote!(.with(#key, #ident)?));
+        let fields = self.0.iter().map(|Key { ident, name: key, .. }| quote!(.with(#key, #ident)?));
         quote!(#(#fields)*)
     }
 }

@@ -330,7 +330,7 @@ impl RegistryData {
             (Some(function), Some(scope)) => {
                 let path =
                     [self.root.as_str(), module].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".");
-                let near = nearest(function, scope.names(&self.exports).into_iter())
+                let near = nearest(function, scope.names(&self.exports))
                     .map(|near| format!("{path}.{near}"))
                     .or_else(|| self.same_function_elsewhere(function));
                 (format!("there is no {} {path}.{function}", scope.member()), near)
