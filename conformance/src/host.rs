@@ -491,6 +491,7 @@ enum State {
 /// Gives back an order.
 #[kemi_export(module = "shop")]
 fn order(cx: &mut Host, order: Order) -> Order {
-    cx.trace.push(format!("order({}, {}, {:?})", order.id, order.items.len(), order.state));
+    let (items, state) = (i64::try_from(order.items.len()).unwrap_or(-1), format!("{:?}", order.state));
+    cx.note("order", &[items.into(), state.into()]);
     order
 }
