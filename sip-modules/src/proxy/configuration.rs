@@ -453,6 +453,8 @@ fn limits(settings: &Settings) -> Limits {
         max_memory: number("kemi.max_memory").unwrap_or(default.max_memory),
         max_depth: number("kemi.max_depth").and_then(|n| u32::try_from(n).ok()).unwrap_or(default.max_depth),
         max_load_time_ms: number("kemi.max_load_time_ms").unwrap_or(default.max_load_time_ms),
+        // No function of the proxy waits.
+        max_wait_ms: default.max_wait_ms,
     }
 }
 
