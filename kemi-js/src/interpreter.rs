@@ -374,21 +374,28 @@ impl State {
     ) -> Result<Value, ScriptError> {
         let result = self.enter(|context| {
             let function = find(context)?;
-            let args = args.iter().map(|arg| value::from_arg(arg, &self.kept, context));
-            let args = args.collect::<Result<Vec<JsValue>, ConvertError>>();
-            let args = args.map_err(|error| self.not_given(error, context))?;
+            let mut given = Vec::with_capacity(args.len());
+            for arg in args {
+                match value::from_arg(arg, &self.kept, context) {
+                    Ok(arg) => given.push(arg),
+                    Err(error) => return Err(self.not_given(error, context)),
+                }
+            }
             let run = |context: &mut Context| match interrupt::needs_slices(&self.runtime) {
-                true => self.slices.call(&self.interrupt, self, &function, &args, context),
-                false => function.call(&JsValue::undefined(), &args, context),
+                true => self.slices.call(&self.interrupt, self, &function, &given, context),
+                false => function.call(&JsValue::undefined(), &given, context),
             };
-            let result = match self.frame.is_running() {
+            let mut result = match self.frame.is_running() {
                 false => self.outermost(context, run),
                 true => {
                     let result = run(context);
                     self.finish(result, context)
                 }
             };
-            result.map_err(|error| self.with_place(error, &function, callback, context))
+            if let Err(error) = &mut result {
+                self.add_place(error, &function, callback, context);
+            }
+            result
         });
         if !self.frame.is_running() {
             memory::collect_garbage(&self.runtime);
@@ -408,18 +415,17 @@ impl State {
 
     /// Adds the place of a function's definition to an error about its result.
     #[cold]
-    fn with_place(
+    fn add_place(
         &self,
-        mut error: ScriptError,
+        error: &mut ScriptError,
         function: &JsObject,
         callback: Option<CallbackId>,
         context: &mut Context,
-    ) -> ScriptError {
+    ) {
         if error.code == ErrorCode::ValueNotConvertible && error.place.is_none() {
             let place = self.diagnostics.place_of(function, context);
             error.place = place.or_else(|| self.definition(callback?));
         }
-        error
     }
 
     fn callback(&self, callback: CallbackId, context: &mut Context) -> Result<JsObject, ScriptError> {

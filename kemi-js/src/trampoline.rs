@@ -151,6 +151,8 @@ fn call<R: RawRet>(
     };
     let result = state.lend_context(context, || state.runtime().host_side(native));
     match result {
+        // Whatever else the entry returns, it is a scalar or borrowed text.
+        Ok(ret) if R::KIND != Kind::Any => Ok(value::from_plain(ret)),
         Ok(ret) => give(state, export, ret, context),
         Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }

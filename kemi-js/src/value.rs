@@ -209,6 +209,7 @@ pub(crate) fn from_value(value: &Value, kept: &KeptFunctions, context: &mut Cont
 ///
 /// # Errors
 /// As [`from_value`].
+#[inline]
 pub(crate) fn from_arg(arg: &Arg<'_>, kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
     match arg {
         Arg::Nil => Ok(JsValue::null()),
@@ -221,7 +222,21 @@ pub(crate) fn from_arg(arg: &Arg<'_>, kept: &KeptFunctions, context: &mut Contex
     }
 }
 
-/// Converts the result of a native call; bytes are copied at once, before anything uses the host's context.
+/// Converts a scalar or bytes that a native call has returned; bytes are copied at once, before anything uses the host's
+/// context.
+#[inline]
+pub(crate) fn from_plain(ret: Ret) -> JsValue {
+    match ret {
+        Ret::Bool(b) => JsValue::new(b),
+        Ret::Int(i) => from_int(i),
+        Ret::Float(x) => JsValue::new(x),
+        // SAFETY: the native call has just returned, and neither script nor host has run since.
+        Ret::Bytes(bytes) => string::to_js(unsafe { bytes.bytes() }).into(),
+        Ret::Nil | Ret::Value(_) | Ret::Tuple(_) => JsValue::null(),
+    }
+}
+
+/// Converts the result of a native call.
 ///
 /// What it does with a result that does not cross is up to `refuse`.
 #[inline]
@@ -232,12 +247,12 @@ pub(crate) fn from_ret(
     refuse: impl FnOnce(ConvertError, &mut Context) -> JsResult<JsValue>,
 ) -> JsResult<JsValue> {
     let result = match ret {
-        Ret::Nil => return Ok(JsValue::null()),
-        Ret::Bool(b) => return Ok(JsValue::new(b)),
-        Ret::Int(i) => return Ok(from_int(i)),
-        Ret::Float(x) => return Ok(JsValue::new(x)),
-        // SAFETY: the native call has just returned, and neither script nor host has run since.
-        Ret::Bytes(bytes) => return Ok(string::to_js(unsafe { bytes.bytes() }).into()),
+        // The commonest of what an export returns as a value of its own.
+        Ret::Value(Value::Str(text)) => {
+            let string = string::to_js(&text);
+            kept.runtime().host_side(|| drop(text));
+            return Ok(string.into());
+        }
         Ret::Value(value) => {
             let result = from_value(&value, kept, context);
             kept.runtime().host_side(|| drop(value));
@@ -248,6 +263,7 @@ pub(crate) fn from_ret(
             kept.runtime().host_side(|| drop(items));
             result
         }
+        plain => return Ok(from_plain(plain)),
     };
     result.or_else(|error| refuse(error, context))
 }
