@@ -43,6 +43,7 @@ mod many {
             context: ContextType::of::<Cx>(),
             needs_context: true,
             blocking: false,
+            capability: None,
             file: file!(),
             line: line!(),
             // SAFETY: the result is a number.
