@@ -37,6 +37,7 @@ mod many {
             context: ContextType::of::<Counter>(),
             needs_context: true,
             blocking: false,
+            capability: None,
             file: file!(),
             line: line!(),
             // SAFETY: the result is a number.

@@ -7,14 +7,19 @@ use std::sync::Arc;
 use common::Host;
 use kemi_core::__private::linkme;
 use kemi_core::export::{CONSTANTS, ConstantDef, ContextType, NoContext};
-use kemi_core::{Arg, Callbacks, ErrorCode, Instance, Map, Outcome, Program, Registry, ScriptError, Source, Value};
+use kemi_core::{
+    Arg, Callbacks, ErrorCode, Instance, Map, NativeError, Outcome, Program, Registry, ScriptError, Source, Value,
+};
 
-const fn constant(module: &'static str, name: &'static str, value: fn() -> Value) -> ConstantDef {
+/// The value of a constant.
+type Made = Result<Value, Box<NativeError>>;
+
+const fn constant(module: &'static str, name: &'static str, value: fn() -> Made) -> ConstantDef {
     ConstantDef { module, name, doc: "", value, context: ContextType::of::<NoContext>(), file: file!(), line: line!() }
 }
 
-fn levels() -> Value {
-    Value::Map(Map::from([("WARN".into(), 4.into()), ("names".into(), vec![Value::from("a")].into())]))
+fn levels() -> Made {
+    Ok(Value::Map(Map::from([("WARN".into(), 4.into()), ("names".into(), vec![Value::from("a")].into())])))
 }
 
 #[linkme::distributed_slice(CONSTANTS)]
@@ -22,13 +27,13 @@ fn levels() -> Value {
 static LEVEL: ConstantDef = constant("log", "Level", levels);
 #[linkme::distributed_slice(CONSTANTS)]
 #[linkme(crate = linkme)]
-static TIMEOUT: ConstantDef = constant("net.http", "TIMEOUT", || Value::Float(2.5));
+static TIMEOUT: ConstantDef = constant("net.http", "TIMEOUT", || Ok(Value::Float(2.5)));
 #[linkme::distributed_slice(CONSTANTS)]
 #[linkme(crate = linkme)]
-static VERSION: ConstantDef = constant("", "VERSION", || "1.2".into());
+static VERSION: ConstantDef = constant("", "VERSION", || Ok("1.2".into()));
 #[linkme::distributed_slice(CONSTANTS)]
 #[linkme(crate = linkme)]
-static MAGIC: ConstantDef = constant("net", "MAGIC", || Value::Bytes([1, 2].as_slice().into()));
+static MAGIC: ConstantDef = constant("net", "MAGIC", || Ok(Value::Bytes([1, 2].as_slice().into())));
 
 fn registry() -> (Registry<Host>, kemi_core::CallbackId) {
     let mut callbacks = Callbacks::new();
@@ -80,7 +85,7 @@ fn constants_are_values_of_their_module() {
         Value::Array(vec!["1.2".into(), 2.5.into(), 4.into(), "a".into()])
     });
     assert_eq!(body("return app.net.MAGIC"), Value::Bytes([1, 2].as_slice().into()));
-    assert_eq!(body("return app.log.Level"), levels());
+    assert_eq!(body("return app.log.Level"), levels().unwrap());
 }
 
 #[test]
