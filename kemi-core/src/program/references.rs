@@ -11,7 +11,7 @@ use crate::value::Type;
 /// The findings about a script's references.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct References {
-    /// The certain mistakes: calls of functions that an enabled module does not have, or in a module that does not exist.
+    /// The certain mistakes: calls of functions that an enabled module does not have, or in a misspelt module.
     pub(crate) errors: Vec<ScriptError>,
     /// The references that fail if the script reaches them.
     pub(crate) warnings: Vec<ScriptError>,
@@ -62,11 +62,13 @@ pub(crate) fn check_references(registry: &RegistryData, file: &str, references: 
         // What is not enabled may be on another host, and a function of the root may be the script's own.
         let may_be_missing = registry.not_enabled(module, name).is_some() || (of_root && below.is_none());
         let asked_for = asked_for.contains(unknown);
-        let error = || registry.explain_unknown(module, name).at(file, reference.line);
-        if reference.called && !asked_for && !may_be_missing {
-            found.errors.push(error());
+        let error = registry.explain_unknown(module, name).at(file, reference.line);
+        // A module that is like none of this host may be one of another host, for which the script was written, too.
+        let is_misspelt = !of_root || error.hint.is_some();
+        if reference.called && !asked_for && !may_be_missing && is_misspelt {
+            found.errors.push(error);
         } else if !of_root || ((reference.called || below.is_some()) && !asked_for) {
-            found.warnings.push(error());
+            found.warnings.push(error);
         }
     }
     found
@@ -140,12 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn a_call_in_a_module_that_does_not_exist_is_an_error_unless_the_script_asks_for_it() {
+    fn a_call_in_a_misspelt_module_is_an_error_unless_the_script_asks_for_it() {
         let (errors, warnings) = check(&[reference("y.exit", 3, true)]);
-        assert!(errors[0].starts_with("s:3: there is no module or function app.y"), "{errors:?}");
+        assert!(errors[0].starts_with("s:3: there is no module or function app.y; did you mean app.x?"), "{errors:?}");
         assert!(warnings.is_empty());
         assert_eq!(check(&[reference("y.exit", 1, false)]).1.len(), 1);
-        assert_eq!(check(&[reference("nat", 1, false), reference("nat.test", 1, true)]), (vec![], vec![]));
+        assert_eq!(check(&[reference("y", 1, false), reference("y.exit", 1, true)]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_module_that_is_like_none_is_a_warning_unless_the_script_asks_for_it() {
+        let (errors, warnings) = check(&[reference("dispatcher.select", 3, true)]);
+        assert!(errors.is_empty() && warnings.len() == 1, "{errors:?} {warnings:?}");
+        let asked = [reference("dispatcher", 1, false), reference("dispatcher.select", 2, true)];
+        assert_eq!(check(&asked), (vec![], vec![]));
     }
 
     #[test]
