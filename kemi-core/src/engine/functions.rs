@@ -83,7 +83,7 @@ impl Runtime {
     ) -> Result<Outcome, ScriptError> {
         let slot = self.function_slot(function).map_err(|error| self.stamped(error))?;
         let callback = self.nameless(route)?;
-        self.run_callee(interpreter, callback, Some(slot), context, args)
+        self.run_slot(interpreter, callback, slot, context, args)
     }
 
     /// Returns the id under which functions without a name are counted.

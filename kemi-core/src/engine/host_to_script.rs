@@ -32,50 +32,78 @@ impl Runtime {
         context: *mut (),
         args: &[Arg<'_>],
     ) -> Result<Outcome, ScriptError> {
-        self.run_callee(interpreter, callback, None, context, args)
-    }
-
-    /// Runs a callback, or a kept function in its place.
-    #[inline]
-    pub(super) fn run_callee(
-        &self,
-        interpreter: &dyn Interpreter,
-        callback: CallbackId,
-        function: Option<u32>,
-        context: *mut (),
-        args: &[Arg<'_>],
-    ) -> Result<Outcome, ScriptError> {
-        let request = CallRequest { interpreter, callback, function, context, args };
+        let request = CallRequest { interpreter, callback, function: None, context, args };
         if callback.stamp() != self.stamp {
             return Err(self.foreign_callback());
         }
-        let depth = self.call.get().depth;
-        if depth >= MAX_NESTED_CALLBACKS {
-            return Err(self.nested_too_deep(callback));
+        if self.call.get().depth > 0 {
+            return self.nested(&request);
         }
-        let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
-        if depth > 0 {
-            let _side = self.budget.memory.side(true);
-            let run = if in_span { Self::in_span } else { Self::timed };
-            // A native function that waits has stopped the clock; a script that it calls again runs.
-            return self.while_clock_goes(|| run(self, &request));
-        }
-        if self.functions.any_dropped() {
-            self.release_functions(interpreter);
-        }
-        self.start_budget(self.registry().limits().max_time_ms);
-        let mut result = if in_span {
+        self.prepare(interpreter);
+        let result = if tracing::enabled!(target: "kemi", tracing::Level::DEBUG) {
             self.in_span(&request)
         } else if self.diagnostics.is_to_be_timed() {
             self.timed(&request)
         } else {
             self.plain(&request)
         };
+        self.with_root_restored(&request, result)
+    }
+
+    /// Runs the kept function of a slot in the place of a callback, as [`run`](Self::run) does; each is timed.
+    pub(super) fn run_slot(
+        &self,
+        interpreter: &dyn Interpreter,
+        callback: CallbackId,
+        slot: u32,
+        context: *mut (),
+        args: &[Arg<'_>],
+    ) -> Result<Outcome, ScriptError> {
+        let request = CallRequest { interpreter, callback, function: Some(slot), context, args };
+        if self.call.get().depth > 0 {
+            return self.nested(&request);
+        }
+        self.prepare(interpreter);
+        let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
+        let result = if in_span { self.in_span(&request) } else { self.timed(&request) };
+        self.with_root_restored(&request, result)
+    }
+
+    /// Begins a top-level call.
+    #[inline(always)]
+    fn prepare(&self, interpreter: &dyn Interpreter) {
+        if self.functions.any_dropped() {
+            self.release_functions(interpreter);
+        }
+        self.start_budget(self.registry().limits().max_time_ms);
+    }
+
+    /// Restores what a top-level call has replaced of the root object.
+    #[inline(always)]
+    fn with_root_restored(
+        &self,
+        request: &CallRequest<'_>,
+        mut result: Result<Outcome, ScriptError>,
+    ) -> Result<Outcome, ScriptError> {
+        let &CallRequest { interpreter, callback, .. } = request;
         let replaced = interpreter.restore_root(result.is_err());
         if !replaced.is_empty() {
             self.tell_replaced(&replaced, &mut result, interpreter.definition(callback), callback);
         }
         result
+    }
+
+    /// Runs a callback within another one.
+    #[inline(never)]
+    fn nested(&self, request: &CallRequest<'_>) -> Result<Outcome, ScriptError> {
+        if self.call.get().depth >= MAX_NESTED_CALLBACKS {
+            return Err(self.nested_too_deep(request.callback));
+        }
+        let _side = self.budget.memory.side(true);
+        let in_span = tracing::enabled!(target: "kemi", tracing::Level::DEBUG);
+        let run = if in_span { Self::in_span } else { Self::timed };
+        // A native function that waits has stopped the clock; a script that it calls again runs.
+        self.while_clock_goes(|| run(self, request))
     }
 
     #[cold]

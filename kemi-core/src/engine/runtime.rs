@@ -323,9 +323,9 @@ impl Runtime {
 
     #[cold]
     pub(super) fn forget(&self) {
+        self.budget.waited.set(Duration::ZERO);
         self.budget.limit_hit.set(None);
         self.budget.limit_hit_at.take();
-        self.budget.waited.set(Duration::ZERO);
         self.diagnostics.unknown.take();
     }
 
