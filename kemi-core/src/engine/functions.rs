@@ -89,8 +89,7 @@ impl Runtime {
     /// Returns the id under which functions without a name are counted.
     fn nameless(&self, route: Option<RouteId>) -> Result<CallbackId, ScriptError> {
         let route = route.unwrap_or_else(|| self.registry().no_route());
-        let names = self.registry().state().names();
-        names.intern(route, NAMELESS).map_err(|error| self.stamped(error))
+        self.intern(route, NAMELESS).map_err(|error| self.stamped(error))
     }
 
     fn stamped(&self, mut error: ScriptError) -> ScriptError {

@@ -76,7 +76,7 @@ impl Runtime {
             error.engine = self.engine;
             return Err(error);
         }
-        registry.state().names().intern(registry.no_route(), name)
+        self.intern(registry.no_route(), name)
     }
 
     /// Finds the callback for a function name that a script gives at run time.
@@ -86,15 +86,28 @@ impl Runtime {
         route: RouteId,
         name: &str,
     ) -> Result<CallbackId, ScriptError> {
-        let known = |(of, known, _): &&(RouteId, Box<str>, CallbackId)| *of == route && **known == *name;
-        if let Some((_, _, id)) = self.named_callbacks.borrow().iter().find(known) {
-            return Ok(*id);
+        if let Some(id) = self.interned(route, name) {
+            return Ok(id);
         }
         {
             let _around = self.without_context();
             if !interpreter.resolve(name) {
                 return Err(missing_callback(name, interpreter));
             }
+        }
+        self.intern(route, name)
+    }
+
+    /// Returns the id of a name that this interpreter has given before.
+    fn interned(&self, route: RouteId, name: &str) -> Option<CallbackId> {
+        let known = |(of, known, _): &&(RouteId, Box<str>, CallbackId)| *of == route && **known == *name;
+        self.named_callbacks.borrow().iter().find(known).map(|(_, _, id)| *id)
+    }
+
+    /// Returns the id of a name, made by its first use and cached here.
+    pub(super) fn intern(&self, route: RouteId, name: &str) -> Result<CallbackId, ScriptError> {
+        if let Some(id) = self.interned(route, name) {
+            return Ok(id);
         }
         let id = self.registry().state().names().intern(route, name)?;
         let mut named = self.named_callbacks.borrow_mut();

@@ -152,7 +152,6 @@ impl Runtime {
         let waited = self.budget.waited.get().saturating_add(took);
         self.budget.waited.set(waited);
         self.dirty.set(true);
-        self.dirty.set(true);
         if waited > time_of(self.registry().limits().max_wait_ms) && self.budget.limit_hit.get().is_none() {
             self.hit_limit(Limit::Waiting, None);
         }

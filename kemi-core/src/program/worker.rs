@@ -34,7 +34,8 @@ impl<C: 'static> Worker<C> {
     /// Takes up a new version as [`refresh`](Self::refresh) does, and lends its top level the worker's context.
     ///
     /// Functions of the old version that the context still has are gone then ([`Function::is_gone`](crate::Function::is_gone)):
-    /// let a required callback or the context itself forget them.
+    /// let a required callback or the context itself forget them. So are those that a new version has registered which is not taken
+    /// up after all.
     pub fn refresh_with(&mut self, context: &mut C) -> bool {
         self.refresh_on(Some(context))
     }
