@@ -137,9 +137,9 @@ fn a_mismatch_names_the_way_to_the_value_and_what_would_fit() {
 fn serde_tells_the_way_too() {
     #[derive(Debug, serde::Deserialize)]
     struct Options {
-        #[allow(dead_code)]
         retries: Vec<u8>,
     }
+    assert_eq!(read::<Serde<Options>>(r#"{"retries": [1, 3]}"#).map(|Serde(options)| options.retries), Ok(vec![1, 3]));
     let told = read::<Serde<Options>>(r#"{"retries": [1, 300]}"#).map(|_| ()).unwrap_err();
     assert_eq!(told, "retries[1]: expected u8, got integer `300`");
     let told = read::<Serde<Options>>("{}").map(|_| ()).unwrap_err();

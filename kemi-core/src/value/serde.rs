@@ -275,6 +275,15 @@ impl ser::SerializeMap for Building {
     }
 }
 
+/// Scalars that fit a value without loss.
+macro_rules! scalar_writers {
+    ($($method:ident $ty:ty, $variant:ident;)*) => {$(
+        fn $method(self, scalar: $ty) -> Result<Value, SerdeError> {
+            Ok(Value::$variant(scalar.into()))
+        }
+    )*};
+}
+
 impl Serializer for ToValue {
     type Ok = Value;
     type Error = SerdeError;
@@ -286,48 +295,13 @@ impl Serializer for ToValue {
     type SerializeStruct = Building;
     type SerializeStructVariant = Building;
 
-    fn serialize_bool(self, b: bool) -> Result<Value, SerdeError> {
-        Ok(Value::Bool(b))
-    }
-
-    fn serialize_i8(self, i: i8) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
-    }
-
-    fn serialize_i16(self, i: i16) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
-    }
-
-    fn serialize_i32(self, i: i32) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
-    }
-
-    fn serialize_i64(self, i: i64) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i))
-    }
-
-    fn serialize_u8(self, i: u8) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
-    }
-
-    fn serialize_u16(self, i: u16) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
-    }
-
-    fn serialize_u32(self, i: u32) -> Result<Value, SerdeError> {
-        Ok(Value::Int(i.into()))
+    scalar_writers! {
+        serialize_bool bool, Bool; serialize_i8 i8, Int; serialize_i16 i16, Int; serialize_i32 i32, Int; serialize_i64 i64, Int;
+        serialize_u8 u8, Int; serialize_u16 u16, Int; serialize_u32 u32, Int; serialize_f32 f32, Float; serialize_f64 f64, Float;
     }
 
     fn serialize_u64(self, i: u64) -> Result<Value, SerdeError> {
         i64::try_from(i).map(Value::Int).map_err(|_| ser::Error::custom(format!("{i} does not fit 64 signed bits")))
-    }
-
-    fn serialize_f32(self, x: f32) -> Result<Value, SerdeError> {
-        Ok(Value::Float(x.into()))
-    }
-
-    fn serialize_f64(self, x: f64) -> Result<Value, SerdeError> {
-        Ok(Value::Float(x))
     }
 
     fn serialize_char(self, c: char) -> Result<Value, SerdeError> {
