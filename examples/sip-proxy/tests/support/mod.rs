@@ -219,6 +219,8 @@ pub struct Phone {
     proxy: SocketAddr,
     /// What has come so far.
     seen: RefCell<HashSet<String>>,
+    /// What has come before a request that was sent before it.
+    ahead: RefCell<Option<Received>>,
 }
 
 /// A received message.
@@ -247,7 +249,7 @@ impl Phone {
         let socket = UdpSocket::bind(address).expect("a port is free");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         let address = socket.local_addr().expect("the socket is bound");
-        Phone { socket, address, proxy, seen: RefCell::default() }
+        Phone { socket, address, proxy, seen: RefCell::default(), ahead: RefCell::default() }
     }
 
     /// Sends a message to the proxy; lines may end in LF.
@@ -268,6 +270,9 @@ impl Phone {
 
     /// Receives the next message, if one comes in time.
     pub fn receive_within(&self, time: Duration) -> Option<Received> {
+        if let Some(received) = self.ahead.take() {
+            return Some(received);
+        }
         let mut buffer = vec![0; 65_536];
         self.socket.set_read_timeout(Some(time)).expect("a time-out can be set");
         let (length, source) = self.socket.recv_from(&mut buffer).ok()?;
@@ -277,13 +282,26 @@ impl Phone {
     }
 
     /// Receives the next request and checks its method; retransmissions of others are skipped.
+    ///
+    /// One message of another kind may come before it and is then received next: a datagram overtakes another on the loopback
+    /// network, too, when the sender changes its processor between them.
     pub fn request(&self, method: &str) -> Received {
+        let mut ahead: Option<Received> = None;
         loop {
-            let received = self.receive();
+            let received = self.receive_within(PATIENCE).unwrap_or_else(|| match &ahead {
+                Some(ahead) => panic!("expected {method}, got:\n{}", ahead.text),
+                None => panic!("no {method} came to {}", self.address),
+            });
             if received.text.starts_with(&format!("{method} ")) {
+                self.ahead.replace(ahead);
                 return received;
             }
-            assert!(received.again, "expected {method}, got:\n{}", received.text);
+            if received.again {
+                continue;
+            }
+            if let Some(ahead) = ahead.replace(received) {
+                panic!("expected {method}, got:\n{}", ahead.text);
+            }
         }
     }
 
