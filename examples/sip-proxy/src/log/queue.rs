@@ -103,7 +103,11 @@ impl Queue {
             let _ = rustix::io::write(rustix::stdio::stderr(), &[&line, end].concat());
             return;
         }
-        let mut state = self.state();
+        self.add(self.state(), &line, end);
+    }
+
+    /// Writes a line that may be written as it is, or has it written, or counts it as lost if there is no room.
+    fn add<'a>(&'a self, mut state: MutexGuard<'a, State>, line: &[u8], end: &[u8]) {
         let length = line.len() + end.len();
         if state.lines.len() + length > CAPACITY {
             state.lose(1, None);
@@ -111,7 +115,7 @@ impl Queue {
         }
         // After a loss the thread finds out whether the log works again, and says so.
         let first = state.lines.is_empty() && !state.writing && state.lost == 0;
-        state.lines.extend_from_slice(&line);
+        state.lines.extend_from_slice(line);
         state.lines.extend_from_slice(end);
         self.unwritten.fetch_add(length, Ordering::Release);
         if first && self.out.is_fast() {
@@ -195,18 +199,18 @@ impl Queue {
         state
     }
 
-    /// Writes into the log, which can be written again, how many lines were lost.
+    /// Writes into the log, which can be written again, how many lines were lost, before anybody else writes.
     fn tell_what_was_lost(&self, mut state: MutexGuard<'_, State>) {
         let lost = mem::take(&mut state.lost);
         let reason = state.reason.take();
-        drop(state);
         let reason: &dyn fmt::Display = match &reason {
             Some(reason) => reason,
             None => &"they came faster than they were read",
         };
         let all = log_lines::lost();
         let text = format!("the log works again, {lost} lines of it are lost ({reason}); {all} since the start");
-        self.push(stamp(tracing::Level::WARN, "log", &text).as_bytes(), Form::Line);
+        let line = stamp(tracing::Level::WARN, "log", &text);
+        self.add(state, &escape(line.as_bytes(), Form::Line), b"\n");
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
