@@ -61,7 +61,7 @@ pub use self::registry::Registry;
 pub use self::telemetry::TelemetryConfig;
 #[cfg(feature = "pool")]
 pub use self::threads::{Actor, Pool};
-pub use self::value::{Arg, ArgumentPolicy, ByteString, Function, Map, Value};
+pub use self::value::{Arg, ArgumentPolicy, ByteString, Function, Handle, Map, Object, Owner, Value};
 
 // Not public API. Used by generated code.
 #[doc(hidden)]
@@ -72,11 +72,12 @@ pub mod __private {
     pub use crate::export::derived::{Fields, MapBuilder, Named, carrying};
     pub use crate::export::expansion::*;
     pub use crate::export::{
-        CONSTANTS, Call, ConstantDef, ContextType, Deprecated, EXPORTS, ExportDef, FromArg, IntoRet, IntoValue,
-        Mismatch, NoContext, OwnedResult, Param, Sealed, Thunk, Typed, bad_argument, caught,
+        CLASSES, CONSTANTS, Call, ClassMember, ConstantDef, ContextType, Deprecated, EXPORTS, ExportDef, FromArg,
+        IntoRet, IntoValue, Mismatch, NoContext, Operator, OwnedResult, Param, Role, Sealed, Thunk, Typed,
+        bad_argument, caught,
     };
     pub use crate::registry::LanguageNames;
-    pub use crate::value::{EnumType, Field, StructType, Type, Variant};
+    pub use crate::value::{Class, EnumType, Field, Handle, ObjectClass, StructType, Type, Variant};
     pub use inventory;
     pub use linkme;
 }

@@ -33,6 +33,7 @@ const fn sound<C: 'static>(name: &'static str, line: u32) -> ExportDef {
         callbacks: &[],
         cost: 1,
         capability: None,
+        member: None,
         context: ContextType::of::<C>(),
         needs_context: true,
         blocking: false,

@@ -49,11 +49,11 @@ pub(crate) fn export_enum(options: TokenStream, item: ItemEnum) -> TokenStream {
     quote!(#item #described #derived)
 }
 
-fn strip(attributes: &mut Vec<syn::Attribute>) {
+pub(crate) fn strip(attributes: &mut Vec<syn::Attribute>) {
     attributes.retain(|attribute| !attribute.path().is_ident("kemi"));
 }
 
-fn describe(
+pub(crate) fn describe(
     core: &TokenStream,
     options: &Options,
     ident: &Ident,
@@ -87,7 +87,7 @@ fn describe(
     }
 }
 
-fn refuse_options_of_functions(options: &Options, mistakes: &mut Mistakes) {
+pub(crate) fn refuse_options_of_functions(options: &Options, mistakes: &mut Mistakes) {
     let what = "a constant has `module`, `name`, `context` and `crate`; this option is for functions";
     if let Some(since) = &options.since {
         mistakes.at(since, what);

@@ -29,13 +29,25 @@ pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
         // The function itself stays, so that its callers do not add errors of their own.
         Some(errors) => quote!(#function #errors),
         None => {
-            let description = describe(&options, &function, &signature);
+            let ident = &function.sig.ident;
+            let called = Called { path: quote!(#ident), receiver: None, member: None };
+            let description = describe(&options, &function, &signature, &called);
             quote!(#function #description)
         }
     }
 }
 
-fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> TokenStream {
+/// How an exported function is called, and what it is of a class.
+pub(crate) struct Called {
+    /// The path of the function, for a call.
+    pub(crate) path: TokenStream,
+    /// The class whose objects it takes, and whether it may change them.
+    pub(crate) receiver: Option<(Type, bool)>,
+    /// Its `ClassMember`.
+    pub(crate) member: Option<TokenStream>,
+}
+
+pub(crate) fn describe(options: &Options, function: &ItemFn, signature: &Signature, called: &Called) -> TokenStream {
     let core = options.krate.as_ref().map_or_else(core_path, |path| quote!(#path));
     let cfgs = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
     let module = options.module.as_ref().map(syn::LitStr::value).unwrap_or_default();
@@ -67,6 +79,18 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
             name: #name, ty: #from::TYPE, optional: #from::OPTIONAL, variadic: #from::VARIADIC
         })
     });
+    let receiver = called.receiver.as_ref().map(|(class, _)| {
+        quote!(#core::__private::Param {
+            name: "self",
+            ty: <#core::__private::Handle<#class> as #core::__private::FromArg<'_>>::TYPE,
+            optional: false,
+            variadic: false,
+        },)
+    });
+    let member = match &called.member {
+        Some(member) => quote!(::core::option::Option::Some(#member)),
+        None => quote!(::core::option::Option::None),
+    };
     // Which of them must be given and which takes all the rest, their types know.
     let order = signature.params.iter().enumerate().take(signature.params.len().saturating_sub(1)).map(
         |(i, param)| quote_spanned!(place(&param.ty)=> const _: () = #core::__private::check_order(__KEMI_PARAMS, #i);),
@@ -81,13 +105,13 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
     });
     let result = result_type(signature);
     let returns = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::RETURNS);
-    let thunk = thunk(&core, function, signature, &argument_context);
+    let thunk = thunk(&core, signature, called, &argument_context);
     let blocking = options.blocking.is_some();
     // The typed entry is for functions that return at once: no engine looks there whether one waits.
-    let typed = if blocking {
+    let typed = if blocking || called.receiver.is_some() {
         quote!(::core::option::Option::None)
     } else {
-        typed(&core, function, signature, &argument_context, &result)
+        typed(&core, signature, called, &argument_context, &result)
     };
 
     quote! {
@@ -95,7 +119,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
         const _: () = {
             #thunk
             #context_check
-            const __KEMI_PARAMS: &[#core::__private::Param] = &[#(#params),*];
+            const __KEMI_PARAMS: &[#core::__private::Param] = &[#receiver #(#params),*];
             #(#order)*
 
             #[#core::__private::linkme::distributed_slice(#core::__private::EXPORTS)]
@@ -111,6 +135,7 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
                 callbacks: &[#(#callbacks),*],
                 cost: #cost,
                 capability: #capability,
+                member: #member,
                 context: #core::__private::ContextType::of::<#owner>(),
                 needs_context: #needs_context,
                 blocking: #blocking,
@@ -125,22 +150,31 @@ fn describe(options: &Options, function: &ItemFn, signature: &Signature) -> Toke
 }
 
 /// The generic entry: takes each argument out of the slice by its type.
-fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: &TokenStream) -> TokenStream {
-    let ident = &function.sig.ident;
+fn thunk(core: &TokenStream, signature: &Signature, called: &Called, context: &TokenStream) -> TokenStream {
+    let Called { path, receiver, .. } = called;
+    let first = usize::from(receiver.is_some());
     let leading = leading_arguments(core, signature);
     let args = signature.params.iter().enumerate().map(|(i, param)| {
+        let i = i + first;
         let ty = with_lifetimes(&param.ty, "'_");
         let call = Ident::new("__call", Span::call_site());
         quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>::take(#call, #i)?)
     });
-    let result = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
+    let object = receiver.as_ref().map(|_| quote!(__object,));
+    let result = converted(core, signature, &quote!(#path(#object #(#leading,)* #(#args),*)));
+    let body = quote!(::core::result::Result::Ok(#core::__private::RawRet::into_ret(#result?)));
+    let body = match receiver {
+        Some((class, true)) => quote!(__call.on_object_mut::<#class>(|__object| { #body })),
+        Some((class, false)) => quote!(__call.on_object::<#class>(|__object| { #body })),
+        None => body,
+    };
     quote! {
         #[allow(unused_variables, clippy::all, clippy::pedantic)]
         fn __kemi_thunk(
             __cx: &mut #context,
             __call: &#core::__private::Call<'_>,
         ) -> ::core::result::Result<#core::__private::Ret, ::std::boxed::Box<#core::__private::NativeError>> {
-            ::core::result::Result::Ok(#core::__private::RawRet::into_ret(#result?))
+            #body
         }
     }
 }
@@ -148,8 +182,8 @@ fn thunk(core: &TokenStream, function: &ItemFn, signature: &Signature, context: 
 /// The typed entry, if the signature can have one.
 fn typed(
     core: &TokenStream,
-    function: &ItemFn,
     signature: &Signature,
+    called: &Called,
     context: &TokenStream,
     result: &Type,
 ) -> TokenStream {
@@ -157,7 +191,7 @@ fn typed(
     if signature.script.is_some() || signature.params.len() > MAX_TYPED {
         return none;
     }
-    let ident = &function.sig.ident;
+    let path = &called.path;
     let leading = leading_arguments(core, signature);
     let names: Vec<Ident> = (0..signature.params.len()).map(|i| format_ident!("__a{i}")).collect();
     let raws: Vec<TokenStream> = signature
@@ -175,7 +209,7 @@ fn typed(
                 .map_err(|__mismatch| #core::__private::bad_argument(&__KEMI_EXPORT, #i, __mismatch))?
         }
     });
-    let call = converted(core, signature, &quote!(#ident(#(#leading,)* #(#args),*)));
+    let call = converted(core, signature, &quote!(#path(#(#leading,)* #(#args),*)));
     let raw_result = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::Raw);
     let new = format_ident!("new{}", names.len());
     // A function with a signature would repeat every error about a type that stands in it.

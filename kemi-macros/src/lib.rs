@@ -1,6 +1,7 @@
 //! The attribute [`macro@kemi_export`], which describes a plain Rust function to every script language, and the derive
 //! [`macro@Value`], which makes a type one that crosses.
 
+mod class;
 mod constant;
 mod derive;
 mod expand;
@@ -107,12 +108,51 @@ use self::parse::Exported;
 /// ```
 ///
 /// They take the options `module`, `name`, `context` and `crate`.
+///
+/// # Classes
+///
+/// On an `impl` block the attribute makes the type a class, whose objects scripts hold by handles. Its functions stand in a module
+/// of the class's name, `app.call.Session.dial("bob")`; those with `&self` or `&mut self` are called on the object, in Lua by `s:answer(200)`,
+/// in other languages by `s.answer(200)`. Context, running script, parameters and results are those of other functions; `Self` as a
+/// result gives the script a new object, a parameter `Handle<Session>` takes one.
+///
+/// ```ignore
+/// /// A call.
+/// #[kemi_export(module = "call")]
+/// impl Session {
+///     const LONGEST: u32 = 3600; // app.call.Session.LONGEST
+///
+///     fn dial(cx: &mut Host, to: &str) -> Result<Self, DialError> { … }
+///
+///     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> Result<(), CallError> { … }
+///
+///     #[kemi(get)]
+///     fn timeout(&self) -> u32 { self.timeout } // s.timeout
+///
+///     #[kemi(set)]
+///     fn set_timeout(&mut self, seconds: u32) { self.timeout = seconds } // s.timeout = 5
+///
+///     #[kemi(skip)]
+///     fn host_only(&self) {}
+/// }
+/// ```
+///
+/// | option of a member, as `#[kemi(…)]` | meaning |
+/// |---|---|
+/// | `get`, `get = "name"` | reads the property of the function's or this name |
+/// | `set`, `set = "name"` | sets the property; `set_timeout` sets `timeout` |
+/// | `call`, `index`, `set_index`, `length`, `equal`, `text` | the operator, in the languages that have it |
+/// | `skip` | is not exported |
+/// | `name`, `since`, `deprecated`, `callbacks`, `cost`, `blocking`, `capability`, `context` | as of a function |
+///
+/// The block takes the options `module`, `name`, `context` and `crate`. A type has one such block.
 #[proc_macro_attribute]
 pub fn kemi_export(options: TokenStream, item: TokenStream) -> TokenStream {
     match parse::item(item.into()) {
         Ok(Exported::Function(function)) => expand::export(options.into(), *function).into(),
         Ok(Exported::Constant(constant)) => constant::export_const(options.into(), &constant).into(),
         Ok(Exported::Enum(item)) => constant::export_enum(options.into(), *item).into(),
+        Ok(Exported::Class(item)) => class::export(options.into(), *item).into(),
         Err(refused) => refused.into(),
     }
 }

@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, ItemConst, ItemEnum, ItemFn, Lit, LitInt, LitStr, Path, Token, Type};
+use syn::{Attribute, Expr, ExprLit, ItemConst, ItemEnum, ItemFn, ItemImpl, Lit, LitInt, LitStr, Path, Token, Type};
 
 use crate::mistakes::Mistakes;
 
@@ -30,6 +30,7 @@ pub(crate) enum Exported {
     Function(Box<ItemFn>),
     Constant(Box<ItemConst>),
     Enum(Box<ItemEnum>),
+    Class(Box<ItemImpl>),
 }
 
 /// Reads the item.
@@ -40,10 +41,11 @@ pub(crate) fn item(tokens: TokenStream) -> Result<Exported, TokenStream> {
     match syn::parse2::<syn::Item>(tokens.clone()) {
         Ok(syn::Item::Const(item)) => return Ok(Exported::Constant(Box::new(item))),
         Ok(syn::Item::Enum(item)) => return Ok(Exported::Enum(Box::new(item))),
+        Ok(syn::Item::Impl(item)) => return Ok(Exported::Class(Box::new(item))),
         _ => {}
     }
     syn::parse2(tokens.clone()).map(|function| Exported::Function(Box::new(function))).map_err(|error| {
-        let what = "#[kemi_export] goes on a function with a body, a constant or an enum";
+        let what = "#[kemi_export] goes on a function with a body, a constant, an enum or an `impl` block";
         // The parser's own message points into the middle of whatever the item is; the item itself is the mistake.
         match syn::parse2::<syn::Item>(tokens) {
             Ok(item) => {
@@ -90,8 +92,93 @@ pub(crate) fn options(tokens: TokenStream, mistakes: &mut Mistakes) -> Options {
     options
 }
 
+/// The use that scripts make of a function of a class.
+pub(crate) enum RoleOption {
+    Getter(Option<LitStr>),
+    Setter(Option<LitStr>),
+    /// The operator's variant in `kemi_core::export::Operator`, and how many arguments it has beside the object, if that is known.
+    Operator(&'static str, Option<usize>),
+}
+
+/// What `#[kemi(…)]` says of a member of a class.
+#[derive(Default)]
+pub(crate) struct MemberOptions {
+    pub(crate) options: Options,
+    /// The role, with the word that names it.
+    pub(crate) role: Option<(Ident, RoleOption)>,
+    /// It is the host's alone.
+    pub(crate) skip: bool,
+}
+
+const KNOWN_OF_MEMBER: &str = "get, set, call, index, set_index, length, equal, text, skip, name, since, deprecated, callbacks, \
+                               cost, blocking, capability, context";
+
+/// Reads the options of a member of a class.
+pub(crate) fn member(attributes: &[Attribute], mistakes: &mut Mistakes) -> MemberOptions {
+    let mut member = MemberOptions::default();
+    let mut seen: Vec<String> = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("kemi")) {
+        let entries = match attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated) {
+            Ok(entries) => entries,
+            Err(error) => {
+                mistakes.push(error);
+                continue;
+            }
+        };
+        for entry in entries {
+            let key = entry.key.unraw().to_string();
+            if seen.contains(&key) {
+                mistakes.at(&entry.key, format!("option `{key}` is given twice"));
+                continue;
+            }
+            member.set(&key, &entry, mistakes);
+            seen.push(key);
+        }
+    }
+    member
+}
+
+impl MemberOptions {
+    fn set(&mut self, key: &str, entry: &Entry, mistakes: &mut Mistakes) {
+        let property = |mistakes: &mut Mistakes| match entry.value {
+            EntryValue::None => None,
+            _ => entry.name(false, mistakes),
+        };
+        let role = match key {
+            "get" => RoleOption::Getter(property(mistakes)),
+            "set" => RoleOption::Setter(property(mistakes)),
+            "call" => RoleOption::Operator("Call", None),
+            "index" => RoleOption::Operator("Index", Some(1)),
+            "set_index" => RoleOption::Operator("SetIndex", Some(2)),
+            "length" => RoleOption::Operator("Length", Some(0)),
+            "equal" => RoleOption::Operator("Equal", Some(1)),
+            "text" => RoleOption::Operator("Text", Some(0)),
+            "skip" => {
+                self.skip = entry.flag(mistakes).is_some();
+                return;
+            }
+            "module" | "crate" => {
+                mistakes.at(&entry.key, format!("`{key}` is an option of the class: `#[kemi_export({key} = …)]`"));
+                return;
+            }
+            _ => return self.options.set_known(key, entry, KNOWN_OF_MEMBER, mistakes),
+        };
+        if let RoleOption::Operator(..) = role {
+            entry.flag(mistakes);
+        }
+        if let Some((first, _)) = &self.role {
+            mistakes.at(&entry.key, format!("it is `{first}` already; a function has one use"));
+        }
+        self.role = Some((entry.key.clone(), role));
+    }
+}
+
 impl Options {
     fn set(&mut self, key: &str, entry: &Entry, mistakes: &mut Mistakes) {
+        self.set_known(key, entry, KNOWN, mistakes);
+    }
+
+    fn set_known(&mut self, key: &str, entry: &Entry, known: &str, mistakes: &mut Mistakes) {
         match key {
             "module" => self.module = entry.name(true, mistakes),
             "name" => self.name = entry.name(false, mistakes),
@@ -103,7 +190,7 @@ impl Options {
             "capability" => self.capability = entry.name(false, mistakes),
             "context" => self.context = entry.parsed("a type: `context = Type`", mistakes),
             "crate" => self.krate = entry.parsed("a path: `crate = path`", mistakes),
-            _ => mistakes.at(&entry.key, format!("unknown option `{key}`; known are: {KNOWN}")),
+            _ => mistakes.at(&entry.key, format!("unknown option `{key}`; known are: {known}")),
         }
     }
 }

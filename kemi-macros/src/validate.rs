@@ -62,7 +62,10 @@ pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut 
     for (position, input) in sig.inputs.iter().enumerate() {
         match input {
             FnArg::Receiver(receiver) => {
-                mistakes.at(receiver, "a method cannot be exported; write a function that takes the context");
+                mistakes.at(
+                    receiver,
+                    "a method is exported with its class: put `#[kemi_export(module = \"…\")]` on the `impl` block",
+                );
             }
             FnArg::Typed(input) => signature.parameter(position, &input.pat, bare(&input.ty), krate, mistakes),
         }

@@ -44,6 +44,7 @@ mod many {
             needs_context: true,
             blocking: false,
             capability: None,
+            member: None,
             file: file!(),
             line: line!(),
             // SAFETY: the result is a number.

@@ -116,6 +116,7 @@ impl Type {
             Type::Any
             | Type::Blob
             | Type::Function
+            | Type::Object(_)
             | Type::Array(_)
             | Type::Map(_)
             | Type::Option(_)

@@ -75,6 +75,9 @@ impl Runtime {
         if self.functions.any_dropped() {
             self.release_functions(interpreter);
         }
+        if self.let_go.any() {
+            self.let_go.drop_all();
+        }
         self.start_budget(self.registry().limits().max_time_ms);
     }
 

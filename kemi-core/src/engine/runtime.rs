@@ -10,6 +10,7 @@ use super::call_state::{CallState, Phase};
 use super::contract::{Engine, Interpreter};
 use super::diagnostics::Diagnostics;
 use super::functions::Functions;
+use super::objects::LetGo;
 use crate::callback::{CallbackId, RouteId, Stamp};
 use crate::error::{Location, NativeExit, ScriptError};
 use crate::limits::{Interrupt, Limit, Watch, start_watching, without_limit};
@@ -44,6 +45,8 @@ pub struct Runtime {
     pub(super) route_masks: RefCell<Vec<u64>>,
     /// The functions of the script that the host keeps.
     pub(super) functions: Functions,
+    /// The objects that the script has let go.
+    pub(super) let_go: Arc<LetGo>,
     /// A cache of the callbacks that the script has named at run time.
     pub(super) named_callbacks: RefCell<Vec<(RouteId, Box<str>, CallbackId)>>,
 }
@@ -59,6 +62,7 @@ impl Runtime {
             coercions: language.coercions(),
             first_index: language.first_index(),
             functions: Functions::default(),
+            let_go: Arc::default(),
             call: Cell::new(CallState::idle(Phase::Calling)),
             budget: Budget::new(),
             dirty: Cell::new(false),
@@ -338,6 +342,7 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.functions.close();
+        self.let_go.drop_all();
         self.forget_memory();
         // Waits for an interrupt that is running; what it refers to may go with the interpreter.
         self.watch.set_interrupt(None);

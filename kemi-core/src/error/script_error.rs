@@ -41,6 +41,12 @@ codes! {
     BadResult = "bad-result",
     /// A function of the script was called after its interpreter was reloaded or had ended.
     FunctionGone = "function-gone",
+    /// An object of the host was used after it had ended.
+    ObjectGone = "object-gone",
+    /// A script has assigned to something that it can only read.
+    ReadOnly = "read-only",
+    /// An object of the host was used while one of its functions runs, or by two threads at once.
+    ObjectBusy = "object-busy",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
     /// The host no longer wanted the call.

@@ -6,7 +6,7 @@ use super::convert::{FromArg, Mismatch, Rest};
 use super::def::ExportDef;
 use super::script::Script;
 use crate::error::{BadArgument, ErrorCode, NativeError, ScriptError};
-use crate::value::Arg;
+use crate::value::{Arg, Type};
 
 /// The arguments of one generic call, with the running script.
 #[derive(Debug)]
@@ -31,6 +31,13 @@ impl<'a> Call<'a> {
         let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
         let first = self.script.first_index();
         T::from_arg(&arg).map_err(|mismatch| unfit_argument(self.export, index, &mismatch, first))
+    }
+
+    /// Builds the error for an argument that is not of a type.
+    #[cold]
+    pub(super) fn unfit(&self, index: usize, wanted: Type) -> Box<NativeError> {
+        let arg = self.args.get(index).copied().unwrap_or(Arg::Nil);
+        unfit_argument(self.export, index, &Mismatch::of(wanted, &arg), self.script.first_index())
     }
 
     /// Returns the arguments from an index on.

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
+use super::class::{ClassMember, Role};
 use super::entry::{Thunk, Typed};
 use crate::value::Type;
 
@@ -33,6 +34,8 @@ pub struct ExportDef {
     pub cost: u32,
     /// The capability that a script must be granted to call it.
     pub capability: Option<&'static str>,
+    /// The part that it plays in a class; `None` for a function of a module.
+    pub member: Option<ClassMember>,
     /// The host's context type it belongs to.
     pub context: ContextType,
     /// Whether it takes the context, and so cannot be called without one.
@@ -50,6 +53,12 @@ pub struct ExportDef {
 }
 
 impl ExportDef {
+    /// Returns whether scripts call it by its name in its module: a function, and of a class all but properties and operators.
+    #[must_use]
+    pub fn is_function(&self) -> bool {
+        self.member.is_none_or(|member| matches!(member.role, Role::Static | Role::Method))
+    }
+
     /// Returns the least number of arguments.
     #[must_use]
     pub fn min_args(&self) -> usize {

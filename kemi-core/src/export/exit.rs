@@ -27,6 +27,7 @@ const fn ending(
         callbacks: &[],
         cost: 1,
         capability: None,
+        member: None,
         context: ContextType::of::<NoContext>(),
         needs_context: false,
         blocking: false,

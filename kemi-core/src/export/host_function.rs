@@ -165,6 +165,7 @@ fn definition<C: 'static, S: 'static, F: HostFunction<C, S>>(
         callbacks: &[],
         cost: 1,
         capability: None,
+        member: None,
         context: ContextType::of::<F::Context>(),
         needs_context: TypeId::of::<F::Context>() != TypeId::of::<NoContext>(),
         blocking: false,

@@ -1,6 +1,7 @@
 //! One native function: its description, its two entries, and the conversions of its parameters and its result.
 
 mod call;
+mod class;
 mod constant;
 mod convert;
 mod def;
@@ -14,6 +15,7 @@ mod script;
 mod typed_call;
 
 pub use self::call::{Call, bad_argument};
+pub use self::class::{CLASSES, ClassMember, Operator, Role};
 pub use self::constant::{CONSTANTS, ConstantDef};
 #[doc(hidden)]
 pub use self::convert::sealed::Sealed;

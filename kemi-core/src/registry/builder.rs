@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::checks;
+use super::class::RegisteredClass;
 use super::dialect::Dialect;
 use super::host_state::HostState;
 use super::language::{Reserved, linked_languages};
@@ -14,7 +15,7 @@ use super::table::{Export, Registry, RegistryData, script_name};
 use crate::callback::Callbacks;
 use crate::error::nearest;
 use crate::export::{
-    CONSTANTS, ConstantDef, ContextType, EXPORTS, ExportDef, HostClosure, HostFunction, MODULE, NoContext,
+    CLASSES, CONSTANTS, ConstantDef, ContextType, EXPORTS, ExportDef, HostClosure, HostFunction, MODULE, NoContext,
 };
 use crate::limits::Limits;
 use crate::telemetry::TelemetryConfig;
@@ -253,6 +254,10 @@ impl<C: 'static> RegistryBuilder<C> {
         for (i, export) in exports.iter().enumerate() {
             modules.entry(export.def().module).or_insert(i..i).end = i + 1;
         }
+        let classes = CLASSES.iter().filter(|class| enabled(class.path) && known_modules.contains(class.path));
+        let classes =
+            classes.map(|class| RegisteredClass::new(class, modules.get(class.path).cloned().unwrap_or(0..0)));
+        let classes: Vec<RegisteredClass> = classes.collect();
         let disabled = known_modules.into_iter().filter(|m| !m.is_empty() && !enabled(m)).collect();
         Ok(Registry::new(RegistryData {
             state: HostState::new(&self.callbacks, exports.len()),
@@ -267,6 +272,7 @@ impl<C: 'static> RegistryBuilder<C> {
             capabilities: self.capabilities,
             exports: exports.into(),
             tree: Module::tree(&modules, values),
+            classes: classes.into(),
             modules,
             disabled,
         }))

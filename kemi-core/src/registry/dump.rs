@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::module::Constant;
 use super::table::{Export, RegistryData};
-use crate::export::{Deprecated, Param};
+use crate::export::{ClassMember, Deprecated, Param};
 use crate::value::{EnumType, StructType, Type, Value};
 
 /// One export in the dump.
@@ -27,6 +27,8 @@ pub(super) struct ExportDump<'a> {
     cost: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     capability: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<ClassMember>,
     needs_context: bool,
     blocking: bool,
     shape: Option<String>,
@@ -107,6 +109,7 @@ impl<'a> ExportDump<'a> {
             callbacks: def.callbacks,
             cost: def.cost,
             capability: def.capability,
+            member: def.member,
             needs_context: def.needs_context,
             blocking: def.blocking,
             shape: export.typed().map(|typed| format!("{:?}", typed.shape())),

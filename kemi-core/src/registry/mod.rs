@@ -2,6 +2,7 @@
 
 mod builder;
 mod checks;
+mod class;
 mod dialect;
 mod dump;
 mod host_state;
@@ -12,6 +13,7 @@ mod part;
 mod table;
 
 pub use self::builder::{RegistryBuilder, RegistryError};
+pub use self::class::RegisteredClass;
 pub use self::dialect::{Dialect, FirstArgument, ScriptObject};
 pub use self::language::{LanguageNames, NameRole};
 pub(crate) use self::module::Member;

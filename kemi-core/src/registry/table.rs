@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::builder::RegistryBuilder;
 use super::checks;
+use super::class::RegisteredClass;
 use super::dialect::Dialect;
 use super::dump;
 use super::host_state::HostState;
@@ -88,6 +89,7 @@ pub struct RegistryData {
     pub(super) exports: Box<[Export]>,
     pub(super) modules: BTreeMap<&'static str, Range<usize>>,
     pub(super) tree: Module,
+    pub(super) classes: Box<[RegisteredClass]>,
     pub(super) disabled: BTreeSet<&'static str>,
     pub(super) state: HostState,
 }

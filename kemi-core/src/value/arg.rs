@@ -1,5 +1,6 @@
 //! Arguments as a call passes them: borrowed values.
 
+use super::object::Object;
 use super::owned::Value;
 
 /// One argument of a native call, borrowed from the interpreter where it allows.
@@ -16,6 +17,8 @@ pub enum Arg<'a> {
     Float(f64),
     /// The bytes of a string.
     Str(&'a [u8]),
+    /// An object of the host.
+    Object(&'a Object),
     /// Bytes that are no text, an array, a map, a function (or any other value), converted by the engine.
     Value(&'a Value),
     /// Something that no export can take, such as a coroutine; the text names its type.
@@ -32,6 +35,7 @@ impl<'a> Arg<'a> {
             Arg::Int(_) => "integer",
             Arg::Float(_) => "float",
             Arg::Str(_) => "string",
+            Arg::Object(object) => object.class().name,
             Arg::Value(value) => value.type_name(),
             Arg::Foreign(name) => name,
         }
@@ -46,6 +50,7 @@ impl<'a> Arg<'a> {
             Arg::Int(i) => Value::Int(i),
             Arg::Float(x) => Value::Float(x),
             Arg::Str(s) => Value::Str(s.into()),
+            Arg::Object(object) => Value::Object(object.clone()),
             Arg::Value(value) => value.clone(),
             Arg::Foreign(_) => return None,
         })
@@ -69,6 +74,7 @@ impl<'a> From<&'a Value> for Arg<'a> {
             Value::Int(i) => Arg::Int(*i),
             Value::Float(x) => Arg::Float(*x),
             Value::Str(s) => Arg::Str(s),
+            Value::Object(object) => Arg::Object(object),
             Value::Bytes(_) | Value::Array(_) | Value::Map(_) | Value::Function(_) => Arg::Value(value),
         }
     }

@@ -4,6 +4,7 @@ mod arg;
 mod budget;
 mod coerce;
 mod function;
+mod object;
 mod owned;
 mod serde;
 mod types;
@@ -13,6 +14,7 @@ pub use self::budget::{ConversionBudget, MAX_VALUE_BYTES, MAX_VALUE_DEPTH, MAX_V
 pub use self::coerce::{ArgumentPolicy, CompatCoercions};
 pub use self::function::Function;
 pub(crate) use self::function::FunctionTable;
+pub use self::object::{Class, Handle, Object, ObjectClass, Owner};
 pub use self::owned::{ByteString, Map, Value};
 pub use self::serde::SerdeError;
 pub use self::types::{EnumType, Field, StructType, Type, Variant};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::function::Function;
+use super::object::Object;
 
 /// A map from byte-string keys to values, ordered by key.
 pub type Map = BTreeMap<ByteString, Value>;
@@ -33,6 +34,8 @@ pub enum Value {
     Map(Map),
     /// A function of the script.
     Function(Function),
+    /// An object of the host.
+    Object(Object),
 }
 
 impl Value {
@@ -53,6 +56,7 @@ impl Value {
             Value::Array(_) => "array",
             Value::Map(_) => "map",
             Value::Function(_) => "function",
+            Value::Object(object) => object.class().name,
         }
     }
 
@@ -115,6 +119,12 @@ impl Value {
         if let Value::Function(function) = self { Some(function) } else { None }
     }
 
+    /// Returns the object, if it is one.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object> {
+        if let Value::Object(object) = self { Some(object) } else { None }
+    }
+
     /// Returns whether the value is a function or has one in it.
     #[must_use]
     pub(crate) fn has_function(&self) -> bool {
@@ -150,6 +160,7 @@ impl fmt::Display for Value {
             Value::Str(s) => write!(f, "{s:?}"),
             Value::Bytes(bytes) => write!(f, "b{bytes:?}"),
             Value::Function(function) => write!(f, "{function:?}"),
+            Value::Object(object) => write!(f, "{object:?}"),
             Value::Array(items) => {
                 f.write_str("[")?;
                 for (i, item) in items.iter().enumerate() {
@@ -196,6 +207,7 @@ value_from! {
     Vec<Value> => |v| Value::Array(v);
     Map => |v| Value::Map(v);
     Function => |v| Value::Function(v);
+    Object => |v| Value::Object(v);
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {

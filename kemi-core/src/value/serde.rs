@@ -97,6 +97,9 @@ impl Serialize for Value {
                 entries.end()
             }
             Value::Function(_) => Err(ser::Error::custom("a function of a script cannot be written")),
+            Value::Object(object) => {
+                Err(ser::Error::custom(format_args!("an object of the host ({object:?}) cannot be written")))
+            }
         }
     }
 }
@@ -474,6 +477,7 @@ impl<'de> Deserializer<'de> for &'de Value {
             Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter())),
             Value::Map(map) => visitor.visit_map(entries(map)),
             Value::Function(_) => Err(de::Error::custom("a function of the script has no counterpart here")),
+            Value::Object(_) => Err(de::Error::custom("an object of the host has no counterpart here")),
         }
     }
 

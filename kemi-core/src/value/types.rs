@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::ser::{Serialize, Serializer};
 
+use super::object::Class;
+
 /// The type of a parameter or result.
 ///
 /// Shown and serialised as a short text: `int`, `int(0..65535)`, `string`, `[string]`, `{int}`, `bool?`.
@@ -33,6 +35,8 @@ pub enum Type {
     Callback,
     /// A function of the script.
     Function,
+    /// An object of a class.
+    Object(&'static Class),
     /// Any value.
     Any,
     /// A list of one element type.
@@ -136,6 +140,7 @@ impl fmt::Display for Type {
             Type::Bytes => f.write_str("bytes"),
             Type::Blob => f.write_str("blob"),
             Type::Function => f.write_str("function"),
+            Type::Object(class) => f.write_str(class.name),
             Type::Struct(of) => f.write_str(of.name),
             Type::Enum(of) => f.write_str(of.name),
             Type::Callback => f.write_str("callback name"),
