@@ -120,6 +120,12 @@ impl RootObject {
             self.push_module(l, call, registry.module(), &mut self.fallbacks.iter(), &function_of);
             ffi::lua_rawset(l, -3);
             ffi::lua_settop(l, -2);
+            if !registry.classes().is_empty() {
+                call.objects().set_up(l, call, |export| match self.exports.get(export.index() as usize) {
+                    Some(bound) => ffi::push_function(l, function_of(bound), bound),
+                    None => ffi::lua_pushnil(l),
+                });
+            }
         }
     }
 
@@ -145,7 +151,8 @@ impl RootObject {
                 value::push(l, call, constant.value());
                 ffi::lua_rawset(l, -3);
             }
-            for bound in self.exports.get(module.exports()).unwrap_or(&[]) {
+            let exports = self.exports.get(module.exports()).unwrap_or(&[]);
+            for bound in exports.iter().filter(|bound| bound.export().def().is_function()) {
                 string::push(l, bound.export().def().name.as_bytes());
                 ffi::push_function(l, function_of(bound), bound);
                 ffi::lua_rawset(l, -3);

@@ -11,6 +11,7 @@ use kemi_core::{ByteString, Value};
 use crate::ffi::{self, LuaThread};
 use crate::functions::Functions;
 use crate::memory::Memory;
+use crate::objects::Objects;
 use crate::threads::{SavedThreads, Threads};
 
 /// The part of the machine stack that nested C functions may take before Lua gets an error: LuaJIT sets no limit itself.
@@ -25,6 +26,7 @@ pub(crate) struct CallState {
     threads: Threads,
     memory: Memory,
     functions: Functions,
+    objects: Objects,
     roots: Roots,
     /// Where on the machine stack the outermost callback began; 0 when none runs.
     bottom: Cell<usize>,
@@ -43,6 +45,7 @@ impl CallState {
             threads,
             memory,
             functions: Functions::new(),
+            objects: Objects::new(),
             roots: Roots::default(),
             bottom: Cell::new(0),
         }
@@ -87,6 +90,12 @@ impl CallState {
     #[inline]
     pub(crate) fn functions(&self) -> &Functions {
         &self.functions
+    }
+
+    /// Returns the classes.
+    #[inline]
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// Returns the roots.

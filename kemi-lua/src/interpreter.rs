@@ -350,7 +350,7 @@ impl State {
     /// Calls what `push_function` pushes. Exits, errors and the use of the machine stack end here.
     fn enter(&self, l: LuaThread, args: &[Arg<'_>], push_function: impl Fn()) -> Result<Value, ScriptError> {
         args.iter().try_for_each(|arg| value::check_passable(self.call.runtime(), arg))?;
-        let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_)));
+        let plain = args.iter().all(|arg| !matches!(arg, Arg::Str(_) | Arg::Value(_) | Arg::Object(_)));
         let call = &self.call;
         // SAFETY: no demands.
         let top = unsafe { ffi::lua_gettop(l) };

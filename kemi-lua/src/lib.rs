@@ -31,6 +31,7 @@ mod interpreter;
 mod interrupt;
 mod library;
 mod memory;
+mod objects;
 mod references;
 mod reserved;
 mod sandbox;

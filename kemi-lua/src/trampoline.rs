@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::ptr;
 
 use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::export::Role;
 use kemi_core::registry::Export;
 use kemi_core::value::Type;
 use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
@@ -12,7 +13,7 @@ use crate::bind::{self, BoundExport};
 use crate::call::{CallState, RootedBuffer};
 use crate::ffi::{self, LuaThread};
 use crate::value::Reader;
-use crate::{error, frames, string, terminate, value};
+use crate::{error, frames, objects, string, terminate, value};
 
 /// Chooses the C function for an export.
 pub(crate) fn function_of(bound: &BoundExport) -> ffi::lua_CFunction {
@@ -125,7 +126,7 @@ unsafe fn push_value(l: LuaThread, bound: &BoundExport, value: Value) -> c_int {
                 ffi::lua_pushlstring(l, pointer.cast(), length);
                 call.roots().unroot();
             }
-            tree @ (Value::Array(_) | Value::Map(_) | Value::Function(_)) => {
+            tree @ (Value::Array(_) | Value::Map(_) | Value::Function(_) | Value::Object(_)) => {
                 if let Err(error) = value::check(bound.runtime(), &tree) {
                     drop(tree);
                     return settled(l, bound, error.into());
@@ -318,6 +319,7 @@ unsafe extern "C-unwind" fn generic(l: LuaThread) -> c_int {
             Ok(result) => result.push(l, bound),
             Err(mut fault) => {
                 hint_at_whole_float(l, bound, &mut fault);
+                hint_at_colon(l, bound, &mut fault);
                 raise(l, bound.call(), fault)
             }
         }
@@ -407,6 +409,22 @@ unsafe fn hint_at_whole_float(l: LuaThread, bound: &BoundExport, fault: &mut Nat
         .is_ok_and(|index| unsafe { value::float(l, index).is_some_and(|x| value::exact(x).is_some()) });
     if wants_integer && is_whole {
         error.hint = Some("in Lua a / b is a float; a // b or math.tointeger(x) is an integer".to_owned());
+    }
+}
+
+/// Says how to call a method where the object is missing, as it is when a dot was written for the colon.
+///
+/// # Safety
+/// As [`invoke`].
+#[cold]
+unsafe fn hint_at_colon(l: LuaThread, bound: &BoundExport, fault: &mut NativeError) {
+    let NativeError::Error(error) = fault else { return };
+    let def = bound.export().def();
+    let Some(member) = def.member.filter(|member| member.role == Role::Method && error.hint.is_none()) else { return };
+    let is_of_call = matches!(error.code, ErrorCode::BadArgument | ErrorCode::ArgumentCount);
+    // SAFETY: as the caller's; it does not raise.
+    if is_of_call && unsafe { objects::get(l, 1) }.is_none_or(|object| object.class() != member.class) {
+        error.hint = Some(format!("a function of an object is called with a colon: object:{}(…)", def.name));
     }
 }
 

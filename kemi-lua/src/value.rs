@@ -8,9 +8,9 @@ use kemi_core::value::{ConversionBudget, MAX_VALUE_DEPTH, Type};
 use kemi_core::{Arg, ByteString, ErrorCode, Function, Map, ScriptError, Value};
 
 use crate::call::CallState;
-use crate::error_object;
 use crate::ffi::{self, LuaThread};
 use crate::string;
+use crate::{error_object, objects};
 
 /// The type of LuaJIT's boxed 64-bit numbers and the like.
 const LUA_TCDATA: c_int = 10;
@@ -30,7 +30,10 @@ pub(crate) unsafe fn scalar<'a>(l: LuaThread, index: c_int, wanted: Option<Type>
             ffi::LUA_TTABLE | ffi::LUA_TFUNCTION => return None,
             other => match error_object::get(l, index) {
                 Some(object) => Arg::Str(object.text()),
-                None => Arg::Foreign(foreign(other)),
+                None => match objects::get(l, index) {
+                    Some(object) => Arg::Object(object),
+                    None => Arg::Foreign(foreign(other)),
+                },
             },
         })
     }
@@ -347,6 +350,7 @@ pub(crate) fn check(runtime: &Runtime, value: &Value) -> Result<(), ScriptError>
                 map.values().try_for_each(|item| within(runtime, item, depth))
             }
             Value::Function(function) => runtime.function_slot(function).map(|_slot| ()),
+            Value::Object(object) => objects::check(runtime, object),
             _ => Ok(()),
         }
     }
@@ -373,6 +377,7 @@ pub(crate) unsafe fn push(l: LuaThread, call: &CallState, value: &Value) {
             Value::Float(x) => ffi::lua_pushnumber(l, *x),
             Value::Str(text) | Value::Bytes(text) => string::push(l, text),
             Value::Function(function) => push_function(l, call, function),
+            Value::Object(object) => call.objects().push(l, call, object),
             Value::Array(items) => {
                 ffi::lua_createtable(l, size(items.len()), 0);
                 for (item, i) in items.iter().zip(1..) {
@@ -424,6 +429,7 @@ pub(crate) unsafe fn push_arg(l: LuaThread, call: &CallState, arg: &Arg<'_>) {
             Arg::Int(i) => ffi::lua_pushinteger(l, i),
             Arg::Float(x) => ffi::lua_pushnumber(l, x),
             Arg::Str(bytes) => string::push(l, bytes),
+            Arg::Object(object) => call.objects().push(l, call, object),
             Arg::Value(value) => push(l, call, value),
             _ => ffi::lua_pushnil(l),
         }
@@ -437,6 +443,7 @@ pub(crate) unsafe fn push_arg(l: LuaThread, call: &CallState, arg: &Arg<'_>) {
 pub(crate) fn check_passable(runtime: &Runtime, arg: &Arg<'_>) -> Result<(), ScriptError> {
     match arg {
         Arg::Nil | Arg::Bool(_) | Arg::Int(_) | Arg::Float(_) | Arg::Str(_) => Ok(()),
+        Arg::Object(object) => objects::check(runtime, object),
         Arg::Value(value) => check(runtime, value),
         other => Err(refuse(format!("a {} cannot be passed to a Lua function", other.type_name()))),
     }

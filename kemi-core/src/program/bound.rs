@@ -74,6 +74,10 @@ impl ArgType for &crate::Value {
     type Arg<'a> = &'a crate::Value;
 }
 
+impl<T: crate::value::ObjectClass> ArgType for &crate::Handle<T> {
+    type Arg<'a> = &'a crate::Handle<T>;
+}
+
 impl<T: ArgType> ArgType for Option<T> {
     type Arg<'a> = Option<T::Arg<'a>>;
 }
