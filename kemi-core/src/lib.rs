@@ -66,7 +66,7 @@ pub use self::value::{Arg, ArgumentPolicy, ByteString, Function, Handle, Map, Ob
 // Not public API. Used by generated code.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::abi::{RawArg, RawRet, Ret, arg_of, has_shape};
+    pub use crate::abi::{RawArg, RawObject, RawRet, Ret, arg_of, has_shape};
     pub use crate::engine::Announcement;
     pub use crate::error::NativeError;
     pub use crate::export::derived::{Fields, MapBuilder, Named, carrying};
@@ -74,7 +74,7 @@ pub mod __private {
     pub use crate::export::{
         CLASSES, CONSTANTS, Call, ClassMember, ConstantDef, ContextType, Deprecated, EXPORTS, ExportDef, FromArg,
         IntoRet, IntoValue, Mismatch, NoContext, Operator, OwnedResult, Param, Role, Sealed, Thunk, Typed,
-        bad_argument, caught,
+        bad_argument, caught, on_raw_object, on_raw_object_mut,
     };
     pub use crate::registry::LanguageNames;
     pub use crate::value::{Class, EnumType, Field, Handle, ObjectClass, StructType, Type, Variant};

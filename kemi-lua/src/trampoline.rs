@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawObject, RawOut, RawRet, Ret, Shape};
 use kemi_core::export::Role;
 use kemi_core::registry::Export;
 use kemi_core::value::Type;
@@ -59,6 +59,14 @@ impl FromStack for RawBytes {
             let pointer = ffi::lua_tolstring(l, index, &raw mut length);
             Some(RawBytes::new(pointer.cast(), length))
         }
+    }
+}
+
+impl FromStack for RawObject {
+    #[inline]
+    unsafe fn read(l: LuaThread, index: c_int) -> Option<RawObject> {
+        // SAFETY: the userdata stays on the stack during the call, and keeps its block where it is.
+        unsafe { objects::get(l, index).map(|object| RawObject::new(object)) }
     }
 }
 
@@ -232,6 +240,9 @@ fn by_shape(shape: Shape) -> Option<ffi::lua_CFunction> {
         shape2 [i64, RawBytes]
         shape3 [RawBytes, RawBytes, RawBytes]
         shape3 [RawBytes, RawBytes, i64]
+        shape1 [RawObject]
+        shape2 [RawObject, i64]
+        shape2 [RawObject, RawBytes]
     }
     None
 }
@@ -299,6 +310,7 @@ unsafe fn exact<'a>(l: LuaThread, shape: Shape, args: &mut [Arg<'a>]) -> bool {
                 Some(Kind::Bytes) if ffi::lua_type(l, index) == ffi::LUA_TSTRING => {
                     Some(Arg::Str(string::read(l, index)))
                 }
+                Some(Kind::Object) => objects::get(l, index).map(Arg::Object),
                 _ => None,
             }
         };

@@ -108,7 +108,7 @@ pub(crate) fn describe(options: &Options, function: &ItemFn, signature: &Signatu
     let thunk = thunk(&core, signature, called, &argument_context);
     let blocking = options.blocking.is_some();
     // The typed entry is for functions that return at once: no engine looks there whether one waits.
-    let typed = if blocking || called.receiver.is_some() {
+    let typed = if blocking {
         quote!(::core::option::Option::None)
     } else {
         typed(&core, signature, called, &argument_context, &result)
@@ -188,10 +188,14 @@ fn typed(
     result: &Type,
 ) -> TokenStream {
     let none = quote!(::core::option::Option::None);
-    if signature.script.is_some() || signature.params.len() > MAX_TYPED {
+    if signature.script.is_some() {
         return none;
     }
-    let path = &called.path;
+    let Called { path, receiver, .. } = called;
+    let first = usize::from(receiver.is_some());
+    if signature.params.len() + first > MAX_TYPED {
+        return none;
+    }
     let leading = leading_arguments(core, signature);
     let names: Vec<Ident> = (0..signature.params.len()).map(|i| format_ident!("__a{i}")).collect();
     let raws: Vec<TokenStream> = signature
@@ -203,13 +207,26 @@ fn typed(
         })
         .collect();
     let args = signature.params.iter().zip(&names).enumerate().map(|(i, (param, name))| {
+        let i = i + first;
         let ty = with_lifetimes(&param.ty, "'_");
         quote_spanned! {param.ty.span()=>
             <#ty as #core::__private::Parameter<'_>>::from_raw(&#name)
                 .map_err(|__mismatch| #core::__private::bad_argument(&__KEMI_EXPORT, #i, __mismatch))?
         }
     });
-    let call = converted(core, signature, &quote!(#path(#(#leading,)* #(#args),*)));
+    let object = receiver.as_ref().map(|_| quote!(__object,));
+    let call = converted(core, signature, &quote!(#path(#object #(#leading,)* #(#args),*)));
+    let call = match receiver {
+        Some((class, true)) => {
+            quote!(#core::__private::on_raw_object_mut::<#class, _>(&__KEMI_EXPORT, __self, |__object| #call))
+        }
+        Some((class, false)) => {
+            quote!(#core::__private::on_raw_object::<#class, _>(&__KEMI_EXPORT, __self, |__object| #call))
+        }
+        None => call,
+    };
+    let names: Vec<Ident> = receiver.iter().map(|_| format_ident!("__self")).chain(names.iter().cloned()).collect();
+    let raws: Vec<TokenStream> = receiver.iter().map(|_| quote!(#core::__private::RawObject)).chain(raws).collect();
     let raw_result = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::Raw);
     let new = format_ident!("new{}", names.len());
     // A function with a signature would repeat every error about a type that stands in it.

@@ -4,7 +4,7 @@ mod raw;
 mod ret;
 mod shape;
 
-pub use self::raw::{RawArg, RawBytes, RawOut, RawRet};
+pub use self::raw::{RawArg, RawBytes, RawObject, RawOut, RawRet};
 pub use self::ret::{Out, Ret, arg_of};
 #[doc(hidden)]
 pub use self::shape::has_shape;

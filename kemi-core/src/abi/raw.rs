@@ -1,9 +1,11 @@
 //! Parameters and results at the level of machine words.
 
+use std::cell::RefCell;
+
 use super::ret::Ret;
 use super::shape::Kind;
 use crate::error::NativeError;
-use crate::value::Arg;
+use crate::value::{Arg, Object};
 
 /// The bytes of a string argument, lent by the interpreter for one call.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ impl RawBytes {
     }
 }
 
+/// The length from which a copy is not kept for the next one.
+const LARGE: usize = 64 << 10;
+
 /// The bytes of a string result, which live in the context.
 #[derive(Clone, Copy, Debug)]
 pub struct RawOut {
@@ -67,6 +72,23 @@ impl RawOut {
     #[must_use]
     pub(crate) fn new(bytes: &[u8]) -> RawOut {
         RawOut { pointer: std::ptr::NonNull::from(bytes).cast(), length: bytes.len() }
+    }
+
+    /// Copies the bytes to where they stay until this thread copies others.
+    fn copied(self) -> RawOut {
+        thread_local! {
+            static COPY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        // SAFETY: a function of an object has just returned them, and the object is still in use.
+        let bytes = unsafe { self.bytes() };
+        COPY.with_borrow_mut(|copy| {
+            if copy.capacity() > LARGE && bytes.len() <= LARGE {
+                *copy = Vec::new();
+            }
+            copy.clear();
+            copy.extend_from_slice(bytes);
+            RawOut::new(copy)
+        })
     }
 
     /// Returns the bytes.
@@ -82,6 +104,30 @@ impl RawOut {
     }
 }
 
+/// An object of the host as an argument, lent by the interpreter for one call.
+#[derive(Clone, Copy, Debug)]
+pub struct RawObject(std::ptr::NonNull<Object>);
+
+impl RawObject {
+    /// Wraps the object that a value of the script holds.
+    ///
+    /// # Safety
+    /// The object stays where it is as long as this value.
+    #[must_use]
+    #[inline]
+    pub unsafe fn new(object: &Object) -> RawObject {
+        RawObject(std::ptr::NonNull::from(object))
+    }
+
+    /// Returns the object.
+    #[must_use]
+    #[inline]
+    pub fn object(&self) -> &Object {
+        // SAFETY: `new` demands that it outlives this value.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for () {}
@@ -89,6 +135,7 @@ mod sealed {
     impl Sealed for i64 {}
     impl Sealed for f64 {}
     impl Sealed for super::RawBytes {}
+    impl Sealed for super::RawObject {}
     impl Sealed for super::RawOut {}
     impl Sealed for super::Ret {}
 }
@@ -124,6 +171,13 @@ pub trait RawRet: sealed::Sealed + Sized {
 
     /// Converts into the general form.
     fn into_ret(self) -> Ret;
+
+    /// Moves bytes that borrow from an object to where they stay until the thread keeps others.
+    #[doc(hidden)]
+    #[inline]
+    fn kept(self) -> Self {
+        self
+    }
 }
 
 /// A number, or a native error.
@@ -207,12 +261,15 @@ raw! {
     f64, Float, Arg::Float(x) => x;
     // SAFETY: as the caller's.
     RawBytes, Bytes, Arg::Str(s) => unsafe { RawBytes::new(s.as_ptr(), s.len()) };
+    // SAFETY: as the caller's.
+    RawObject, Object, Arg::Object(object) => unsafe { RawObject::new(object) };
     // No parameter is passed in this form.
     Ret, Any, Arg::Nil => Ret::Nil;
 }
 
 macro_rules! raw_ret {
-    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr, $abi:ty, |$result:ident| $to:expr, |$passed:ident| $from:expr;)*) => {$(
+    ($($ty:ty, $kind:ident, |$v:ident| $ret:expr, $abi:ty, |$result:ident| $to:expr, |$passed:ident| $from:expr
+        $(, |$kept:ident| $keep:expr)?;)*) => {$(
         impl RawRet for $ty {
             const KIND: Kind = Kind::$kind;
             type Abi = $abi;
@@ -232,6 +289,13 @@ macro_rules! raw_ret {
                 let $v = self;
                 $ret
             }
+            $(
+                #[inline]
+                fn kept(self) -> $ty {
+                    let $kept = self;
+                    $keep
+                }
+            )?
         }
     )*};
 }
@@ -246,9 +310,9 @@ raw_ret! {
     f64, Float, |v| Ret::Float(v),
         AbiNumber, |r| AbiNumber::new(r.map(f64::to_bits)), |w| w.take().map(f64::from_bits);
     RawOut, Bytes, |v| Ret::Bytes(v),
-        AbiBytes, |r| AbiBytes::new(r), |w| w.take();
+        AbiBytes, |r| AbiBytes::new(r), |w| w.take(), |v| v.copied();
     Ret, Any, |v| v,
-        Result<Ret, Box<NativeError>>, |r| r, |w| w;
+        Result<Ret, Box<NativeError>>, |r| r, |w| w, |v| v.copied();
 }
 
 #[cfg(test)]

@@ -32,6 +32,15 @@ pub fn arg_of(ret: &Ret) -> Arg<'_> {
 }
 
 impl Ret {
+    /// Copies what borrows from an object into an owned value.
+    pub(super) fn copied(self) -> Ret {
+        match self {
+            // SAFETY: a function of an object has just returned them, and the object is still in use.
+            Ret::Bytes(bytes) => Ret::Value(Value::from(unsafe { bytes.bytes() })),
+            other => other,
+        }
+    }
+
     pub(crate) fn as_arg(&self) -> Arg<'_> {
         match self {
             Ret::Bool(b) => Arg::Bool(*b),

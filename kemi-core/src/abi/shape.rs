@@ -20,6 +20,8 @@ pub enum Kind {
     Bytes = 4,
     /// Anything: [`Ret`](crate::abi::Ret) as a result; a parameter of this kind keeps the export off the typed path.
     Any = 5,
+    /// An object of the host, [`RawObject`](crate::abi::RawObject): parameters only.
+    Object = 6,
 }
 
 /// Returns whether a typed trampoline can pass parameters of these kinds; used by expansions.
@@ -88,13 +90,14 @@ fn kind(bits: u32) -> Kind {
         2 => Kind::Int,
         3 => Kind::Float,
         4 => Kind::Bytes,
+        6 => Kind::Object,
         _ => Kind::Any,
     }
 }
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LETTERS: [char; 8] = ['-', 'b', 'i', 'f', 's', 'a', '?', '?'];
+        const LETTERS: [char; 8] = ['-', 'b', 'i', 'f', 's', 'a', 'o', '?'];
         let letter = |bits: u32| LETTERS.get(bits as usize & 7).copied().unwrap_or('?');
         f.write_str("(")?;
         for i in 0..(self.0 >> 3) & 7 {
@@ -113,10 +116,10 @@ impl Type {
             Type::Int { .. } => Kind::Int,
             Type::Float => Kind::Float,
             Type::Str | Type::Bytes | Type::Callback => Kind::Bytes,
+            Type::Object(_) => Kind::Object,
             Type::Any
             | Type::Blob
             | Type::Function
-            | Type::Object(_)
             | Type::Array(_)
             | Type::Map(_)
             | Type::Option(_)
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_shape_tells_its_parameters() {
-        let kinds = [Kind::Bytes, Kind::Int, Kind::Bool, Kind::Float, Kind::Bytes, Kind::Int];
+        let kinds = [Kind::Object, Kind::Int, Kind::Bool, Kind::Float, Kind::Bytes, Kind::Int];
         for count in 0..=kinds.len() {
             assert!(Shape::of(&kinds[..count], Kind::Any).params().eq(kinds[..count].iter().copied()));
         }

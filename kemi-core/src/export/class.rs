@@ -1,10 +1,11 @@
 //! Classes, as `#[kemi_export]` on an `impl` block describes them, and the conversions of their objects.
 
-use super::call::Call;
+use super::call::{Call, bad_argument};
 use super::convert::sealed::Sealed;
 use super::convert::{FromArg, IntoRet, IntoValue, Mismatch, OwnedResult};
+use super::def::ExportDef;
 use super::typed_call::IntoArg;
-use crate::abi::{Ret, arg_of};
+use crate::abi::{RawObject, RawRet, Ret, arg_of};
 use crate::error::{NativeError, ScriptError};
 use crate::value::{Arg, Class, Handle, Object, ObjectClass, Type, Value};
 
@@ -65,7 +66,7 @@ impl<'a> Call<'a> {
         &self,
         method: impl FnOnce(&T) -> Result<Ret, Box<NativeError>>,
     ) -> Result<Ret, Box<NativeError>> {
-        self.receiver::<T>()?.with(|object| method(object).map(owned))?
+        self.receiver::<T>()?.with(|object| method(object).map(RawRet::kept))?
     }
 
     /// Calls a method on the object that is the first argument, which it may change.
@@ -74,7 +75,7 @@ impl<'a> Call<'a> {
         &self,
         method: impl FnOnce(&mut T) -> Result<Ret, Box<NativeError>>,
     ) -> Result<Ret, Box<NativeError>> {
-        self.receiver::<T>()?.with_mut(|object| method(object).map(owned))?
+        self.receiver::<T>()?.with_mut(|object| method(object).map(RawRet::kept))?
     }
 
     fn receiver<T: ObjectClass>(&self) -> Result<&'a Object, Box<NativeError>> {
@@ -85,13 +86,46 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Copies what borrows from an object, which others may change or end once the method is over.
-fn owned(ret: Ret) -> Ret {
-    match ret {
-        // SAFETY: the method has just returned it, and the object is still in use by this call.
-        Ret::Bytes(bytes) => Ret::Value(Value::from(unsafe { bytes.bytes() })),
-        other => other,
-    }
+/// Calls a method by its typed entry on an object that it only looks at.
+///
+/// # Errors
+/// An object of another class, one that is gone or in use, and those of the method.
+#[doc(hidden)]
+#[inline]
+pub fn on_raw_object<T: ObjectClass, R: RawRet>(
+    export: &'static ExportDef,
+    raw: RawObject,
+    method: impl FnOnce(&T) -> Result<R, Box<NativeError>>,
+) -> Result<R, Box<NativeError>> {
+    of_class::<T>(export, &raw)?.with(|object| method(object).map(R::kept))?
+}
+
+/// Calls a method by its typed entry on an object that it may change.
+///
+/// # Errors
+/// As [`on_raw_object`].
+#[doc(hidden)]
+#[inline]
+pub fn on_raw_object_mut<T: ObjectClass, R: RawRet>(
+    export: &'static ExportDef,
+    raw: RawObject,
+    method: impl FnOnce(&mut T) -> Result<R, Box<NativeError>>,
+) -> Result<R, Box<NativeError>> {
+    of_class::<T>(export, &raw)?.with_mut(|object| method(object).map(R::kept))?
+}
+
+#[inline]
+fn of_class<'o, T: ObjectClass>(
+    export: &'static ExportDef,
+    raw: &'o RawObject,
+) -> Result<&'o Object, Box<NativeError>> {
+    let object = raw.object();
+    if object.is::<T>() { Ok(object) } else { Err(other_class::<T>(export, object)) }
+}
+
+#[cold]
+fn other_class<T: ObjectClass>(export: &'static ExportDef, object: &Object) -> Box<NativeError> {
+    bad_argument(export, 0, Mismatch::of(Type::Object(T::CLASS), &Arg::Object(object)))
 }
 
 impl<'a, T: ObjectClass> FromArg<'a> for Handle<T> {

@@ -16,6 +16,8 @@ mod typed_call;
 
 pub use self::call::{Call, bad_argument};
 pub use self::class::{CLASSES, ClassMember, Operator, Role};
+#[doc(hidden)]
+pub use self::class::{on_raw_object, on_raw_object_mut};
 pub use self::constant::{CONSTANTS, ConstantDef};
 #[doc(hidden)]
 pub use self::convert::sealed::Sealed;
