@@ -54,7 +54,7 @@ pub mod value;
 pub use self::callback::{CallbackId, Callbacks, Outcome, RouteId};
 pub use self::engine::{Engine, NativeEngine, Source, engines, find_engine, while_waiting};
 pub use self::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
-pub use self::export::{Blob, CallArgs, CallbackName, FromOutcome, Script, Serde};
+pub use self::export::{Blob, CallArgs, CallbackName, FromOutcome, Lent, Script, Serde};
 pub use self::limits::{CountingAllocator, Limits};
 pub use self::program::{Instance, Program, Settings, Worker};
 pub use self::registry::Registry;
@@ -73,7 +73,7 @@ pub mod __private {
     pub use crate::export::expansion::*;
     pub use crate::export::{
         CLASSES, CONSTANTS, Call, ClassMember, ConstantDef, ContextType, Deprecated, EXPORTS, ExportDef, FromArg,
-        IntoRet, IntoValue, Mismatch, NoContext, Operator, OwnedResult, Param, Role, Sealed, Thunk, Typed,
+        IntoRet, IntoValue, Mismatch, NoContext, Operator, OwnedResult, Param, Role, Sealed, Slot, Thunk, Typed,
         bad_argument, caught, on_raw_object, on_raw_object_mut,
     };
     pub use crate::registry::LanguageNames;

@@ -55,6 +55,34 @@ fn pass() -> bool {
     true
 }
 
+/// A future that is ready when it is told.
+fn told(receiver: Receiver<()>) -> impl Future<Output = bool> {
+    let receiver = std::sync::Arc::new(Mutex::new(receiver));
+    let mut waits = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut waits, true) {
+            return std::task::Poll::Ready(true);
+        }
+        let (receiver, waker) = (receiver.clone(), context.waker().clone());
+        thread::spawn(move || {
+            let _ = receiver.lock().unwrap().recv_timeout(PATIENCE);
+            waker.wake();
+        });
+        std::task::Poll::Pending
+    })
+}
+
+/// Waits like `block`, as a future.
+#[kemi_export(module = "test")]
+async fn promise(cx: kemi_core::Lent<'_, Cx>) -> Result<bool, String> {
+    let go_on = cx.with(|cx| {
+        let _ = cx.here.send(());
+        std::mem::replace(&mut cx.go_on, channel().1)
+    });
+    let result = told(go_on).await;
+    cx.with(|cx| cx.here.send(()).map(|()| result).map_err(|error| error.to_string()))
+}
+
 /// An engine whose scripts call the native function that their callback is called like.
 #[derive(Debug)]
 struct Locked;
@@ -231,5 +259,28 @@ fn a_registry_tells_which_functions_block_and_they_have_no_typed_entry() {
     let dump = registry.dump();
     let exports = dump["exports"].as_array().expect("a list");
     let blocking = exports.iter().filter(|export| export["blocking"] == true);
-    assert_eq!(blocking.map(|export| export["name"].clone()).collect::<Vec<_>>(), ["block"]);
+    assert_eq!(blocking.map(|export| export["name"].clone()).collect::<Vec<_>>(), ["block", "promise"]);
+}
+
+#[test]
+fn while_an_async_function_waits_scripts_of_other_threads_run_and_its_clock_stands() {
+    let _turn = TURN.lock();
+    let (cx, arrived, go) = host();
+    let waits = call("promise", MAX_TIME_MS, cx);
+    arrived.recv_timeout(PATIENCE).expect("it gets there");
+    assert_eq!(call("pass", 0, host().0).join().expect("it ends"), Ok(()), "the lock is free");
+    thread::sleep(Duration::from_millis(MAX_TIME_MS * 2));
+    go.send(()).expect("it waits");
+    arrived.recv_timeout(PATIENCE).expect("it has the context again");
+    assert_eq!(waits.join().expect("it ends"), Ok(()));
+}
+
+#[test]
+fn an_async_function_that_waits_too_long_is_given_up() {
+    let _turn = TURN.lock();
+    let (cx, arrived, go) = host();
+    let waits = limited("promise", Limits { max_wait_ms: 30, ..Limits::NONE }, cx);
+    arrived.recv_timeout(PATIENCE).expect("it gets there");
+    assert_eq!(waits.join().expect("it ends"), Err(ErrorCode::WaitLimit), "nobody has told it to go on");
+    drop(go);
 }

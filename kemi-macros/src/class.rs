@@ -164,6 +164,12 @@ impl Class {
             mistakes
                 .at(flag, "a function that waits cannot call back into the script; take `&Script` or `blocking` away");
         }
+        if let (Some(token), Some(_)) = (&item.sig.asyncness, &receiver) {
+            mistakes.at(token, "an async function of an object would keep it in use while it waits: take its `Handle` instead of `self`");
+        }
+        if let (Some(flag), true) = (&options.blocking, signature.is_async) {
+            mistakes.at(flag, "an async function waits anyway; take `blocking` away");
+        }
         let ident = &item.sig.ident;
         let role = self.role(ident, member.role.as_ref(), receiver.as_ref(), &signature, mistakes);
         let (core, ty) = (&self.core, &self.ty);

@@ -25,6 +25,9 @@ pub(crate) fn export(options: TokenStream, function: ItemFn) -> TokenStream {
     if let (Some(flag), Some(_)) = (&options.blocking, &signature.script) {
         mistakes.at(flag, "a function that waits cannot call back into the script; take `&Script` or `blocking` away");
     }
+    if let (Some(flag), true) = (&options.blocking, signature.is_async) {
+        mistakes.at(flag, "an async function waits anyway; take `blocking` away");
+    }
     match mistakes.into_tokens() {
         // The function itself stays, so that its callers do not add errors of their own.
         Some(errors) => quote!(#function #errors),
@@ -106,7 +109,7 @@ pub(crate) fn describe(options: &Options, function: &ItemFn, signature: &Signatu
     let result = result_type(signature);
     let returns = quote_spanned!(result.span()=> <#result as #core::__private::IntoRet>::RETURNS);
     let thunk = thunk(&core, signature, called, &argument_context);
-    let blocking = options.blocking.is_some();
+    let blocking = options.blocking.is_some() || signature.is_async;
     // The typed entry is for functions that return at once: no engine looks there whether one waits.
     let typed = if blocking {
         quote!(::core::option::Option::None)
@@ -161,8 +164,18 @@ fn thunk(core: &TokenStream, signature: &Signature, called: &Called, context: &T
         quote_spanned!(param.ty.span()=> <#ty as #core::__private::Parameter<'_>>::take(#call, #i)?)
     });
     let object = receiver.as_ref().map(|_| quote!(__object,));
-    let result = converted(core, signature, &quote!(#path(#object #(#leading,)* #(#args),*)));
+    let wait = signature.is_async.then(|| quote!(.await));
+    let result = converted(core, signature, &quote!(#path(#object #(#leading,)* #(#args),*)#wait));
     let body = quote!(::core::result::Result::Ok(#core::__private::RawRet::into_ret(#result?)));
+    let body = if signature.is_async {
+        let slot = signature.context.as_ref().map(|_| quote!(let __slot = #core::__private::Slot::new(__cx);));
+        quote! {
+            #slot
+            __call.wait(async { #body })
+        }
+    } else {
+        body
+    };
     let body = match receiver {
         Some((class, true)) => quote!(__call.on_object_mut::<#class>(|__object| { #body })),
         Some((class, false)) => quote!(__call.on_object::<#class>(|__object| { #body })),
@@ -263,6 +276,7 @@ fn converted(core: &TokenStream, signature: &Signature, call: &TokenStream) -> T
 fn leading_arguments(core: &TokenStream, signature: &Signature) -> Vec<TokenStream> {
     let mut leading = Vec::new();
     match &signature.context {
+        Some(_) if signature.is_async => leading.push(quote!(__slot.lent())),
         Some((_, true)) => leading.push(quote!(__cx)),
         Some((_, false)) => leading.push(quote!(&*__cx)),
         None => {}

@@ -13,6 +13,8 @@ pub(crate) struct Signature {
     pub(crate) context: Option<(Type, bool)>,
     /// The type by which the running script is taken, if it is.
     pub(crate) script: Option<Type>,
+    /// Whether it is an `async fn`.
+    pub(crate) is_async: bool,
     /// The arguments a script gives.
     pub(crate) params: Vec<Param>,
     /// The result; `None` for nothing.
@@ -28,9 +30,6 @@ pub(crate) struct Param {
 
 pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut Mistakes) -> Signature {
     let sig = &function.sig;
-    if let Some(token) = &sig.asyncness {
-        mistakes.at(token, "an async function cannot be exported: a script waits for its result");
-    }
     if let syn::Safety::Unsafe(token) = &sig.safety {
         mistakes.at(token, "an unsafe function cannot be exported: a script cannot keep its contract");
     }
@@ -55,6 +54,7 @@ pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut 
     let mut signature = Signature {
         context: None,
         script: None,
+        is_async: sig.asyncness.is_some(),
         params: Vec::new(),
         returns: returns(&sig.output, mistakes),
         doc: doc(&function.attrs),
@@ -76,6 +76,33 @@ pub(crate) fn signature(function: &ItemFn, krate: Option<&Path>, mistakes: &mut 
 
 impl Signature {
     fn parameter(&mut self, position: usize, pattern: &Pat, ty: &Type, krate: Option<&Path>, mistakes: &mut Mistakes) {
+        if is_library(ty, "Lent")
+            && let Some(context) = argument(ty)
+        {
+            if !self.is_async {
+                mistakes.at(ty, "`Lent` is for an `async fn`; this function takes the context as `&mut C`");
+            } else if position > 0 {
+                mistakes.at(ty, "the host's context comes first");
+            }
+            check_context(context, mistakes);
+            self.context = Some((context.clone(), true));
+            return;
+        }
+        if self.is_async
+            && let Type::Reference(reference) = ty
+        {
+            mistakes.at(
+                ty,
+                if matches!(bare(&reference.elem), Type::Path(path) if is_script(path, krate)) {
+                    "an async function cannot call back into the script: leave `&Script` out"
+                } else if borrowed(&reference.elem) {
+                    "an async function takes owned values: `String` for `&str`, `ByteString` for `&[u8]`"
+                } else {
+                    "an async function takes the context as `Lent<'_, C>`: it has it between two awaits only"
+                },
+            );
+            return;
+        }
         if let Type::Reference(reference) = ty {
             let mutable = reference.mutability.as_ref();
             match self.referent(position, bare(&reference.elem), mutable.is_some(), krate) {
@@ -148,6 +175,15 @@ impl Signature {
             ),
             _ => Referent::Argument,
         }
+    }
+}
+
+/// Whether it is what a script's value can be borrowed as.
+fn borrowed(elem: &Type) -> bool {
+    match bare(elem) {
+        Type::Path(path) => path.path.is_ident("str"),
+        Type::Slice(_) => true,
+        _ => false,
     }
 }
 

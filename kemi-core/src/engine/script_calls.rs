@@ -1,5 +1,7 @@
 //! The running script's services for the native function that it has called.
 
+use std::time::Duration;
+
 use super::contract::Interpreter;
 use super::runtime::Runtime;
 use crate::callback::{CallbackId, Outcome, RouteId};
@@ -55,6 +57,10 @@ impl Caller for ScriptCaller<'_> {
 
     fn first_index(&self) -> usize {
         self.runtime.first_index()
+    }
+
+    fn may_wait(&self, waited: Duration) -> Option<Duration> {
+        self.runtime.may_wait(waited)
     }
 }
 

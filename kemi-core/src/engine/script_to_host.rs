@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::contract::Interpreter;
 use super::host_access::time_of;
@@ -154,8 +154,19 @@ impl Runtime {
         self.dirty.set(true);
         if waited > time_of(self.registry().limits().max_wait_ms) && self.budget.limit_hit.get().is_none() {
             self.hit_limit(Limit::Waiting, None);
+        } else if self.watch.expired() && self.budget.limit_hit.get().is_none() {
+            self.hit_limit(self.watch.reason(), None);
         }
         result
+    }
+
+    /// Returns how long a native function that has waited so long may go on; `None` if the call is to end.
+    pub(super) fn may_wait(&self, waited: Duration) -> Option<Duration> {
+        if self.watch.expired() {
+            return None;
+        }
+        let all = self.budget.waited.get().saturating_add(waited);
+        time_of(self.registry().limits().max_wait_ms).checked_sub(all)
     }
 
     /// Takes the context out of its slot.

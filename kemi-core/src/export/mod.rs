@@ -13,6 +13,7 @@ mod host_function;
 mod panic;
 mod script;
 mod typed_call;
+mod waiting;
 
 pub use self::call::{Call, bad_argument};
 pub use self::class::{CLASSES, ClassMember, Operator, Role};
@@ -32,3 +33,6 @@ pub(crate) use self::panic::panic_text;
 pub(crate) use self::script::Caller;
 pub use self::script::Script;
 pub use self::typed_call::{CallArgs, FromOutcome, IntoArg};
+pub use self::waiting::Lent;
+#[doc(hidden)]
+pub use self::waiting::Slot;

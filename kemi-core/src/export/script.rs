@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::ptr;
+use std::time::Duration;
 
 use super::def::ContextType;
 use crate::callback::{CallbackId, Outcome, RouteId};
@@ -48,6 +49,9 @@ pub(crate) trait Caller: fmt::Debug {
 
     /// Returns the index of a list's first element in the language of the script.
     fn first_index(&self) -> usize;
+
+    /// Returns how long a native function that has waited so long may go on; `None` if the call is to end.
+    fn may_wait(&self, waited: Duration) -> Option<Duration>;
 }
 
 impl<'a> Script<'a> {
@@ -111,6 +115,10 @@ impl<'a> Script<'a> {
         let (given, own) = (std::any::type_name::<C>(), own.name());
         let message = format!("callback with a context of type {given} in a registry of {own}");
         Err(ScriptError::new(ErrorCode::NoContext, message))
+    }
+
+    pub(super) fn may_wait(&self, waited: Duration) -> Option<Duration> {
+        self.caller.may_wait(waited)
     }
 
     pub(super) fn first_index(&self) -> usize {
