@@ -87,8 +87,11 @@ fn everything_ends(proxy: &mut Harness) {
             break;
         }
         assert!(proxy.let_pass(Duration::from_millis(MAX_TIME)));
-        proxy.end_turn();
-        proxy.sent(|_, _| {});
+        // On a busy machine a turn puts off what is due, but does some of it.
+        for _ in 0..=left(proxy) {
+            proxy.end_turn();
+            proxy.sent(|_, _| {});
+        }
     }
     assert_eq!(left(proxy), 0, "transactions stay");
 }
