@@ -70,6 +70,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/modules.md")]
     pub mod modules {}
 
+    #[doc = include_str!("../docs/guide/objects.md")]
+    pub mod objects {}
+
     #[cfg(feature = "pool")]
     #[doc = include_str!("../docs/guide/threads-and-async.md")]
     pub mod threads_and_async {}

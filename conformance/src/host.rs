@@ -8,8 +8,8 @@ use kemi::abi::Out;
 use kemi::error::IntoNativeError;
 use kemi::export::Rest;
 use kemi::{
-    Arg, Blob, ByteString, CallbackId, Function, Instance, NativeError, NativeExit, Outcome, RouteId, Script,
-    ScriptError, Value, kemi_export,
+    Arg, Blob, ByteString, CallbackId, Function, Handle, Instance, NativeError, NativeExit, Outcome, Owner, RouteId,
+    Script, ScriptError, Value, kemi_export,
 };
 
 use crate::notation::{show, show_call};
@@ -21,6 +21,7 @@ pub(crate) struct Host {
     named: RouteId,
     chosen: Option<CallbackId>,
     kept: Vec<Function>,
+    owned: Vec<Owner<Counter>>,
     mailbox: Mailbox,
     scratch: Vec<u8>,
 }
@@ -32,8 +33,15 @@ pub(crate) struct Mailbox(Vec<String>);
 impl Host {
     /// Creates the context; `named` is the route of callbacks whose names scripts choose.
     pub(crate) fn new(named: RouteId) -> Host {
-        let (kept, mailbox) = (Vec::new(), Mailbox::default());
-        Host { trace: Vec::new(), named, chosen: None, kept, mailbox, scratch: Vec::new() }
+        Host {
+            trace: Vec::new(),
+            named,
+            chosen: None,
+            kept: Vec::new(),
+            owned: Vec::new(),
+            mailbox: Mailbox::default(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Takes the trace since the last time.
@@ -460,6 +468,105 @@ fn name_of(cx: &mut Host, level: Level) -> String {
 fn send(mailbox: &mut Mailbox, text: &str) -> usize {
     mailbox.0.push(text.to_owned());
     mailbox.0.len()
+}
+
+/// Something that counts.
+#[derive(Debug)]
+struct Counter {
+    name: String,
+    count: i64,
+}
+
+/// A counter with a name.
+#[kemi_export(module = "object")]
+impl Counter {
+    /// The most that it counts.
+    const MOST: i64 = 1000;
+
+    /// Makes one.
+    fn create(cx: &mut Host, name: &str) -> Self {
+        cx.note("object.Counter.create", &[name.into()]);
+        Counter { name: name.to_owned(), count: 0 }
+    }
+
+    #[kemi(get)]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[kemi(get)]
+    fn count(&self) -> i64 {
+        self.count
+    }
+
+    #[kemi(set)]
+    fn set_count(&mut self, count: i64) {
+        self.count = count.min(Counter::MOST);
+    }
+
+    /// Counts on.
+    fn add(&mut self, cx: &mut Host, by: Option<i64>) -> i64 {
+        cx.note("object.Counter.add", &[by.into()]);
+        self.count += by.unwrap_or(1);
+        self.count
+    }
+
+    /// Adds what another one has counted.
+    fn take_over(&mut self, other: Handle<Self>) -> Result<i64, ScriptError> {
+        self.count += other.with_mut(|other| std::mem::take(&mut other.count))?;
+        Ok(self.count)
+    }
+
+    /// Calls a kept function while it is in use.
+    fn busy(&mut self, cx: &mut Host, script: &Script<'_>) -> Result<String, ScriptError> {
+        cx.note("object.Counter.busy", &[]);
+        let Some(function) = cx.kept.first().cloned() else { return Ok("there is none".to_owned()) };
+        script.call_function(&function, cx, &[]).map(|outcome| format!("{outcome:?}"))
+    }
+
+    #[kemi(length)]
+    fn len(&self) -> i64 {
+        self.count
+    }
+
+    #[kemi(equal)]
+    fn same(&self, other: Handle<Self>) -> Result<bool, ScriptError> {
+        other.with(|other| other.name == self.name)
+    }
+
+    #[kemi(text)]
+    fn text(&self) -> String {
+        format!("{}: {}", self.name, self.count)
+    }
+
+    #[kemi(index)]
+    fn letter(&self, index: usize) -> Option<String> {
+        self.name.chars().nth(index).map(String::from)
+    }
+}
+
+/// Makes a counter that the host ends when it is asked to.
+#[kemi_export(module = "object")]
+fn own(cx: &mut Host, name: &str) -> Handle<Counter> {
+    cx.note("object.own", &[name.into()]);
+    let owner = Owner::new(Counter { name: name.to_owned(), count: 0 });
+    let handle = owner.handle();
+    cx.owned.push(owner);
+    handle
+}
+
+/// Ends all counters that the host owns.
+#[kemi_export(module = "object")]
+fn end_all(cx: &mut Host) {
+    cx.note("object.end_all", &[]);
+    cx.owned.clear();
+}
+
+/// Gives the same counters back, in a list and a map.
+#[kemi_export(module = "object")]
+fn wrap(cx: &mut Host, counters: Vec<Handle<Counter>>) -> BTreeMap<String, Vec<Handle<Counter>>> {
+    cx.note("object.wrap", &[]);
+    BTreeMap::from([("all".to_owned(), counters)])
 }
 
 /// An order of a shop.

@@ -134,6 +134,7 @@ impl ClassRecord {
     unsafe fn push_metatable(&self, l: LuaThread, call: &CallState, push_export: &impl Fn(&Export)) {
         let registry = call.runtime().registry();
         let operator = |operator| self.class.and_then(|class| registry.operator(class, operator));
+        let has_text_keys = |operator| self.class.is_some_and(|class| registry.has_text_keys(class, operator));
         let is_getter = |role: Role| matches!(role, Role::Getter(_));
         let has_getters = self.class.is_some_and(|class| registry.members(class).any(|(_, role)| is_getter(role)));
         // SAFETY: as the caller's; this frame only borrows.
@@ -163,7 +164,8 @@ impl ClassRecord {
                 let name = |role, _: &Export| if let Role::Getter(name) = role { Some(name) } else { None };
                 self.push_members(l, call, name, push_export);
                 push_or_nil(l, operator(Operator::Index), push_export);
-                ffi::lua_pushcclosure(l, index, 4);
+                ffi::lua_pushboolean(l, has_text_keys(Operator::Index).into());
+                ffi::lua_pushcclosure(l, index, 5);
             } else {
                 // A hit costs what any table costs.
                 ffi::lua_createtable(l, 0, 2);
@@ -176,7 +178,8 @@ impl ClassRecord {
             let name = |role, _: &Export| if let Role::Setter(name) = role { Some(name) } else { None };
             self.push_members(l, call, name, push_export);
             push_or_nil(l, operator(Operator::SetIndex), push_export);
-            ffi::lua_pushcclosure(l, set_index, 3);
+            ffi::lua_pushboolean(l, has_text_keys(Operator::SetIndex).into());
+            ffi::lua_pushcclosure(l, set_index, 4);
             ffi::lua_setfield(l, -2, c"__newindex".as_ptr());
         }
     }
@@ -269,6 +272,20 @@ unsafe fn push_or_nil(l: LuaThread, export: Option<&Export>, push_export: &impl 
     }
 }
 
+/// Tells whether the key at index 2, which is no member, is for the operator at an upvalue. The next upvalue says whether that takes
+/// text.
+///
+/// # Safety
+/// Called in a C function with these upvalues.
+unsafe fn is_for_operator(l: LuaThread, upvalue: c_int) -> bool {
+    // SAFETY: as the caller's; nothing raises.
+    unsafe {
+        let is_there = ffi::lua_type(l, ffi::lua_upvalueindex(upvalue)) != ffi::LUA_TNIL;
+        let takes_text = ffi::lua_toboolean(l, ffi::lua_upvalueindex(upvalue + 1)) != 0;
+        is_there && (takes_text || ffi::lua_type(l, 2) != ffi::LUA_TSTRING)
+    }
+}
+
 /// Calls the function at an upvalue with the arguments that are on the stack.
 ///
 /// # Safety
@@ -318,7 +335,7 @@ unsafe extern "C-unwind" fn index(l: LuaThread) -> c_int {
             }
             ffi::lua_settop(l, 2);
         }
-        if ffi::lua_type(l, ffi::lua_upvalueindex(OPERATOR)) == ffi::LUA_TNIL {
+        if !is_for_operator(l, OPERATOR) {
             let error = record.explain(l, false);
             error::raise(l, record.call(), error);
         }
@@ -355,7 +372,7 @@ unsafe extern "C-unwind" fn set_index(l: LuaThread) -> c_int {
             }
             ffi::lua_settop(l, 3);
         }
-        if ffi::lua_type(l, ffi::lua_upvalueindex(OPERATOR)) == ffi::LUA_TNIL {
+        if !is_for_operator(l, OPERATOR) {
             let error = record.explain(l, true);
             error::raise(l, record.call(), error);
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::table::{Export, RegistryData};
 use crate::error::{ErrorCode, ScriptError, nearest};
 use crate::export::{Operator, Role};
-use crate::value::Class;
+use crate::value::{Class, Type};
 
 /// A class as the scripts of a registry see it.
 #[derive(Debug)]
@@ -56,6 +56,16 @@ impl RegistryData {
     #[must_use]
     pub fn operator(&self, class: &Class, operator: Operator) -> Option<&Export> {
         self.members(class).find(|(_, role)| *role == Role::Operator(operator)).map(|(export, _)| export)
+    }
+
+    /// Returns whether the keys of an index operator may be text, so that one that is no name of a member is the operator's.
+    ///
+    /// In languages that write `object.name` and `object["name"]` for the same thing, all others are misspelt names.
+    #[must_use]
+    pub fn has_text_keys(&self, class: &Class, operator: Operator) -> bool {
+        let key = self.operator(class, operator).and_then(|export| export.def().params.get(1));
+        let ty = key.map(|key| if let Type::Option(ty) = key.ty { *ty } else { key.ty });
+        ty.is_some_and(|ty| !matches!(ty, Type::Bool | Type::Int { .. } | Type::Float | Type::Object(_)))
     }
 
     /// Explains why an object has no member of a name.
