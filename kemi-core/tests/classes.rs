@@ -56,6 +56,9 @@ impl Session {
         self.timeout = seconds.min(Session::LONGEST);
     }
 
+    #[kemi(set)]
+    fn set_pin(&mut self, _pin: u32) {}
+
     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> String {
         cx.told.push(format!("{} {:?}", self.caller, code));
         self.timeout += 1;
@@ -184,6 +187,7 @@ fn a_registry_knows_the_members_of_its_classes() {
         ("dial", Role::Static),
         ("hang_up", Role::Method),
         ("len", Role::Operator(Operator::Length)),
+        ("set_pin", Role::Setter("pin")),
         ("set_timeout", Role::Setter("timeout")),
         ("timeout", Role::Getter("timeout")),
         ("to_text", Role::Operator(Operator::Text)),
@@ -202,6 +206,7 @@ fn a_registry_knows_the_members_of_its_classes() {
         (missing.message.as_str(), missing.hint.as_deref()),
         ("a Session has no 'anwser'", Some("did you mean 'answer'?"))
     );
+    assert_eq!(registry.explain_member(class, "pin").message, "'pin' of a Session can only be set");
     assert_eq!(registry.explain_assignment(class, "caller").code, ErrorCode::ReadOnly);
     assert_eq!(registry.explain_assignment(class, "secret").code, ErrorCode::UnknownFunction);
     let dump = registry.dump().to_string();

@@ -6,6 +6,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use kemi_core::engine::Runtime;
 use kemi_core::export::{ExportDef, Typed};
 use kemi_core::registry::{Export, Module, RegistryData};
 use kemi_core::{ScriptError, Value};
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyModule, PyTuple};
 
 use crate::current::{CallView, HeldView};
+use crate::objects::Objects;
 use crate::prelude::Prelude;
 use crate::{error, string, value};
 
@@ -146,12 +148,12 @@ pub(crate) struct Entries {
 /// What Python raised.
 pub(crate) fn root_object<'py>(
     py: Python<'py>,
-    registry: &Arc<RegistryData>,
-    instance: &Arc<InstanceRef>,
-    entries: &Entries,
+    runtime: &Runtime,
+    objects: &Objects,
 ) -> PyResult<Bound<'py, PyModule>> {
     let prelude = Prelude::get(py)?;
-    let root = bind_module(py, registry, instance, entries, registry.module())?;
+    let registry = runtime.registry();
+    let root = bind_module(py, runtime, objects, registry.module())?;
     root.setattr("__dir__", prelude.call(py, "directory", (&root,))?)?;
     root.setattr("Error", prelude.item(py, "Error")?)?;
     let explain = not_enabled(py, registry)?;
@@ -164,41 +166,50 @@ pub(crate) fn root_object<'py>(
 /// Makes the object of a module, with all within it.
 fn bind_module<'py>(
     py: Python<'py>,
-    registry: &Arc<RegistryData>,
-    instance: &Arc<InstanceRef>,
-    entries: &Entries,
+    runtime: &Runtime,
+    objects: &Objects,
     module: &Module,
 ) -> PyResult<Bound<'py, PyModule>> {
+    let registry = runtime.registry();
     let path = below(registry.root(), module.path());
     let object = PyModule::new(py, &path)?;
     for child in module.modules() {
-        object.setattr(child.name(), bind_module(py, registry, instance, entries, child)?)?;
+        object.setattr(child.name(), bind_module(py, runtime, objects, child)?)?;
     }
     for constant in module.constants() {
         let name = constant.def().name;
-        object.setattr(name, bind_constant(py, &below(&path, name), constant.value())?)?;
+        object.setattr(name, bind_constant(py, runtime, objects, &below(&path, name), constant.value())?)?;
     }
-    for export in registry.exports().get(module.exports()).unwrap_or(&[]) {
-        object.setattr(export.def().name, function(py, registry, instance, export, entries)?)?;
+    let exports = registry.exports().get(module.exports()).unwrap_or(&[]);
+    // Properties and operators are reached through an object only.
+    for export in exports.iter().filter(|export| export.def().is_function()) {
+        object.setattr(export.def().name, function(py, registry, objects.instance(), export, objects.entries())?)?;
     }
     Ok(object)
 }
 
 /// Makes the object of a constant that nobody can change: a map is a module of its own.
-fn bind_constant<'py>(py: Python<'py>, path: &str, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+fn bind_constant<'py>(
+    py: Python<'py>,
+    runtime: &Runtime,
+    objects: &Objects,
+    path: &str,
+    value: &Value,
+) -> PyResult<Bound<'py, PyAny>> {
     match value {
         Value::Map(map) => {
             let object = PyModule::new(py, path)?;
             for (key, value) in map {
-                let value = bind_constant(py, &below(path, &key.to_string()), value)?;
+                let value = bind_constant(py, runtime, objects, &below(path, &key.to_string()), value)?;
                 object.dict().set_item(string::from_bytes(py, key)?, value)?;
             }
             Ok(object.into_any())
         }
         Value::Array(items) => {
-            let items = items.iter().map(|item| bind_constant(py, path, item)).collect::<PyResult<Vec<_>>>()?;
-            PyTuple::new(py, items).map(Bound::into_any)
+            let items = items.iter().map(|item| bind_constant(py, runtime, objects, path, item));
+            PyTuple::new(py, items.collect::<PyResult<Vec<_>>>()?).map(Bound::into_any)
         }
+        Value::Object(object) => objects.give(py, runtime, object),
         scalar => value::from_scalar(py, &scalar.into()),
     }
 }
@@ -229,7 +240,7 @@ fn bind_disabled(
 }
 
 /// Returns the path of a name below another one.
-fn below(path: &str, name: &str) -> String {
+pub(crate) fn below(path: &str, name: &str) -> String {
     if name.is_empty() { path.to_owned() } else { format!("{path}.{name}") }
 }
 
@@ -263,7 +274,11 @@ fn signature(registry: &RegistryData, def: &ExportDef) -> String {
     format!("{}({}) -> {}", registry.script_name(def), params.join(", "), def.returns)
 }
 
-fn function<'py>(
+/// Makes the function object of an export.
+///
+/// # Errors
+/// What Python raised.
+pub(crate) fn function<'py>(
     py: Python<'py>,
     registry: &Arc<RegistryData>,
     instance: &Arc<InstanceRef>,

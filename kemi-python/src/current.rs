@@ -13,9 +13,12 @@ use kemi_core::limits::Limit;
 use crate::functions::KeptFunctions;
 use crate::interrupt::Interrupt;
 use crate::memory::{self, HeldMemory};
+use crate::objects::Objects;
 
 /// The part of an instance's state that a call and its end need.
 pub(crate) struct CallView {
+    /// Dropped before the runtime, which then ends what they let go.
+    objects: Objects,
     runtime: Rc<Runtime>,
     interrupt: Arc<Interrupt>,
     held_memory: HeldMemory,
@@ -32,10 +35,11 @@ impl CallView {
     pub(crate) unsafe fn new(
         runtime: Rc<Runtime>,
         interrupt: Arc<Interrupt>,
+        objects: Objects,
         interpreter: *const dyn Interpreter,
     ) -> CallView {
         let (held_memory, functions) = (HeldMemory::default(), KeptFunctions::default());
-        CallView { runtime, interrupt, held_memory, functions, interpreter }
+        CallView { objects, runtime, interrupt, held_memory, functions, interpreter }
     }
 
     #[inline]
@@ -57,6 +61,12 @@ impl CallView {
     #[inline]
     pub(crate) fn functions(&self) -> &KeptFunctions {
         &self.functions
+    }
+
+    /// Returns the objects of the host that the script holds.
+    #[inline]
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// Returns the instance as the runtime calls it.

@@ -7,6 +7,7 @@ use kemi_core::{ErrorCode, Function, ScriptError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyFunction, PyType};
 
+use crate::objects::HostObject;
 use crate::prelude::Prelude;
 
 /// The functions by slot. The runtime decides which slot is whose.
@@ -57,12 +58,14 @@ fn index(slot: u32) -> usize {
     usize::try_from(slot).unwrap_or(usize::MAX)
 }
 
-/// Returns whether an object is a function to the host: whatever can be called, but no class and no module that is not enabled.
+/// Returns whether an object is a function to the host: whatever can be called, but no class, no module that is not
+/// enabled and no object of the host.
 pub(crate) fn is_function(object: Borrowed<'_, '_, PyAny>) -> bool {
     if object.is_instance_of::<PyFunction>() || object.is_instance_of::<PyCFunction>() {
         return true;
     }
-    object.is_callable() && !object.is_instance_of::<PyType>() && !is_disabled(object)
+    let is_callable = object.is_callable() && !object.is_instance_of::<PyType>() && !is_disabled(object);
+    is_callable && !object.is_instance_of::<HostObject>()
 }
 
 /// Returns whether an object stands for a module that is not enabled.

@@ -23,6 +23,7 @@ use crate::functions::{is_function, not_kept};
 use crate::import::Namespace;
 use crate::integrity::RootCheck;
 use crate::interrupt::Interrupt;
+use crate::objects::Objects;
 use crate::prelude::{GcPause, Prelude};
 use crate::{error, sandbox, string, trampoline, value};
 
@@ -62,7 +63,8 @@ impl PythonInterpreter {
         let instance = InstanceRef::new();
         let registry = runtime.registry();
         sandbox::install(py)?;
-        let tree = bind::root_object(py, registry, &instance, &trampoline::ENTRIES)?;
+        let objects = Objects::new(instance.clone(), &trampoline::ENTRIES);
+        let tree = bind::root_object(py, &runtime, &objects)?;
         let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
         let script_object = registry.dialect().script_object;
@@ -79,7 +81,7 @@ impl PythonInterpreter {
         runtime.on_interrupt(Some(Box::new(move || of_watchdog.time_is_over())));
         let state = Rc::new_cyclic(|state: &Weak<State>| State {
             // SAFETY: the pointer leads to the state, of which this is a field.
-            view: unsafe { CallView::new(runtime, interrupt, state.as_ptr()) },
+            view: unsafe { CallView::new(runtime, interrupt, objects, state.as_ptr()) },
             instance,
             namespace,
             root,
@@ -130,6 +132,7 @@ impl Drop for PythonInterpreter {
                 drop(object);
                 drop(self.0.handles.take());
                 drop(self.0.view.functions().take_all());
+                drop(self.0.view.objects().take_classes());
                 self.0.namespace.empty(py);
             }
             // SAFETY: dropped once, here, where the thread is attached; nothing uses it afterwards.

@@ -21,6 +21,7 @@ mod interpreter;
 mod interrupt;
 mod library;
 mod memory;
+mod objects;
 mod prelude;
 mod references;
 mod reserved;

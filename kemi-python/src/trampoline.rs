@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
+use kemi_core::abi::{Kind, RawArg, RawBytes, RawObject, RawOut, RawRet, Ret, Shape};
 use kemi_core::export::{Param, Typed};
 use kemi_core::{Arg, ErrorCode, NativeError, ScriptError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
@@ -14,6 +14,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::bind::{BoundExport, Entries};
 use crate::current::{self, CallView};
 use crate::error;
+use crate::objects;
 use crate::terminate;
 use crate::{string, value};
 
@@ -56,6 +57,9 @@ fn of_shape(shape: Shape) -> ffi::PyCFunctionFast {
         typed2 (i64, RawBytes);
         typed3 (RawBytes, RawBytes, RawBytes);
         typed3 (RawBytes, RawBytes, i64);
+        typed1 (RawObject);
+        typed2 (RawObject, i64);
+        typed2 (RawObject, RawBytes);
     }
     listed
 }
@@ -321,6 +325,7 @@ unsafe fn exact<'a>(kind: Kind, object: *mut PyObject) -> Option<Arg<'a>> {
             Kind::Int => i64::from_object(object).map(Arg::Int),
             Kind::Float => f64::from_object(object).map(Arg::Float),
             Kind::Bytes => string::exact(object).map(Arg::Str),
+            Kind::Object => objects::borrow(object).map(Arg::Object),
             Kind::Nil | Kind::Any => None,
         }
     }
@@ -401,6 +406,13 @@ impl FromObject for RawBytes {
             }
             string::exact(object).map(|bytes| RawBytes::new(bytes.as_ptr(), bytes.len()))
         }
+    }
+}
+
+impl FromObject for RawObject {
+    unsafe fn from_object(object: *mut PyObject) -> Option<RawObject> {
+        // SAFETY: see the trait; what reads arguments runs within the innermost call.
+        unsafe { objects::borrow(object).map(|object| RawObject::new(object)) }
     }
 }
 

@@ -18,6 +18,7 @@ use pyo3::types::{
 
 use crate::current::CallView;
 use crate::functions::{is_function, not_kept};
+use crate::objects::{self, HostObject};
 use crate::{error, string};
 
 /// An argument of a native call, with what it was copied to.
@@ -26,7 +27,7 @@ enum HeldArg<'a, 'py> {
     Arg(Arg<'a>),
     /// A string with bytes that are not UTF-8.
     Bytes(Bound<'py, PyBytes>),
-    /// A list, a dictionary, bytes or a function.
+    /// A list, a dictionary, bytes, a function or an object of the host.
     Value(Value),
     /// The name of what has no counterpart.
     Foreign(Cow<'static, str>),
@@ -184,6 +185,8 @@ impl Conversion<'_> {
         } else if is_function(object) {
             let function = self.view.functions().keep(self.view.runtime(), object)?;
             return Ok(HeldArg::Value(Value::Function(function)));
+        } else if let Ok(object) = object.cast::<HostObject>() {
+            return Ok(object_of_host(object));
         } else {
             return Ok(HeldArg::Foreign(foreign(object)));
         }))
@@ -246,6 +249,17 @@ impl Conversion<'_> {
             }
         }
         Ok(map)
+    }
+}
+
+fn object_of_host<'a>(object: Borrowed<'a, '_, HostObject>) -> HeldArg<'a, 'static> {
+    // SAFETY: borrowed for 'a; all conversions are within a call.
+    if let Some(object) = unsafe { objects::borrow(object.as_ptr()) } {
+        return HeldArg::Arg(Arg::Object(object));
+    }
+    match object.get().object() {
+        Some(object) => HeldArg::Value(Value::Object(object)),
+        None => HeldArg::Foreign(format!("{} of a script that was unloaded", object.get().class().name).into()),
     }
 }
 
@@ -317,6 +331,7 @@ fn not_convertible(message: String) -> ScriptError {
 pub(crate) fn from_arg<'py>(py: Python<'py>, view: &CallView, arg: &Arg<'_>) -> PyResult<Bound<'py, PyAny>> {
     match *arg {
         Arg::Value(value) => from_value(py, view, value, 0),
+        Arg::Object(object) => view.objects().give(py, view.runtime(), object),
         ref scalar => from_scalar(py, scalar),
     }
 }
@@ -363,6 +378,7 @@ pub(crate) fn from_value<'py>(
             let slot = view.runtime().function_slot(function).map_err(|error| error::native(py, error))?;
             view.functions().get(py, slot).ok_or_else(|| error::native(py, not_kept()))
         }
+        Value::Object(object) => view.objects().give(py, view.runtime(), object),
         scalar => from_scalar(py, &scalar.into()),
     }
 }

@@ -74,6 +74,10 @@ impl RegistryData {
         if self.class_index(class).is_none() {
             return self.explain_unknown(class.path, None);
         }
+        if self.members(class).any(|(_, role)| matches!(role, Role::Setter(known) if known == name)) {
+            let message = format!("'{name}' of a {} can only be set", class.name);
+            return ScriptError::new(ErrorCode::UnknownFunction, message);
+        }
         let error = ScriptError::new(ErrorCode::UnknownFunction, format!("a {} has no '{name}'", class.name));
         match nearest(name, self.members(class).filter_map(|(export, role)| reached_by(export, role))) {
             Some(near) => error.with_hint(format!("did you mean '{near}'?")),
