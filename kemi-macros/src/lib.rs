@@ -57,11 +57,14 @@ use self::parse::Exported;
 /// }
 /// ```
 ///
+/// An `async fn` is exported as well. It takes the context as `Lent<'_, C>`, which it has between two awaits only, and owned
+/// values. The script's thread waits for its future, which is dropped when `max_wait_ms` is over or the call is cancelled.
+///
 /// # Parameters, in this order
 ///
 /// | Rust | script gives | path |
 /// |---|---|---|
-/// | `&mut C` or `&C`, first | nothing: the host's context | |
+/// | `&mut C` or `&C`, first; `Lent<'_, C>` of an `async fn` | nothing: the host's context | |
 /// | `&Script<'_>`, next | nothing: the running script, to call back into it | generic |
 /// | `bool` | boolean | typed |
 /// | `i8`…`i64`, `u8`…`u64`, `isize`, `usize` | integer in range | typed |
@@ -72,6 +75,7 @@ use self::parse::Exported;
 /// | `CallbackName<'_>` | the name of a function of the script, checked when the script is loaded | typed |
 /// | `Blob` | bytes, as the language has them, or a string | generic |
 /// | `Function` | a function of the script, kept for later | generic |
+/// | `Handle<T>` | an object of the class `T` | generic |
 /// | `Value` | anything | generic |
 /// | `Vec<T>`, `BTreeMap<String, T>`, `BTreeMap<ByteString, T>` | list, map | generic |
 /// | a type with `#[derive(kemi::Value)]`, `Serde<T>` | what it describes | generic |
@@ -85,7 +89,7 @@ use self::parse::Exported;
 ///
 /// Nothing, `bool`, integers, floats; `&str` and `&[u8]` borrowed from the context (the fastest way to return text);
 /// `String`, `ByteString`, `Blob`, `Value`, `Option<T>`, `Vec<T>`, `BTreeMap<String, T>`, types with `#[derive(kemi::Value)]`,
-/// `Serde<T>`; tuples for several results;
+/// `Serde<T>`, `Handle<T>`, a class itself, which becomes a new object; tuples for several results;
 /// `Out<'_>` where the type is decided at run time; `Result<T, E>` of all these, where `E` is an error type or text (it becomes
 /// the script error's message and `source()`) or is `NativeExit` (which ends the callback).
 ///

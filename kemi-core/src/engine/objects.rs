@@ -18,7 +18,13 @@ const MOST_WAITING: usize = 256;
 pub(super) struct LetGo {
     objects: Mutex<Vec<Object>>,
     any: AtomicBool,
+    /// Whether the runtime is gone, so that nobody looks here any more.
+    closed: AtomicBool,
 }
+
+/// What was let go after its own runtime had gone, for the next one that begins or ends.
+static LEFT_OVER: LetGo =
+    LetGo { objects: Mutex::new(Vec::new()), any: AtomicBool::new(false), closed: AtomicBool::new(false) };
 
 /// A handle of an object of the host, held by a script.
 ///
@@ -45,8 +51,8 @@ impl Deref for HeldObject {
 impl Drop for HeldObject {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
-            self.let_go.objects.lock().unwrap_or_else(PoisonError::into_inner).push(object);
-            self.let_go.any.store(true, Ordering::Release);
+            let place = if self.let_go.closed.load(Ordering::Acquire) { &LEFT_OVER } else { &*self.let_go };
+            place.push(object);
         }
     }
 }
@@ -76,6 +82,25 @@ impl LetGo {
         }
     }
 
+    /// Drops what is left when the runtime goes, and notes that it is gone.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.drop_all();
+        LetGo::drop_left_over();
+    }
+
+    /// Drops what scripts of runtimes that are gone have let go.
+    pub(super) fn drop_left_over() {
+        if LEFT_OVER.any() {
+            LEFT_OVER.drop_all();
+        }
+    }
+
+    fn push(&self, object: Object) {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).push(object);
+        self.any.store(true, Ordering::Release);
+    }
+
     fn has_many(&self) -> bool {
         self.any() && self.objects.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST_WAITING
     }
@@ -88,7 +113,56 @@ impl Runtime {
         if self.let_go.has_many() {
             let _around = self.without_context();
             self.let_go.drop_all();
+            LetGo::drop_left_over();
         }
         HeldObject { object: Some(object), let_go: self.let_go.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{Class, Handle, ObjectClass};
+
+    struct Counted(Arc<Mutex<u32>>);
+
+    impl ObjectClass for Counted {
+        const CLASS: &'static Class = &Class {
+            name: "Counted",
+            module: "",
+            path: "Counted",
+            doc: "",
+            ty: std::any::TypeId::of::<Counted>(),
+            file: file!(),
+            line: line!(),
+        };
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+
+    #[test]
+    fn what_is_let_go_is_dropped_later_also_without_its_runtime() {
+        let (dropped, let_go) = (Arc::default(), Arc::new(LetGo::default()));
+        let held = |let_go: &Arc<LetGo>| HeldObject {
+            object: Some(Handle::new(Counted(Arc::clone(&dropped))).into_object()),
+            let_go: let_go.clone(),
+        };
+        let (first, second, third) = (held(&let_go), held(&let_go), held(&let_go));
+        drop(first);
+        assert_eq!(*dropped.lock().unwrap(), 0);
+        let_go.drop_all();
+        assert_eq!(*dropped.lock().unwrap(), 1);
+        drop(second);
+        let_go.close();
+        assert_eq!(*dropped.lock().unwrap(), 2);
+        drop(let_go);
+        drop(third);
+        assert_eq!(*dropped.lock().unwrap(), 2, "a finalizer runs nothing of the host");
+        LetGo::drop_left_over();
+        assert_eq!(*dropped.lock().unwrap(), 3);
     }
 }

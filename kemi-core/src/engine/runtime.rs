@@ -56,6 +56,7 @@ impl Runtime {
         let engine = language.name();
         let watch = Watch::new(engine, registry.clone());
         start_watching(&watch);
+        LetGo::drop_left_over();
         Runtime {
             stamp: registry.stamp(),
             engine,
@@ -342,7 +343,7 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.functions.close();
-        self.let_go.drop_all();
+        self.let_go.close();
         self.forget_memory();
         // Waits for an interrupt that is running; what it refers to may go with the interpreter.
         self.watch.set_interrupt(None);
