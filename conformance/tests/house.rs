@@ -5,7 +5,7 @@ use std::path::Path;
 const ENGINES: [&str; 4] = ["kemi-lua", "kemi-python", "kemi-js", "kemi-rhai"];
 
 /// The roles that `docs/architecture.md` lists.
-const ROLES: [&str; 19] = [
+const ROLES: [&str; 20] = [
     "bind",
     "call",
     "console",
@@ -18,6 +18,7 @@ const ROLES: [&str; 19] = [
     "interrupt",
     "library/mod",
     "memory",
+    "objects",
     "references",
     "reserved",
     "sandbox",

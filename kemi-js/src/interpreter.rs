@@ -232,6 +232,12 @@ impl State {
         self.diagnostics.place(self.frame.limits(), context)
     }
 
+    /// Returns where the script reads a member of an object, while a native function does it.
+    #[cold]
+    pub(crate) fn place_of_member(&self, name: &str, context: &mut Context) -> Option<Location> {
+        self.diagnostics.place_of_member(name, self.frame.limits(), context)
+    }
+
     /// Runs something after which the script may go on, whatever has ended it; see [`CallFrame::in_own_frame`].
     ///
     /// # Errors

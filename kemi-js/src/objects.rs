@@ -173,7 +173,9 @@ impl Binding {
     fn unknown(self, name: &str, context: &mut Context) -> JsError {
         // SAFETY: a function object of the instance's context runs this.
         let state = unsafe { self.state() };
-        thrown(state, state.runtime().registry().explain_member(self.class, name), context)
+        let mut error = state.runtime().registry().explain_member(self.class, name);
+        error.place = state.place_of_member(name, context);
+        thrown(state, error, context)
     }
 
     /// Makes the error of assigning to what cannot be set.

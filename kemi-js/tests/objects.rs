@@ -439,6 +439,10 @@ fn what_the_class_does_not_have_is_an_error() {
             assert_eq!((failed.hint.as_deref(), failed.engine), (hint, "js"), "{code}");
         }
     }
+    let code = "function f() {\n const s = app.call.Session.dial('bob');\n // s.nothing();\n s.answer();\n return s.nothing(s.nothing);\n}";
+    let failed = load(code).call(&[]).unwrap_err();
+    assert_eq!(failed.place.as_ref().map(|place| place.line), Some(5), "{failed:#}");
+    assert_eq!(failed.traceback[0].place, failed.place, "{failed:#}");
     let caught = body("try { s.nothing; } catch (e) { return [e instanceof Error, e.message]; }");
     assert_eq!(caught, list([true.into(), Value::from("a Session has no 'nothing'")]));
 }
@@ -481,7 +485,7 @@ fn what_the_language_asks_every_object_for_is_no_error() {
         assert_eq!(failed.code, ErrorCode::ValueNotConvertible, "{failed}");
         assert_eq!(failed.message, "a Session is an object of the host, not data for JSON");
     }
-    assert!(error("for (const x of s) {}").message.contains("TypeError"));
+    assert!(error("(() => { for (const x of s) {} })()").message.contains("TypeError"));
     let thrown = error("throw s;");
     assert!(thrown.message.starts_with("the script threw Session(0x"), "{thrown}");
 }
@@ -574,18 +578,19 @@ fn a_registry_without_classes_takes_objects_all_the_same() {
 
 #[test]
 fn a_member_is_an_export_like_any_other() {
-    let mut loaded =
-        load("function f() { const s = app.call.Session.dial('bob'); s.old(); s.timeout = 1; return s.timeout; }");
-    assert_eq!(loaded.value(&[]), 1.into());
     let (builder, f) = builder();
-    let registry = builder.limits(Limits { max_instructions: 5_000_000, ..Limits::NONE }).build().unwrap();
-    let mut loaded =
-        Loaded::of(&registry, f, "function f() { const s = app.call.Session.dial('bob'); while (true) s.timeout; }");
-    assert_eq!(loaded.call(&[]).unwrap_err().code, ErrorCode::InstructionLimit);
-    let name = "app.call.Session.timeout";
+    let registry = builder.limits(Limits { max_instructions: 2_000_000, ..Limits::NONE }).build().unwrap();
+    let code = "function f(end) { const s = app.call.Session.dial('bob'); s.timeout = 1;
+        try { s.timeout = 'x'; } catch (e) {} while (end) s.old(); return s.timeout; }";
+    let mut loaded = Loaded::of(&registry, f, code);
+    assert_eq!(loaded.value(&[]), 1.into());
     let metrics = registry.metrics();
-    let exports = format!("{metrics:?}");
-    assert!(exports.contains("timeout"), "{name}: {exports}");
+    let calls = |name: &str| metrics.exports.get(name).map(|export| (export.calls, export.errors.get("bad-argument")));
+    assert_eq!(calls("app.call.Session.timeout"), Some((1, None)));
+    assert_eq!(calls("app.call.Session.set_timeout"), Some((2, Some(&1))));
+    assert_eq!(calls("app.call.Session.old"), None);
+    assert_eq!(loaded.call(&[true.into()]).unwrap_err().code, ErrorCode::InstructionLimit);
+    assert!(registry.metrics().exports["app.call.Session.old"].calls > 1000);
 }
 
 /// Collects garbage, and calls the script once more: the host's part comes between calls.
@@ -768,9 +773,8 @@ fn a_closure_that_the_host_keeps_keeps_its_object() {
 fn objects_that_nobody_keeps_take_no_memory_from_call_to_call() {
     let (builder, f) = builder();
     let registry = builder.limits(Limits { max_memory: 32 << 20, ..Limits::NONE }).build().unwrap();
-    let code =
-        "function f() { for (let i = 0; i < 2000; i++) { const s = app.call.Session.dial('bob'); s.big; } return 1; }";
-    let mut loaded = Loaded::of(&registry, f, &code.replace("s.big", "s.answer(1)"));
+    let code = "function f() { for (let i = 0; i < 2000; i++) app.call.Session.dial('bob').answer(1); return 1; }";
+    let mut loaded = Loaded::of(&registry, f, code);
     let mut held = 0;
     for i in 0..60 {
         loaded.value(&[]);
