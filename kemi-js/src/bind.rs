@@ -11,8 +11,8 @@ use kemi_core::registry::{Export, Module};
 
 use crate::integrity::define_fixed;
 use crate::interpreter::State;
-use crate::string;
 use crate::value::{self, ConvertError};
+use crate::{objects, string};
 
 /// The link from a function object to the interpreter that it belongs to.
 #[derive(Clone, Copy)]
@@ -20,8 +20,8 @@ pub(crate) struct InstanceRef(*const State);
 
 impl InstanceRef {
     /// Makes the link for function objects of the state's context.
-    pub(crate) fn new(state: &Rc<State>) -> InstanceRef {
-        InstanceRef(Rc::as_ptr(state))
+    pub(crate) fn new(state: &State) -> InstanceRef {
+        InstanceRef(std::ptr::from_ref(state))
     }
 
     /// Returns the interpreter.
@@ -43,6 +43,11 @@ pub(crate) struct BoundExport {
 }
 
 impl BoundExport {
+    /// Binds an export of the interpreter's registry.
+    pub(crate) fn new(instance: InstanceRef, export: &Export) -> BoundExport {
+        BoundExport { instance, export }
+    }
+
     /// # Safety
     /// As for [`InstanceRef::state`].
     pub(crate) unsafe fn state<'a>(self) -> &'a State {
@@ -72,8 +77,13 @@ pub(crate) fn root(state: &Rc<State>, function: MakeFunction, context: &mut Cont
 fn module(state: &Rc<State>, module: &Module, function: MakeFunction, context: &mut Context) -> JsResult<JsObject> {
     let instance = InstanceRef::new(state);
     let object = JsObject::with_object_proto(context.intrinsics());
-    for export in state.runtime().registry().exports().get(module.exports()).unwrap_or_default() {
-        let function = function(BoundExport { instance, export });
+    let registry = state.runtime().registry();
+    for export in registry.exports().get(module.exports()).unwrap_or_default() {
+        // Properties and operators are reached through objects only.
+        if !export.def().is_function() {
+            continue;
+        }
+        let function = function(BoundExport::new(instance, export));
         let function = function_object(export.def().name, export.def().min_args(), function, context);
         define_fixed(&object, export.def().name, function, context)?;
     }
@@ -85,6 +95,9 @@ fn module(state: &Rc<State>, module: &Module, function: MakeFunction, context: &
     for inner in module.modules() {
         let inner_object = self::module(state, inner, function, context)?;
         define_fixed(&object, inner.name(), inner_object, context)?;
+    }
+    if let Some(class) = registry.classes().iter().find(|class| class.class().path == module.path()) {
+        objects::define_instances(&object, class.class(), context)?;
     }
     object.set_prototype(Some(unknown_names(instance, module.path(), context)?));
     Ok(object)
@@ -110,7 +123,7 @@ fn fixed(value: &Value, state: &Rc<State>, path: &str, context: &mut Context) ->
             object.set_prototype(Some(unknown_names(InstanceRef::new(state), path, context)?));
             object
         }
-        plain => return value::from_value(plain, state.kept(), context).map_err(ConvertError::into_native),
+        plain => return value::from_value(plain, state, context).map_err(ConvertError::into_native),
     };
     object.set_integrity_level(IntegrityLevel::Frozen, context)?;
     Ok(object.into())
@@ -129,7 +142,12 @@ pub(crate) fn define(
     Ok(())
 }
 
-fn function_object(name: &str, length: usize, function: NativeFunction, context: &mut Context) -> JsFunction {
+pub(crate) fn function_object(
+    name: &str,
+    length: usize,
+    function: NativeFunction,
+    context: &mut Context,
+) -> JsFunction {
     let name = string::to_js(name.as_bytes());
     FunctionObjectBuilder::new(context.realm(), function).name(name).length(length).build()
 }

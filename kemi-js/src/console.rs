@@ -9,7 +9,7 @@ use kemi_core::telemetry::log_guarded;
 use crate::bind::{InstanceRef, define};
 use crate::interpreter::State;
 use crate::terminate::terminated;
-use crate::value;
+use crate::{objects, value};
 
 /// Defines `console` and `print`.
 pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> {
@@ -49,8 +49,10 @@ pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> 
 
 fn line(state: &State, args: &[JsValue], context: &mut Context) -> (String, String) {
     let place = state.place_in(context).map_or_else(String::new, |place| place.to_string());
-    let describe =
-        |context: &mut Context| args.iter().map(|arg| value::describe(arg, context)).collect::<Vec<String>>().join(" ");
+    let describe = |context: &mut Context| {
+        let text = |arg| objects::text(arg, state, context).unwrap_or_else(|| value::describe(arg, context));
+        args.iter().map(text).collect::<Vec<String>>().join(" ")
+    };
     // Errors of getters are no errors of the script here.
     let text = state.in_own_frame(context, describe);
     (place, text.unwrap_or_else(|error| error.to_string()))

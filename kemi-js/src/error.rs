@@ -94,6 +94,30 @@ impl Diagnostics {
 
     /// Returns where the script is, while a native function of it runs.
     pub(crate) fn place(&self, limits: &ContextLimits, context: &mut Context) -> Option<Location> {
+        self.trace(limits, context)?.place()
+    }
+
+    /// Returns where the script reads a member of an object. Boa keeps no position of reading what is called then.
+    #[cold]
+    pub(crate) fn place_of_member(
+        &self,
+        name: &str,
+        limits: &ContextLimits,
+        context: &mut Context,
+    ) -> Option<Location> {
+        let mut trace = self.trace(limits, context)?;
+        let place = trace.place()?;
+        let texts = self.texts.borrow();
+        let is_called = |after| matches!(after, Some('(' | '?' | '`'));
+        if texts.is_vague(&place, trace.column())
+            && let Some(line) = texts.find(&format!(".{name}"), &place, is_called)
+        {
+            trace.set_line(line);
+        }
+        trace.place()
+    }
+
+    fn trace(&self, limits: &ContextLimits, context: &mut Context) -> Option<Backtrace> {
         let stack_getter = self.stack_getter.borrow().clone()?;
         let error = context.intrinsics().constructors().error().constructor();
         // As in `CallFrame::in_own_frame`. No code of the script runs here, so nothing else can fail.
@@ -103,7 +127,7 @@ impl Diagnostics {
         let stack = error.and_then(|error| stack_getter.call(&error.into(), &[], context));
         limits.set(outside, context);
         let stack = string::lossy(&stack.ok()?.as_string()?);
-        Backtrace::read(&stack).place()
+        Some(Backtrace::read(&stack))
     }
 
     /// Describes an error that no script has caught.
@@ -121,7 +145,10 @@ impl Diagnostics {
                     let carried = self.carried(&object, context);
                     trace.skip_constructors(&object, context);
                     match carried {
-                        Some((error, said)) if said == text => error,
+                        Some((error, said)) if said == text => {
+                            self.sharpen(&mut trace, &error);
+                            error
+                        }
                         carried => {
                             let mut error = self.uncaught(text, &mut trace);
                             let cause = carried.map(|(error, _)| error).or_else(|| self.cause_of(&object, context));
@@ -194,6 +221,16 @@ impl Diagnostics {
             }
         }
         None
+    }
+
+    /// Gives a trace the line of an error of the host, where Boa does not tell it.
+    fn sharpen(&self, trace: &mut Backtrace, error: &ScriptError) {
+        if let (Some(vague), Some(place)) = (trace.place(), &error.place)
+            && vague.file == place.file
+            && self.texts.borrow().is_vague(&vague, trace.column())
+        {
+            trace.set_line(place.line);
+        }
     }
 
     /// Describes an error by its text, and finds its line where Boa does not tell it.

@@ -22,6 +22,7 @@ use crate::functions::KeptFunctions;
 use crate::interrupt::{Interrupt, Slices};
 use crate::jobs::Jobs;
 use crate::memory::{Collector, HeapUser};
+use crate::objects::Objects;
 use crate::value::{self, ConvertError, Unfit};
 use crate::{error, integrity, interrupt, memory, nesting, source, stack, string, terminate};
 
@@ -102,6 +103,7 @@ pub(crate) struct State {
     diagnostics: Rc<Diagnostics>,
     functions: RefCell<Functions>,
     kept: KeptFunctions,
+    objects: Objects,
 }
 
 /// The script's functions that the host has looked up, and names for more.
@@ -146,6 +148,7 @@ impl State {
             jobs,
             diagnostics,
             functions: RefCell::default(),
+            objects: Objects::default(),
         });
         memory::register(&state);
         state.jobs.set_interpreter(&*state);
@@ -207,6 +210,11 @@ impl State {
         &self.kept
     }
 
+    /// Returns the objects of the host that the script has.
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// Collects garbage if much has been allocated since the last time.
     #[inline]
     pub(crate) fn collect_if_due(&self) {
@@ -222,6 +230,12 @@ impl State {
     /// Returns where the script is, while a native function of it runs.
     pub(crate) fn place_in(&self, context: &mut Context) -> Option<Location> {
         self.diagnostics.place(self.frame.limits(), context)
+    }
+
+    /// Returns where the script reads a member of an object, while a native function does it.
+    #[cold]
+    pub(crate) fn place_of_member(&self, name: &str, context: &mut Context) -> Option<Location> {
+        self.diagnostics.place_of_member(name, self.frame.limits(), context)
     }
 
     /// Runs something after which the script may go on, whatever has ended it; see [`CallFrame::in_own_frame`].
@@ -376,7 +390,7 @@ impl State {
             let function = find(context)?;
             let mut given = Vec::with_capacity(args.len());
             for arg in args {
-                match value::from_arg(arg, &self.kept, context) {
+                match value::from_arg(arg, self, context) {
                     Ok(arg) => given.push(arg),
                     Err(error) => return Err(self.not_given(error, context)),
                 }
@@ -524,6 +538,7 @@ impl HeapUser for State {
             self.frame.close();
             self.functions.take();
             self.kept.clear();
+            self.objects.clear();
             self.diagnostics.clear();
             self.slices.clear();
             self.jobs.clear();

@@ -36,6 +36,7 @@ mod jobs;
 mod library;
 mod memory;
 mod nesting;
+mod objects;
 mod references;
 mod reserved;
 mod sandbox;

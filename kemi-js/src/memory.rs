@@ -105,6 +105,11 @@ pub(crate) fn unregister<T: HeapUser>(user: &T, runtime: &Runtime) {
     });
 }
 
+/// Collects garbage, while a script may run.
+pub(crate) fn collect(runtime: &Runtime) {
+    let _ = HEAP.try_with(|heap| heap.collect(runtime));
+}
+
 /// Collects the garbage that a top-level call has left behind, if that is worth it. Nothing of it is on the stack now.
 pub(crate) fn collect_garbage(runtime: &Runtime) {
     let is_full = matches!(runtime.limit_hit(), Some(Limit::Memory));
@@ -160,7 +165,7 @@ impl Collector {
 
     #[cold]
     fn collect(&self, runtime: &Runtime) {
-        let _ = HEAP.try_with(|heap| heap.collect(runtime));
+        collect(runtime);
         self.plan(runtime);
     }
 

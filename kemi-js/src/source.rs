@@ -29,8 +29,8 @@ impl SourceTexts {
         line.and_then(|line| line.chars().nth(column.saturating_sub(1) as usize)) == Some('{')
     }
 
-    /// Finds the first line from a place on where a name stands as a word, outside of line comments, and what follows
-    /// it is as wanted.
+    /// Finds the first line from a place on where a name stands as a word, or with its dot as that of a member, outside of
+    /// line comments, and what follows it is as wanted.
     pub(crate) fn find(&self, name: &str, from: &Location, follows: impl Fn(Option<char>) -> bool) -> Option<u32> {
         let lines = self.0.get(&from.file)?.lines().zip(1u32..).skip(from.line.saturating_sub(1) as usize);
         let mut code = lines.map(|(line, number)| (line.split("//").next().unwrap_or(line), number));
@@ -38,7 +38,7 @@ impl SourceTexts {
             line.match_indices(name).any(|(start, _)| {
                 let before = line.get(..start).and_then(|text| text.chars().next_back());
                 let after = line.get(start + name.len()..).and_then(|text| text.chars().next());
-                !before.is_some_and(in_name) && !after.is_some_and(in_name) && follows(after)
+                (name.starts_with('.') || !before.is_some_and(in_name)) && !after.is_some_and(in_name) && follows(after)
             })
         };
         code.find(|(line, _)| has(line)).map(|(_, number)| number)

@@ -9,10 +9,11 @@ use kemi_core::abi::{Kind, RawArg, RawBytes, RawOut, RawRet, Ret, Shape};
 use kemi_core::engine::Interpreter;
 use kemi_core::registry::Export;
 use kemi_core::value::ConversionBudget;
-use kemi_core::{Arg, NativeError};
+use kemi_core::{Arg, ErrorCode, NativeError, ScriptError, Value};
 
 use crate::bind::BoundExport;
 use crate::interpreter::State;
+use crate::objects;
 use crate::string::Text;
 use crate::terminate::raise;
 use crate::value::{self, ConvertError, HeldArg, Unfit};
@@ -34,11 +35,56 @@ fn native(
     NativeFunction::from_copy_closure(move |_this, args, context| call(bound, args, context))
 }
 
+/// Makes the native function of a member of a class, which is called on an object.
+pub(crate) fn method(bound: BoundExport) -> NativeFunction {
+    NativeFunction::from_copy_closure(move |this, args, context| call_on(bound, this, args, context))
+}
+
+/// Makes the native function of a member of a class that takes the object alone, whatever it is passed.
+pub(crate) fn method_without_arguments(bound: BoundExport) -> NativeFunction {
+    NativeFunction::from_copy_closure(move |this, _, context| call_on(bound, this, &[], context))
+}
+
+/// Calls a member of a class on an object, which is the first argument.
+pub(crate) fn call_on(
+    bound: BoundExport,
+    this: &JsValue,
+    args: &[JsValue],
+    context: &mut Context,
+) -> JsResult<JsValue> {
+    let Some(object) = objects::behind_value(this) else { return without_object(bound, this, context) };
+    let mut held = Vec::with_capacity(args.len() + 1);
+    held.push(HeldArg::Value(Value::Object(object)));
+    generic_after(bound, held, args, context)
+}
+
+/// Refuses a call of a member on what is no object of the host.
+#[cold]
+fn without_object(bound: BoundExport, this: &JsValue, context: &mut Context) -> JsResult<JsValue> {
+    // SAFETY: the state's own context is running this.
+    let (state, export) = unsafe { (bound.state(), bound.export()) };
+    let (class, name) = (export.def().member.map_or("object", |member| member.class.name), export.def().name);
+    let got = this.js_type_of().to_std_string_lossy();
+    let error = ScriptError::new(ErrorCode::BadArgument, format!("argument 1 'self': expected {class}, got {got}"))
+        .with_hint(format!("'{name}' was taken off its object: write `object.{name}(…)`"));
+    refuse(state, export, error.into(), context)
+}
+
 fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+    generic_after(bound, Vec::with_capacity(args.len()), args, context)
+}
+
+/// Calls by the generic entry, with the arguments behind those that are there.
+#[inline(always)]
+fn generic_after(
+    bound: BoundExport,
+    mut held: Vec<HeldArg>,
+    args: &[JsValue],
+    context: &mut Context,
+) -> JsResult<JsValue> {
     // SAFETY: the state's own context is running this.
     let (state, export) = unsafe { (bound.state(), bound.export()) };
     let mut budget = ConversionBudget::new();
-    let mut held = Vec::with_capacity(args.len());
     for arg in args {
         match HeldArg::new(arg, state.kept(), &mut budget, context) {
             Ok(arg) => held.push(arg),
@@ -50,8 +96,14 @@ fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsRes
         }
     }
     let args: Vec<Arg<'_>> = held.iter().map(HeldArg::arg).collect();
+    call_with(state, export, &args, context)
+}
+
+/// Calls by the generic entry.
+#[inline(always)]
+pub(crate) fn call_with(state: &State, export: &Export, args: &[Arg<'_>], context: &mut Context) -> JsResult<JsValue> {
     let result =
-        state.lend_context(context, || state.runtime().host_side(|| state.runtime().invoke(export, &args, state)));
+        state.lend_context(context, || state.runtime().host_side(|| state.runtime().invoke(export, args, state)));
     match result {
         // The bytes may be those of an argument, so they are copied while the arguments are there.
         Ok(ret) => give(state, export, ret, context),
@@ -61,7 +113,7 @@ fn generic(bound: BoundExport, args: &[JsValue], context: &mut Context) -> JsRes
 
 /// Gives a result to the script.
 fn give(state: &State, export: &Export, ret: Ret, context: &mut Context) -> JsResult<JsValue> {
-    value::from_ret(ret, state.kept(), context, |error, context| not_given(state, export, error, context))
+    value::from_ret(ret, state, context, |error, context| not_given(state, export, error, context))
 }
 
 /// Raises what has kept a result from the script.
@@ -79,7 +131,7 @@ fn not_given(state: &State, export: &Export, error: ConvertError, context: &mut 
 #[cold]
 fn refuse(state: &State, export: &Export, fault: Box<NativeError>, context: &mut Context) -> JsResult<JsValue> {
     match state.lend_context(context, || state.runtime().finish_error(export, fault, state)) {
-        Ok(ret) => value::from_ret(ret, state.kept(), context, |_, _| Ok(JsValue::null())),
+        Ok(ret) => value::from_ret(ret, state, context, |_, _| Ok(JsValue::null())),
         Err(fault) => Err(raise(state.diagnostics(), *fault, context)),
     }
 }
@@ -174,7 +226,7 @@ impl DynArg {
             Kind::Int => i64::take(value).map(DynArg::Int),
             Kind::Float => f64::take(value).map(DynArg::Float),
             Kind::Bytes => RawBytes::take(value).map(DynArg::Text),
-            Kind::Nil | Kind::Any => None,
+            Kind::Nil | Kind::Any | Kind::Object => None,
         }
     }
 

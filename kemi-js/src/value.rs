@@ -17,6 +17,8 @@ use kemi_core::value::ConversionBudget;
 use kemi_core::{Arg, ErrorCode, Map, ScriptError, Value};
 
 use crate::functions::KeptFunctions;
+use crate::interpreter::State;
+use crate::objects;
 use crate::string::{self, Text};
 
 /// The greatest integer up to which every integer is a double: 2^53.
@@ -181,7 +183,7 @@ pub(crate) fn from_int(i: i64) -> JsValue {
 ///
 /// # Errors
 /// It holds a function that is not of this interpreter.
-pub(crate) fn from_value(value: &Value, kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
+pub(crate) fn from_value(value: &Value, state: &State, context: &mut Context) -> Result<JsValue, ConvertError> {
     Ok(match value {
         Value::Nil => JsValue::null(),
         Value::Bool(b) => JsValue::new(*b),
@@ -192,16 +194,17 @@ pub(crate) fn from_value(value: &Value, kept: &KeptFunctions, context: &mut Cont
             let buffer = JsArrayBuffer::from_byte_block(AlignedVec::from_slice(0, bytes), context)?;
             JsUint8Array::from_array_buffer(buffer, context)?.into()
         }
-        Value::Array(items) => from_items(items, kept, context)?,
+        Value::Array(items) => from_items(items, state, context)?,
         Value::Map(map) => {
             let object = JsObject::with_object_proto(context.intrinsics());
             for (key, item) in map {
-                let item = from_value(item, kept, context)?;
+                let item = from_value(item, state, context)?;
                 object.create_data_property_or_throw(string::to_js(key), item, context)?;
             }
             object.into()
         }
-        Value::Function(function) => kept.find(function)?.into(),
+        Value::Function(function) => state.kept().find(function)?.into(),
+        Value::Object(object) => objects::give(object, state, context)?.into(),
     })
 }
 
@@ -210,15 +213,15 @@ pub(crate) fn from_value(value: &Value, kept: &KeptFunctions, context: &mut Cont
 /// # Errors
 /// As [`from_value`].
 #[inline]
-pub(crate) fn from_arg(arg: &Arg<'_>, kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
+pub(crate) fn from_arg(arg: &Arg<'_>, state: &State, context: &mut Context) -> Result<JsValue, ConvertError> {
     match arg {
         Arg::Nil => Ok(JsValue::null()),
         Arg::Bool(b) => Ok(JsValue::new(*b)),
         Arg::Int(i) => Ok(from_int(*i)),
         Arg::Float(x) => Ok(JsValue::new(*x)),
         Arg::Str(s) => Ok(string::to_js(s).into()),
-        Arg::Value(value) => from_value(value, kept, context),
-        other => from_value(&other.to_value().unwrap_or_default(), kept, context),
+        Arg::Value(value) => from_value(value, state, context),
+        other => from_value(&other.to_value().unwrap_or_default(), state, context),
     }
 }
 
@@ -242,7 +245,7 @@ pub(crate) fn from_plain(ret: Ret) -> JsValue {
 #[inline]
 pub(crate) fn from_ret(
     ret: Ret,
-    kept: &KeptFunctions,
+    state: &State,
     context: &mut Context,
     refuse: impl FnOnce(ConvertError, &mut Context) -> JsResult<JsValue>,
 ) -> JsResult<JsValue> {
@@ -250,17 +253,17 @@ pub(crate) fn from_ret(
         // The commonest of what an export returns as a value of its own.
         Ret::Value(Value::Str(text)) => {
             let string = string::to_js(&text);
-            kept.runtime().host_side(|| drop(text));
+            state.runtime().host_side(|| drop(text));
             return Ok(string.into());
         }
         Ret::Value(value) => {
-            let result = from_value(&value, kept, context);
-            kept.runtime().host_side(|| drop(value));
+            let result = from_value(&value, state, context);
+            state.runtime().host_side(|| drop(value));
             result
         }
         Ret::Tuple(items) => {
-            let result = from_items(&items, kept, context);
-            kept.runtime().host_side(|| drop(items));
+            let result = from_items(&items, state, context);
+            state.runtime().host_side(|| drop(items));
             result
         }
         plain => return Ok(from_plain(plain)),
@@ -305,8 +308,8 @@ pub(crate) fn error_text(error: &JsObject, context: &mut Context) -> String {
     }
 }
 
-fn from_items(items: &[Value], kept: &KeptFunctions, context: &mut Context) -> Result<JsValue, ConvertError> {
-    let items: Result<Vec<JsValue>, ConvertError> = items.iter().map(|item| from_value(item, kept, context)).collect();
+fn from_items(items: &[Value], state: &State, context: &mut Context) -> Result<JsValue, ConvertError> {
+    let items: Result<Vec<JsValue>, ConvertError> = items.iter().map(|item| from_value(item, state, context)).collect();
     Ok(JsArray::from_iter(items?, context).into())
 }
 
@@ -377,7 +380,7 @@ fn class_name(object: &JsObject, context: &Context) -> &'static str {
 }
 
 /// Puts the article before the name of a type.
-fn article(name: &str) -> String {
+pub(crate) fn article(name: &str) -> String {
     // A `Uint16Array` begins with another sound.
     let article = if name.starts_with(['A', 'E', 'I', 'O', 'a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {name}")
@@ -421,7 +424,10 @@ impl<'a> Converter<'a> {
         }
         match self.bytes(object, context)? {
             Some(bytes) => Ok(Value::Bytes(bytes.into())),
-            None => Err(Unfit::Kind(class_name(object, context)).into()),
+            None => match objects::behind(object) {
+                Some(object) => Ok(Value::Object(object)),
+                None => Err(Unfit::Kind(class_name(object, context)).into()),
+            },
         }
     }
 

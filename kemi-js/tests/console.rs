@@ -42,6 +42,40 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
+#[derive(Debug)]
+struct Named(&'static str);
+
+#[kemi_macros::kemi_export(module = "t")]
+impl Named {
+    fn make(fails: bool) -> Self {
+        Named(if fails { "" } else { "bob" })
+    }
+
+    #[kemi(text)]
+    fn text(&self) -> Result<&'static str, String> {
+        if self.0.is_empty() { Err("no name".to_owned()) } else { Ok(self.0) }
+    }
+}
+
+#[derive(Debug)]
+struct Nameless;
+
+#[kemi_macros::kemi_export(module = "t")]
+impl Nameless {
+    fn make() -> Self {
+        Nameless
+    }
+}
+
+#[test]
+fn an_object_of_the_host_has_the_text_of_its_class() {
+    let code = "function f() { console.log(KSR.t.Named.make(false), 1); console.log(KSR.t.Named.make(true)); console.log(KSR.t.Nameless.make()); }";
+    let log = log_of(code);
+    assert!(log[0].contains("message=bob 1"), "{log:?}");
+    assert!(log[1].contains("message=Named(0x"), "{log:?}");
+    assert!(log[2].contains("message=Nameless(0x"), "{log:?}");
+}
+
 fn log_of(code: &str) -> Vec<String> {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || load(code).value(&[]));
