@@ -9,6 +9,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext
 
 use crate::error::ErrorContext;
 use crate::functions::KeptFunctions;
+use crate::objects::Refusals;
 use crate::parse::Parser;
 use crate::program::{Program, line_of, place_of};
 use crate::stack::StackUse;
@@ -23,6 +24,7 @@ pub(crate) struct CallState {
     stack: Rc<StackUse>,
     program: Program,
     functions: KeptFunctions,
+    refusals: Refusals,
 }
 
 impl CallState {
@@ -32,7 +34,8 @@ impl CallState {
         stack: Rc<StackUse>,
         global: GlobalRuntimeState,
     ) -> CallState {
-        CallState { runtime, parser, stack, program: Program::new(global), functions: KeptFunctions::default() }
+        let (program, functions, refusals) = (Program::new(global), KeptFunctions::default(), Refusals::default());
+        CallState { runtime, parser, stack, program, functions, refusals }
     }
 
     #[inline]
@@ -49,6 +52,11 @@ impl CallState {
         &self.functions
     }
 
+    /// Returns what objects have refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// Drops all that the script holds.
     pub(crate) fn clear(&self, global: GlobalRuntimeState) {
         self.functions.clear();
@@ -57,7 +65,7 @@ impl CallState {
 
     /// Returns what an error of the script is described by.
     pub(crate) fn errors(&self) -> ErrorContext<'_> {
-        ErrorContext::new(self.runtime.registry(), &self.parser, &self.stack, &self.program)
+        ErrorContext::new(self.runtime.registry(), &self.parser, &self.stack, &self.program, &self.refusals)
     }
 }
 
