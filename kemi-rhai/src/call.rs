@@ -144,14 +144,15 @@ impl<'a> CallView<'a> {
                     None => error,
                 }
             }),
-            Ok(Err(error)) => self.ended(*error, file),
+            Ok(Err(error)) => self.ended(*error, callee),
             Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
                 .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),
         }
     }
 
     /// Tells how a call has ended that gave no value.
-    fn ended(&self, error: EvalAltResult, file: &str) -> Result<Value, ScriptError> {
+    fn ended(&self, error: EvalAltResult, callee: &Callee<'_>) -> Result<Value, ScriptError> {
+        let file = callee.file;
         let (runtime, errors) = (&self.state.runtime, self.state.errors());
         match script_error(runtime, error, |error| errors.describe(error, file, None).place.take()) {
             None => Ok(Value::Nil),
@@ -159,7 +160,16 @@ impl<'a> CallView<'a> {
                 runtime.request_exit(NativeExit::Exit);
                 Ok(Value::Nil)
             }
-            Some(error) => Err(errors.describe(error, file, None)),
+            Some(error) => {
+                let mut error = errors.describe(error, file, None);
+                // Rhai does not tell where it finds a variable in use: somewhere in the innermost function that is known.
+                if error.place.is_none() {
+                    let within = error.traceback.iter().find_map(|frame| frame.place.clone());
+                    let defined = || Some(Location { file: file.to_owned(), line: line_of(callee.position)? });
+                    error.place = within.or_else(defined);
+                }
+                Err(error)
+            }
         }
     }
 }

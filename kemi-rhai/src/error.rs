@@ -47,6 +47,10 @@ pub(crate) fn refused(file: &str, position: Position, message: String) -> Script
     at(ScriptError::new(ErrorCode::Syntax, message), place(file, position))
 }
 
+/// What to do where Rhai finds a variable in use.
+const IN_USE: &str = "a variable that a closure has captured cannot be used while a function is called on it: call that on a copy, \
+                      `let copy = variable;`";
+
 /// The parts of an interpreter that describe errors of its script.
 #[derive(Clone, Copy)]
 pub(crate) struct ErrorContext<'a> {
@@ -120,6 +124,9 @@ impl<'a> ErrorContext<'a> {
                 }
                 // The place has its own field.
                 other.clear_position();
+                if matches!(other, EvalAltResult::ErrorDataRace(..)) {
+                    return ScriptError::new(ErrorCode::Runtime, other.to_string()).with_hint(IN_USE);
+                }
                 (ErrorCode::Runtime, objects::with_type_name(other.to_string()))
             }
         };

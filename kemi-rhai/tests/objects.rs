@@ -557,6 +557,8 @@ fn an_object_that_is_gone_or_in_use_is_an_error_at_its_line() {
     assert_eq!(value("app.call.Session.during(s, || s.caller)"), Value::from("bob"));
     let error = eval("s.during(|| s.caller)").unwrap_err();
     assert_eq!(error.code, ErrorCode::Runtime);
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("let copy = ")), "{error}");
+    assert_eq!(error.place.as_ref().map(|place| place.line), Some(1), "the function's, since Rhai does not tell more");
 }
 
 fn error_code(statements: &str) -> ErrorCode {
