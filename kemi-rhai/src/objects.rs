@@ -245,7 +245,7 @@ impl Members {
     /// Calls `object.name(…)`.
     fn call_method(&self, name: &str, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
         let class = receiver(args)?;
-        match self.methods.get(name).and_then(|methods| methods.of(class)) {
+        match find(&self.methods, name, class) {
             Some(bound) => call_export(bound, call, args),
             None => self.raise(call, self.registry().explain_member(class, name)),
         }
@@ -254,7 +254,7 @@ impl Members {
     /// Reads `object.name`, for names that some class has.
     fn get_property(&self, name: &str, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
         let class = receiver(args)?;
-        match self.getters.get(name).and_then(|getters| getters.of(class)) {
+        match find(&self.getters, name, class) {
             Some(bound) => call_export(bound, call, args),
             // Then Rhai tries the index of this name.
             None => Err(EvalAltResult::ErrorDotExpr(String::new(), call.call_position()).into()),
@@ -264,63 +264,58 @@ impl Members {
     /// Sets `object.name`, for names that some class has.
     fn set_property(&self, name: &str, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
         let class = receiver(args)?;
-        match self.setters.get(name).and_then(|setters| setters.of(class)) {
+        match find(&self.setters, name, class) {
             Some(bound) => call_export(bound, call, args),
-            None => self.refuse_assignment(Assignment::Property, class, name, call),
+            None => self.refuse_assignment(Assignment::Property, class, Some(name), call),
         }
+    }
+
+    /// Returns the operator for a key that is no member's name: a text only if it takes texts, since else it is a misspelt name.
+    fn index_operator(&self, operator: Operator, class: &Class, name: Option<&str>) -> Option<&Rc<BoundExport>> {
+        let takes_it = name.is_none() || self.registry().has_text_keys(class, operator);
+        self.operator(operator, class).filter(|_| takes_it)
     }
 
     /// Reads `object[key]`, and `object.key` where there is no property.
     fn get_index(&self, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
         let class = receiver(args)?;
         let name = name_in(args);
-        if let (Some(name), [object, ..]) = (&name, args)
-            && let Some(bound) = self.getters.get(name.as_str()).and_then(|getters| getters.of(class))
-        {
-            let mut object = Dynamic::clone(object);
-            return call_export(bound, call, &[&mut object]);
+        let name = name.as_deref();
+        if let (Some(name), [object, ..]) = (name, args) {
+            if let Some(bound) = find(&self.getters, name, class) {
+                let mut object = Dynamic::clone(object);
+                return call_export(bound, call, &[&mut object]);
+            }
+            if find(&self.methods, name, class).is_some() {
+                let message = format!("'{name}' of a {} is a function, not a value", class.name);
+                let hint = format!("call it: object.{name}(…)");
+                return self.raise(call, ScriptError::new(ErrorCode::UnknownFunction, message).with_hint(hint));
+            }
         }
-        let member = name.as_ref().and_then(|name| self.no_value(class, name));
-        if let (None, Some(bound)) = (&member, self.operator(Operator::Index, class)) {
-            return call_export(bound, call, args);
+        let is_setter = name.is_some_and(|name| find(&self.setters, name, class).is_some());
+        match self.index_operator(Operator::Index, class, name).filter(|_| !is_setter) {
+            Some(bound) => call_export(bound, call, args),
+            None => self.raise(call, self.no_index(class, name)),
         }
-        let error = member.unwrap_or_else(|| self.no_index(class, name.as_deref()));
-        self.raise(call, error)
     }
 
     /// Sets `object[key]`, and `object.key` where there is no property.
     fn set_index(&self, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
         let class = receiver(args)?;
-        let Some(name) = name_in(args) else {
-            return match self.operator(Operator::SetIndex, class) {
-                Some(bound) => call_export(bound, call, args),
-                None => self.refuse_assignment(Assignment::Index, class, "[]", call),
-            };
-        };
-        let has = |members: &BTreeMap<&'static str, ByClass>| {
-            members.get(name.as_str()).is_some_and(|m| m.of(class).is_some())
-        };
-        if let ([object, _, value], Some(bound)) = (args, self.setters.get(name.as_str()).and_then(|s| s.of(class))) {
-            let (mut object, mut value) = (Dynamic::clone(object), Dynamic::clone(value));
-            return call_export(bound, call, &[&mut object, &mut value]);
+        let name = name_in(args);
+        let name = name.as_deref();
+        let mut is_member = false;
+        if let (Some(name), [object, _, value]) = (name, args) {
+            if let Some(bound) = find(&self.setters, name, class) {
+                let (mut object, mut value) = (Dynamic::clone(object), Dynamic::clone(value));
+                return call_export(bound, call, &[&mut object, &mut value]);
+            }
+            is_member = find(&self.getters, name, class).or_else(|| find(&self.methods, name, class)).is_some();
         }
-        match self.operator(Operator::SetIndex, class) {
-            Some(bound) if !has(&self.getters) && !has(&self.methods) => call_export(bound, call, args),
-            _ => self.refuse_assignment(Assignment::Index, class, &name, call),
+        match self.index_operator(Operator::SetIndex, class, name).filter(|_| !is_member) {
+            Some(bound) => call_export(bound, call, args),
+            None => self.refuse_assignment(Assignment::Index, class, name, call),
         }
-    }
-
-    /// Explains why a member has no value that can be read.
-    fn no_value(&self, class: &Class, name: &str) -> Option<ScriptError> {
-        let has = |members: &BTreeMap<&'static str, ByClass>| members.get(name).is_some_and(|m| m.of(class).is_some());
-        if has(&self.methods) {
-            let message = format!("'{name}' of a {} is a function, not a value", class.name);
-            let hint = format!("call it: object.{name}(…)");
-            return Some(ScriptError::new(ErrorCode::UnknownFunction, message).with_hint(hint));
-        }
-        has(&self.setters).then(|| {
-            ScriptError::new(ErrorCode::UnknownFunction, format!("'{name}' of a {} can only be set", class.name))
-        })
     }
 
     fn no_index(&self, class: &Class, name: Option<&str>) -> ScriptError {
@@ -330,7 +325,7 @@ impl Members {
         }
     }
 
-    /// Refuses an assignment.
+    /// Refuses an assignment to a property, or by an index that is no text.
     ///
     /// Rhai also sets what it has read from an object after a method was called on it. It goes on if there is nothing to set, which
     /// only its own errors tell.
@@ -339,22 +334,23 @@ impl Members {
         &self,
         assignment: Assignment,
         class: &'static Class,
-        name: &str,
+        name: Option<&str>,
         call: &NativeCallContext<'_>,
     ) -> Called {
         let error = match name {
-            "[]" => {
+            Some(name) => self.registry().explain_assignment(class, name),
+            None => {
                 ScriptError::new(ErrorCode::ReadOnly, format!("what is in a {} by index cannot be set", class.name))
             }
-            name => self.registry().explain_assignment(class, name),
         };
-        let was_read = self.getters.get(name).is_some_and(|getters| getters.of(class).is_some())
-            || self.operator(Operator::Index, class).is_some();
+        let was_read = name.is_some_and(|name| find(&self.getters, name, class).is_some())
+            || self.index_operator(Operator::Index, class, name).is_some();
         if !was_read {
             return self.raise(call, error);
         }
         let (message, position) = (error.message.clone(), call.call_position());
-        *self.state.refusals().assignment.borrow_mut() = Some((name.to_owned(), error));
+        let name = name.unwrap_or_default().to_owned();
+        *self.state.refusals().assignment.borrow_mut() = Some((name, error));
         Err(match assignment {
             Assignment::Property => EvalAltResult::ErrorDotExpr(message, position),
             Assignment::Index => EvalAltResult::ErrorIndexingType(message, position),
@@ -394,6 +390,12 @@ impl Members {
         }
         Ok(second_handle.is_some_and(|second| first_handle.object() == second.object()))
     }
+}
+
+/// Finds what a class has under a name.
+#[inline]
+fn find<'a>(members: &'a BTreeMap<&'static str, ByClass>, name: &str, class: &Class) -> Option<&'a Rc<BoundExport>> {
+    members.get(name)?.of(class)
 }
 
 /// Returns the class of the object that is the first argument, by whose type Rhai has found the function.

@@ -243,6 +243,29 @@ impl Shelf {
     }
 }
 
+/// Has an index by number.
+#[derive(Debug)]
+struct Row(Vec<i64>);
+
+#[kemi_export(module = "call")]
+impl Row {
+    fn make() -> Self {
+        Row(vec![10, 20])
+    }
+
+    #[kemi(index)]
+    fn cell(&self, index: usize) -> Option<i64> {
+        self.0.get(index).copied()
+    }
+
+    #[kemi(set_index)]
+    fn set_cell(&mut self, index: usize, value: i64) {
+        if let Some(cell) = self.0.get_mut(index) {
+            *cell = value;
+        }
+    }
+}
+
 /// A class whose module is not enabled.
 #[derive(Debug)]
 struct Ghost;
@@ -417,6 +440,15 @@ fn an_index_that_cannot_be_set_is_read_all_the_same() {
     refused(&shelf("b[1] = 2"), ErrorCode::ReadOnly, "what is in a Shelf by index cannot be set");
     for text in ["b.x = 2", "b[\"x\"] = 2"] {
         refused(&shelf(text), ErrorCode::UnknownFunction, "a Shelf has no 'x'");
+    }
+}
+
+#[test]
+fn a_text_is_a_misspelt_name_where_the_index_takes_none() {
+    let row = |rest: &str| format!("let r = app.call.Row.make(); {rest}");
+    assert_eq!(value(&row("r[1] += 2; [r[0], r[1], r[2]]")).to_string(), "[10, 22, nil]");
+    for text in ["r.x", "r[\"x\"]", "r.x = 1", "r[\"x\"] = 1", "r.x += 1"] {
+        refused(&row(text), ErrorCode::UnknownFunction, "a Row has no 'x'");
     }
 }
 
