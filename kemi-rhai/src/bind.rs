@@ -68,7 +68,8 @@ fn bind_module(
     objects: &impl Fn(&Export) -> Vec<FunctionObject>,
 ) -> Module {
     let mut module = Module::new();
-    for export in registry.exports().get(own.exports()).unwrap_or_default() {
+    let exports = registry.exports().get(own.exports()).unwrap_or_default();
+    for export in exports.iter().filter(|export| export.def().is_function()) {
         for object in objects(export) {
             register(&mut module, export.def().name, object);
         }

@@ -9,6 +9,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, GlobalRuntimeState, NativeCallContext
 
 use crate::error::ErrorContext;
 use crate::functions::KeptFunctions;
+use crate::objects::Refusals;
 use crate::parse::Parser;
 use crate::program::{Program, line_of, place_of};
 use crate::stack::StackUse;
@@ -23,6 +24,7 @@ pub(crate) struct CallState {
     stack: Rc<StackUse>,
     program: Program,
     functions: KeptFunctions,
+    refusals: Refusals,
 }
 
 impl CallState {
@@ -32,7 +34,8 @@ impl CallState {
         stack: Rc<StackUse>,
         global: GlobalRuntimeState,
     ) -> CallState {
-        CallState { runtime, parser, stack, program: Program::new(global), functions: KeptFunctions::default() }
+        let (program, functions, refusals) = (Program::new(global), KeptFunctions::default(), Refusals::default());
+        CallState { runtime, parser, stack, program, functions, refusals }
     }
 
     #[inline]
@@ -49,6 +52,11 @@ impl CallState {
         &self.functions
     }
 
+    /// Returns what objects have refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
     /// Drops all that the script holds.
     pub(crate) fn clear(&self, global: GlobalRuntimeState) {
         self.functions.clear();
@@ -57,7 +65,7 @@ impl CallState {
 
     /// Returns what an error of the script is described by.
     pub(crate) fn errors(&self) -> ErrorContext<'_> {
-        ErrorContext::new(self.runtime.registry(), &self.parser, &self.stack, &self.program)
+        ErrorContext::new(self.runtime.registry(), &self.parser, &self.stack, &self.program, &self.refusals)
     }
 }
 
@@ -136,14 +144,15 @@ impl<'a> CallView<'a> {
                     None => error,
                 }
             }),
-            Ok(Err(error)) => self.ended(*error, file),
+            Ok(Err(error)) => self.ended(*error, callee),
             Err(_) => Err(ScriptError::new(ErrorCode::Runtime, "the interpreter itself panicked")
                 .with_hint("this is a bug in the Rhai engine; its message is on the standard error output")),
         }
     }
 
     /// Tells how a call has ended that gave no value.
-    fn ended(&self, error: EvalAltResult, file: &str) -> Result<Value, ScriptError> {
+    fn ended(&self, error: EvalAltResult, callee: &Callee<'_>) -> Result<Value, ScriptError> {
+        let file = callee.file;
         let (runtime, errors) = (&self.state.runtime, self.state.errors());
         match script_error(runtime, error, |error| errors.describe(error, file, None).place.take()) {
             None => Ok(Value::Nil),
@@ -151,7 +160,16 @@ impl<'a> CallView<'a> {
                 runtime.request_exit(NativeExit::Exit);
                 Ok(Value::Nil)
             }
-            Some(error) => Err(errors.describe(error, file, None)),
+            Some(error) => {
+                let mut error = errors.describe(error, file, None);
+                // Rhai does not tell where it finds a variable in use: somewhere in the innermost function that is known.
+                if error.place.is_none() {
+                    let within = error.traceback.iter().find_map(|frame| frame.place.clone());
+                    let defined = || Some(Location { file: file.to_owned(), line: line_of(callee.position)? });
+                    error.place = within.or_else(defined);
+                }
+                Err(error)
+            }
         }
     }
 }

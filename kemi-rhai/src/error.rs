@@ -7,6 +7,7 @@ use kemi_core::{ErrorCode, Location, NativeError, ScriptError, Value};
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, ParseError, Position};
 
 use crate::error_object::ErrorObject;
+use crate::objects::{self, Refusals};
 use crate::parse::Parser;
 use crate::program::{Program, is_closure, line_of};
 use crate::stack::StackUse;
@@ -41,6 +42,15 @@ pub(crate) fn syntax_error(file: &str, error: &ParseError) -> ScriptError {
     at(ScriptError::new(ErrorCode::Syntax, error.err_type().to_string()), place(file, error.position()))
 }
 
+/// Describes a text that parses, but cannot mean what its author wants.
+pub(crate) fn refused(file: &str, position: Position, message: String) -> ScriptError {
+    at(ScriptError::new(ErrorCode::Syntax, message), place(file, position))
+}
+
+/// What to do where Rhai finds a variable in use.
+const IN_USE: &str = "a variable that a closure has captured cannot be used while a function is called on it: call that on a copy, \
+                      `let copy = variable;`";
+
 /// The parts of an interpreter that describe errors of its script.
 #[derive(Clone, Copy)]
 pub(crate) struct ErrorContext<'a> {
@@ -48,6 +58,7 @@ pub(crate) struct ErrorContext<'a> {
     parser: &'a Parser,
     stack: &'a StackUse,
     program: &'a Program,
+    refusals: &'a Refusals,
 }
 
 impl<'a> ErrorContext<'a> {
@@ -56,8 +67,9 @@ impl<'a> ErrorContext<'a> {
         parser: &'a Parser,
         stack: &'a StackUse,
         program: &'a Program,
+        refusals: &'a Refusals,
     ) -> ErrorContext<'a> {
-        ErrorContext { registry, parser, stack, program }
+        ErrorContext { registry, parser, stack, program, refusals }
     }
 
     /// Describes an error that came out of the script, with its place and traceback.
@@ -112,7 +124,10 @@ impl<'a> ErrorContext<'a> {
                 }
                 // The place has its own field.
                 other.clear_position();
-                (ErrorCode::Runtime, other.to_string())
+                if matches!(other, EvalAltResult::ErrorDataRace(..)) {
+                    return ScriptError::new(ErrorCode::Runtime, other.to_string()).with_hint(IN_USE);
+                }
+                (ErrorCode::Runtime, objects::with_type_name(other.to_string()))
             }
         };
         ScriptError::new(code, message)
@@ -120,7 +135,12 @@ impl<'a> ErrorContext<'a> {
 
     fn unknown_name(&self, error: &EvalAltResult) -> Option<ScriptError> {
         match error {
-            EvalAltResult::ErrorFunctionNotFound(signature, _) => self.no_function(signature),
+            EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+                self.no_function(signature).or_else(|| self.no_method(signature))
+            }
+            EvalAltResult::ErrorDotExpr(message, _) | EvalAltResult::ErrorIndexingType(message, _) => {
+                self.refusals.explain_assignment(message)
+            }
             EvalAltResult::ErrorVariableNotFound(name, _) => self.no_variable(name),
             _ => None,
         }
@@ -144,6 +164,15 @@ impl<'a> ErrorContext<'a> {
         let mut error = ScriptError::new(ErrorCode::ArgumentCount, message);
         error.export = Some(registry.script_name(export.def()));
         Some(error)
+    }
+
+    /// Explains a call of a function of a class that Rhai did not find: its signature is `name (Object, i64)`.
+    fn no_method(&self, signature: &str) -> Option<ScriptError> {
+        let name = signature.split(" (").next().unwrap_or(signature);
+        // A function of the script's own may only have been called with another number of arguments.
+        let unbound =
+            || self.program.function(name).is_none().then(|| objects::without_object(self.registry, name)).flatten();
+        self.refusals.explain_call(self.registry, signature).or_else(unbound)
     }
 
     fn no_variable(&self, name: &str) -> Option<ScriptError> {
@@ -246,8 +275,13 @@ fn find<'a>(registry: &'a RegistryData, names: &[&str]) -> Found<'a> {
             module = child;
             continue;
         }
-        if let Some(export) = registry.find(module.path(), name) {
-            return Found::Export(export);
+        match registry.find(module.path(), name) {
+            Some(export) if export.def().is_function() => return Found::Export(export),
+            Some(export) => {
+                let message = format!("{} is reached through an object only", registry.script_name(export.def()));
+                return Found::Unknown(ScriptError::new(ErrorCode::UnknownFunction, message));
+            }
+            None => {}
         }
         if let Some(constant) = module.constants().iter().find(|constant| constant.def().name == *name) {
             return find_within(registry, names, i, constant.value());

@@ -85,7 +85,11 @@ pub(crate) fn install(engine: &mut Engine) {
 ///
 /// Rhai also asks after a function that failed; of those that take a text or such an error first, none changes anything.
 #[cold]
-fn as_text(name: &str, args: &mut [&mut Dynamic], context: &mut EvalContext<'_, '_, '_, '_, '_, '_>) -> Found {
+pub(crate) fn as_text(
+    name: &str,
+    args: &mut [&mut Dynamic],
+    context: &mut EvalContext<'_, '_, '_, '_, '_, '_>,
+) -> Found {
     let about_text = args.first().is_some_and(|first| first.is::<ErrorObject>() || first.is_string());
     if !about_text || !args.iter().any(|arg| arg.is::<ErrorObject>()) {
         return Ok(None);

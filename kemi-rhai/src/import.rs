@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use kemi_core::Location;
 use kemi_core::engine::Runtime;
-use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
+use crate::call::CallState;
+use crate::objects::hidden_method;
 use crate::parse::Parser;
 use crate::program::line_of;
 use crate::terminate::exceeded_limit;
@@ -21,15 +23,16 @@ type Resolved = Result<Shared<Module>, Box<EvalAltResult>>;
 pub(crate) struct Imports {
     folders: Vec<PathBuf>,
     runtime: Rc<Runtime>,
+    state: Rc<CallState>,
     parser: Rc<Parser>,
     loaded: RefCell<BTreeMap<PathBuf, Shared<Module>>>,
     loading: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Imports {
-    pub(crate) fn new(folders: Vec<PathBuf>, runtime: &Rc<Runtime>, parser: &Rc<Parser>) -> Imports {
-        let (runtime, parser) = (runtime.clone(), parser.clone());
-        Imports { folders, runtime, parser, loaded: RefCell::default(), loading: RefCell::default() }
+    pub(crate) fn new(folders: Vec<PathBuf>, state: &Rc<CallState>, parser: &Rc<Parser>) -> Imports {
+        let (runtime, state, parser) = (state.runtime().clone(), state.clone(), parser.clone());
+        Imports { folders, runtime, state, parser, loaded: RefCell::default(), loading: RefCell::default() }
     }
 
     fn find(&self, importer: Option<&str>, name: &str, position: Position) -> Result<PathBuf, Box<EvalAltResult>> {
@@ -62,13 +65,21 @@ impl Imports {
         path.parent().filter(|_| is_module).map(Path::to_path_buf)
     }
 
+    /// Refuses a file that hides what it calls.
+    fn checked(&self, ast: AST) -> Result<AST, Box<EvalAltResult>> {
+        match hidden_method(&self.state, std::slice::from_ref(&ast)) {
+            Some((_, position, message)) => Err(EvalAltResult::ErrorRuntime(message.into(), position).into()),
+            None => Ok(ast),
+        }
+    }
+
     fn load(&self, engine: &Engine, global: &mut GlobalRuntimeState, path: &Path) -> Resolved {
         let name = path.display().to_string();
         let bytes = self
             .runtime
             .read_file(path)
             .map_err(|error| EvalAltResult::ErrorRuntime(error.message.clone().into(), Position::NONE))?;
-        let module = self.parser.parse(engine, &name, &bytes).map_err(Into::into);
+        let module = self.parser.parse(engine, &name, &bytes).map_err(Into::into).and_then(|ast| self.checked(ast));
         match module.and_then(|ast| Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast)) {
             Ok(module) => Ok(module.into()),
             Err(error) => {

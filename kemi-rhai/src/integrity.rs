@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kemi_core::Value;
+use kemi_core::export::Role;
 use kemi_core::registry::RegistryData;
 use rhai::{Token, is_valid_identifier};
 
@@ -44,6 +45,8 @@ pub(crate) struct RootName {
     scopes: Vec<Scope>,
     /// The functions and constants of the root.
     members: BTreeSet<&'static str>,
+    /// What objects have, whatever keyword it reads like.
+    of_objects: BTreeSet<&'static str>,
     at: Cell<At>,
 }
 
@@ -62,7 +65,9 @@ impl RootName {
         let root = registry.module();
         let exports = registry.exports().get(root.exports()).unwrap_or_default().iter().map(|export| export.def().name);
         let members = exports.chain(root.constants().iter().map(|constant| constant.def().name)).collect();
-        RootName { name: registry.root().to_owned(), scopes, members, at: Cell::new(OUTSIDE) }
+        let of_classes = registry.classes().iter().flat_map(|class| registry.members(class.class()));
+        let of_objects = of_classes.filter_map(|(export, role)| reached_by(export.def().name, role)).collect();
+        RootName { name: registry.root().to_owned(), scopes, members, of_objects, at: Cell::new(OUTSIDE) }
     }
 
     /// Begins a new text.
@@ -99,6 +104,10 @@ impl RootName {
                 }
                 (At::Root, token)
             }
+            At::Outside { after_dot: true, .. } if self.is_of_objects(&token) => {
+                let name = name_of(&token).unwrap_or_default();
+                (OUTSIDE, Token::Identifier(Box::new(name.as_str().into())))
+            }
             At::Outside { .. } | At::Scope(_) => {
                 let binds = matches!(token, Token::Let | Token::Const | Token::Fn | Token::For | Token::As);
                 (At::Outside { after_dot: dot, binds }, token)
@@ -108,6 +117,13 @@ impl RootName {
         Ok(token)
     }
 
+    /// Returns whether objects have something of a name that Rhai reads as a word of its own.
+    fn is_of_objects(&self, token: &Token) -> bool {
+        !matches!(token, Token::Identifier(_))
+            && !self.of_objects.is_empty()
+            && name_of(token).is_some_and(|name| self.of_objects.contains(name.as_str()))
+    }
+
     #[cold]
     fn refusal(&self) -> String {
         let root = &self.name;
@@ -115,6 +131,15 @@ impl RootName {
             "'{root}' names the host's functions and nothing else: it must be followed by a dot, as in \
              '{root}.module.function()', and cannot be the name of a variable, function or parameter"
         )
+    }
+}
+
+/// Returns the name by which scripts reach a member through an object.
+fn reached_by(name: &'static str, role: Role) -> Option<&'static str> {
+    match role {
+        Role::Method => Some(name),
+        Role::Getter(name) | Role::Setter(name) => Some(name),
+        Role::Static | Role::Operator(_) => None,
     }
 }
 

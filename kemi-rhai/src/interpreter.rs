@@ -13,11 +13,12 @@ use rhai::{
 
 use crate::bind::{BoundExport, root_module};
 use crate::call::{CallFrame, CallState, CallView};
-use crate::error::unparsed;
+use crate::error::{refused, unparsed};
 use crate::error_object;
 use crate::import::Imports;
 use crate::interrupt;
 use crate::memory;
+use crate::objects;
 use crate::parse::Parser;
 use crate::sandbox;
 use crate::stack::{self, StackUse, on_stack};
@@ -36,6 +37,10 @@ impl RhaiInterpreter {
         let (mut engine, parser, state) = new_engine(&runtime, sources);
         // All sources are parsed before the first one runs, so that a mistake in the last leaves nothing half done.
         let scripts = sources.iter().map(|source| parse(&engine, &parser, source)).collect::<Result<Vec<_>, _>>()?;
+        if let Some((index, position, message)) = objects::hidden_method(&state, &scripts) {
+            let file = sources.get(index).map(Source::name).unwrap_or_default();
+            return Err(refused(&file, position, message));
+        }
         let mut top_level = TopLevel::new(&engine);
         for script in &scripts {
             state.program().define(&mut top_level.global, script);
@@ -108,9 +113,10 @@ fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>,
     interrupt::install(&mut engine, runtime, &stack);
     sandbox::install(&mut engine, runtime);
     error_object::install(&mut engine);
-    engine.set_module_resolver(Imports::new(Source::folders(sources), runtime, &parser));
+    engine.set_module_resolver(Imports::new(Source::folders(sources), &state, &parser));
     let root = root_module(&state, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
     engine.register_static_module(registry.root(), root.into());
+    objects::install(&mut engine, &state);
     // Where the host counts, the sum of all values is limited as well.
     runtime.count_memory();
     parser.install(&mut engine);

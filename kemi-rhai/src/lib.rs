@@ -19,6 +19,7 @@ mod interpreter;
 mod interrupt;
 mod library;
 mod memory;
+mod objects;
 mod parse;
 mod program;
 mod references;

@@ -140,6 +140,11 @@ impl Function {
         &self.name
     }
 
+    /// Iterates over the numbers of parameters.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = usize> {
+        self.overloads.keys().copied()
+    }
+
     /// Chooses the function for a number of arguments, behind what it has captured: of as many parameters, else of the most
     /// fewer ones. Returns its number of parameters for arguments, its file and position.
     ///

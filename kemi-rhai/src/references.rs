@@ -125,12 +125,21 @@ impl Path {
                 Some(name) => (Place::Name, Token::Identifier(Box::new(name.as_str().into()))),
                 None => (Place::Outside, token),
             },
+            // What an object has may read like a keyword; the name of the root is none.
+            Place::AfterDot if !separator => match name_of(&token) {
+                Some(name) if is_keyword(&token) => (Place::Outside, Token::Identifier(Box::new(name.as_str().into()))),
+                _ => (Place::Outside, token),
+            },
             Place::Outside | Place::Name if is_name(&token, &self.root) => (Place::Name, token),
             _ => (if separator { Place::AfterDot } else { Place::Outside }, token),
         };
         self.place.set(place);
         token
     }
+}
+
+fn is_keyword(token: &Token) -> bool {
+    !matches!(token, Token::Identifier(_))
 }
 
 #[cfg(test)]

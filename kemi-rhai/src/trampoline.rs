@@ -15,6 +15,7 @@ use rhai::{Dynamic, DynamicReadLock, ImmutableString, NativeCallContext};
 use crate::bind::{BoundExport, Called, FunctionObject, NativeFn};
 use crate::call::CallView;
 use crate::error::raise;
+use crate::objects::ObjectHandle;
 use crate::string;
 use crate::value::{HeldArg, Keeper, ToHost, bytes_to_dynamic, most_arguments, ret_to_dynamic};
 
@@ -213,36 +214,54 @@ fn listed_object(bound: &Rc<BoundExport>, typed: Typed) -> FunctionObject {
         Kind::Int => TypeId::of::<i64>(),
         Kind::Float => TypeId::of::<f64>(),
         Kind::Bytes => TypeId::of::<ImmutableString>(),
+        Kind::Object => TypeId::of::<ObjectHandle>(),
         Kind::Nil | Kind::Any => TypeId::of::<Dynamic>(),
     };
-    let trampoline = move |bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut Dynamic]| {
-        let mut held: [Option<HeldArg<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
-        for (slot, arg) in held.iter_mut().zip(args) {
-            *slot = HeldArg::plain(arg);
-        }
-        let mut list = [Arg::Nil; Shape::MAX_PARAMS];
-        for (slot, held) in list.iter_mut().zip(&held) {
-            *slot = held.as_ref().map_or(Arg::Nil, HeldArg::arg);
-        }
-        let fits = |(kind, arg): (Kind, &Arg<'_>)| {
-            matches!(
-                (kind, arg),
-                (Kind::Bool, Arg::Bool(_))
-                    | (Kind::Int, Arg::Int(_))
-                    | (Kind::Float, Arg::Float(_))
-                    | (Kind::Bytes, Arg::Str(_))
-            )
-        };
-        match list.get(..args.len()) {
-            Some(list) if typed.shape().params().len() == list.len() && typed.shape().params().zip(list).all(fits) => {
-                // SAFETY: the context is the export's; what the list borrows is held until the end.
-                let result = call_typed(bound, call, |context| unsafe { typed.call(context, list) });
-                finish_typed(bound, call, result)
-            }
-            _ => call_generic(bound, call, args),
-        }
+    FunctionObject {
+        types: typed.shape().params().map(type_of).collect(),
+        function: native(bound, move |bound, call, args| call_listed(bound, typed, call, args)),
+    }
+}
+
+/// Calls an export with arguments of any number and types, by its typed entry if they fit.
+#[inline]
+pub(crate) fn call_export(bound: &BoundExport, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
+    // A deprecated function is warned of on the generic path.
+    match bound.export().typed().filter(|_| bound.export().def().deprecated.is_none()) {
+        Some(typed) => call_listed(bound, typed, call, args),
+        None => call_generic(bound, call, args),
+    }
+}
+
+/// Calls the typed entry with a list of arguments; the generic one if they do not fit.
+#[inline(always)]
+fn call_listed(bound: &BoundExport, typed: Typed, call: &NativeCallContext<'_>, args: &[&mut Dynamic]) -> Called {
+    let mut held: [Option<HeldArg<'_>>; Shape::MAX_PARAMS] = [const { None }; Shape::MAX_PARAMS];
+    for (slot, arg) in held.iter_mut().zip(args) {
+        *slot = HeldArg::plain(arg).or_else(|| ObjectHandle::of(arg).map(HeldArg::Object));
+    }
+    let mut list = [Arg::Nil; Shape::MAX_PARAMS];
+    for (slot, held) in list.iter_mut().zip(&held) {
+        *slot = held.as_ref().map_or(Arg::Nil, HeldArg::arg);
+    }
+    let fits = |(kind, arg): (Kind, &Arg<'_>)| {
+        matches!(
+            (kind, arg),
+            (Kind::Bool, Arg::Bool(_))
+                | (Kind::Int, Arg::Int(_))
+                | (Kind::Float, Arg::Float(_))
+                | (Kind::Bytes, Arg::Str(_))
+                | (Kind::Object, Arg::Object(_))
+        )
     };
-    FunctionObject { types: typed.shape().params().map(type_of).collect(), function: native(bound, trampoline) }
+    match list.get(..args.len()) {
+        Some(list) if typed.shape().params().len() == list.len() && typed.shape().params().zip(list).all(fits) => {
+            // SAFETY: the context is the export's; what the list borrows is held until the end.
+            let result = call_typed(bound, call, |context| unsafe { typed.call(context, list) });
+            finish_typed(bound, call, result)
+        }
+        _ => call_generic(bound, call, args),
+    }
 }
 
 /// A result of a typed entry.

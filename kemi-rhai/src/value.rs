@@ -9,6 +9,7 @@ use rhai::{Array, Blob, Dynamic, DynamicReadLock, FnPtr, ImmutableString, Map, N
 
 use crate::call::CallState;
 use crate::error_object::ErrorObject;
+use crate::objects::{ObjectHandle, object_to_dynamic};
 use crate::string;
 
 /// Converts the result of a function of the script.
@@ -69,6 +70,7 @@ pub(crate) fn arg_to_dynamic(state: &CallState, arg: &Arg<'_>) -> Result<Dynamic
         Arg::Float(x) => x.into(),
         Arg::Str(bytes) => bytes_to_dynamic(bytes),
         Arg::Value(value) => value_to_dynamic(state, value)?,
+        Arg::Object(object) => object_to_dynamic(state, object),
         _ => return Err(refuse(format!("the host passes {}, which is no value", with_article(arg.type_name())))),
     })
 }
@@ -100,6 +102,7 @@ pub(crate) fn value_to_dynamic(state: &CallState, value: &Value) -> Result<Dynam
             Dynamic::from_map(map.iter().map(entry).collect::<Result<_, _>>()?)
         }
         Value::Function(function) => state.functions().give_back(state.runtime(), function)?,
+        Value::Object(object) => object_to_dynamic(state, object),
     })
 }
 
@@ -119,6 +122,7 @@ pub(crate) enum HeldArg<'a> {
     Scalar(Arg<'static>),
     Text(DynamicReadLock<'a, ImmutableString>),
     Owned(Value),
+    Object(ObjectHandle),
 }
 
 impl<'a> HeldArg<'a> {
@@ -135,7 +139,10 @@ impl<'a> HeldArg<'a> {
             return Ok(held);
         }
         match foreign(value) {
-            Some(name) => Ok(HeldArg::Scalar(Arg::Foreign(name))),
+            Some(name) => Ok(match ObjectHandle::of(value) {
+                Some(handle) => HeldArg::Object(handle),
+                None => HeldArg::Scalar(Arg::Foreign(name)),
+            }),
             None => to_host.convert(value, wanted.map_or(Type::Any, |param| param.ty)).map(HeldArg::Owned),
         }
     }
@@ -163,6 +170,7 @@ impl<'a> HeldArg<'a> {
             HeldArg::Scalar(arg) => *arg,
             HeldArg::Text(text) => Arg::Str(text.as_bytes()),
             HeldArg::Owned(value) => value.into(),
+            HeldArg::Object(handle) => Arg::Object(handle.object()),
         }
     }
 }
@@ -252,6 +260,8 @@ impl<'a> ToHost<'a> {
         } else if let (Some(pointer), Some(keeper)) = (value.read_lock::<FnPtr>(), self.keeper) {
             let Keeper { state, call } = keeper;
             Value::Function(state.functions().keep(state.runtime(), state.program(), &pointer, call)?)
+        } else if let Some(handle) = ObjectHandle::of(value) {
+            Value::Object(handle.object().clone())
         } else {
             return Err(self.refuse(value));
         })

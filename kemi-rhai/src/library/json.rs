@@ -12,6 +12,7 @@ use rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCall
 use super::RhaiResult;
 use crate::interrupt::LimitCheck;
 use crate::memory::check_text_size;
+use crate::objects::class_of;
 
 /// How deep values may nest in a text; as deep as in Rhai's own.
 const MAX_DEPTH: usize = 120;
@@ -73,6 +74,8 @@ fn write_value(check: &mut LimitCheck<'_>, text: &mut String, value: &Dynamic, d
             put(text, format_args!("{byte}"));
             check.step()
         })?;
+    } else if let Some(class) = class_of(value) {
+        return check.error(format!("the map holds a {}, which is no data: there is no JSON for it", class.name));
     } else {
         put(text, format_args!("{:?}", value.flatten_clone()));
     }
