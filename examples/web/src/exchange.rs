@@ -118,14 +118,17 @@ struct Fetched {
 }
 
 /// Gets a page from another server; other handlers run meanwhile, on the threads that are left.
+///
+/// The URL is the script's own. What comes from a client belongs into the query, which is escaped.
 #[kemi_export(module = "http", blocking)]
 fn get(cx: &Exchange, url: &str, query: Option<BTreeMap<String, String>>) -> Result<Fetched, Refusal> {
+    // The client learns what happened, and only the log where.
     let failed = |error: ureq::Error| {
-        let status = match error {
-            ureq::Error::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::BAD_GATEWAY,
-        };
-        refusal(status)(&error)
+        tracing::warn!("{url:?}: {error}");
+        match error {
+            ureq::Error::Timeout(_) => refusal(StatusCode::GATEWAY_TIMEOUT)(&"another server is too slow"),
+            _ => refusal(StatusCode::BAD_GATEWAY)(&"another server does not answer"),
+        }
     };
     let request = cx.upstream.get(url).query_pairs(query.unwrap_or_default());
     let mut response = request.call().map_err(failed)?;

@@ -289,8 +289,10 @@ fn upstream_answers(engine: &'static str) {
     assert_eq!(late.status, 504, "{engine}: {late:?}");
     assert!((Duration::from_millis(300)..PATIENCE / 2).contains(&start.elapsed()), "{engine}: {:?}", start.elapsed());
     let nobody = Upstream::nobody();
-    let server = configured(engine, &[("settings.stock", nobody.into())]);
-    assert_eq!(server.client.get("/stock/tea").status, 502);
+    let server = configured(engine, &[("settings.stock", nobody.clone().into())]);
+    let down = server.client.get("/stock/tea");
+    assert_eq!((down.status, down.json()), (502, json!({"error": "another server does not answer"})), "{engine}");
+    assert!(server.log().contains(&format!("\"{nobody}\": ")), "where it is stands in the log: {}", server.log());
 }
 
 fn slow_upstream(engine: &'static str) {
