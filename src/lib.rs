@@ -67,11 +67,20 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/embedding.md")]
     pub mod embedding {}
 
+    #[doc = include_str!("../docs/guide/engines.md")]
+    pub mod engines {}
+
     #[doc = include_str!("../docs/guide/modules.md")]
     pub mod modules {}
 
     #[doc = include_str!("../docs/guide/objects.md")]
     pub mod objects {}
+
+    #[doc = include_str!("../docs/guide/reload.md")]
+    pub mod reload {}
+
+    #[doc = include_str!("../docs/guide/testing.md")]
+    pub mod testing {}
 
     #[cfg(feature = "pool")]
     #[doc = include_str!("../docs/guide/threads-and-async.md")]

@@ -227,3 +227,19 @@ fn a_reload_on_a_workers_own_thread_does_not_wait_for_that_worker() {
     assert_eq!(done.workers[0].version, 1);
     assert!(worker.refresh());
 }
+
+#[test]
+fn the_sources_are_those_of_the_published_version_whatever_is_in_the_files() {
+    let file = std::env::temp_dir().join(format!("kemi-sources-{}.txt", std::process::id()));
+    let text = |program: &Program<()>| program.sources().iter().map(|s| s.read().unwrap()).collect::<Vec<_>>().concat();
+    std::fs::write(&file, "first").unwrap();
+    let registry = Registry::<()>::builder().root("app").build().unwrap();
+    let program = Program::open(Arc::new(Hooks::default()), &registry, &[Source::File(file.clone())]).unwrap();
+    std::fs::write(&file, "second").unwrap();
+    assert_eq!(text(&program), b"first");
+    program.reload(BRIEFLY).unwrap();
+    assert_eq!(text(&program), b"second");
+    std::fs::remove_file(file).unwrap();
+    program.reload(BRIEFLY).unwrap_err();
+    assert_eq!(text(&program), b"second", "a refused reload changes nothing");
+}

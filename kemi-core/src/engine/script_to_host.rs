@@ -75,6 +75,30 @@ impl Runtime {
         result.or_else(|fault| self.finish_error(export, fault, interpreter))
     }
 
+    /// Calls an export as [`invoke`](Self::invoke) does, and copies its result: for engines that want no `unsafe`.
+    ///
+    /// Text that the export returns borrowed is copied, and several results are an array.
+    ///
+    /// # Errors
+    /// Those of [`invoke`](Self::invoke).
+    pub fn invoke_to_value(
+        &self,
+        export: &Export,
+        args: &[Arg<'_>],
+        interpreter: &dyn Interpreter,
+    ) -> Result<Value, Box<NativeError>> {
+        Ok(match self.invoke(export, args, interpreter)? {
+            Ret::Nil => Value::Nil,
+            Ret::Bool(b) => Value::Bool(b),
+            Ret::Int(i) => Value::Int(i),
+            Ret::Float(x) => Value::Float(x),
+            // SAFETY: the call has just returned; the context has not been used since, and the arguments are still there.
+            Ret::Bytes(bytes) => Value::Str(unsafe { bytes.bytes() }.into()),
+            Ret::Value(value) => value,
+            Ret::Tuple(items) => Value::Array(items),
+        })
+    }
+
     /// Checks that an export may be called on the context in the slot.
     fn own(&self, export: &Export) -> Result<(), Box<NativeError>> {
         if export.stamp() != self.stamp {

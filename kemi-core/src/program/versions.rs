@@ -257,6 +257,24 @@ impl<C: 'static> Program<C> {
         &self.files
     }
 
+    /// Returns the sources of the published version, each file with the bytes that it held when it was read.
+    ///
+    /// For what shows a script's lines beside an error: the files themselves may have been edited since, also in a way that a
+    /// reload has refused.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use kemi_core::{NativeEngine, Program, Registry};
+    /// # let registry = Registry::<()>::builder().root("app").build()?;
+    /// let program = Program::open(Arc::new(NativeEngine::new("rust")), &registry, &[])?;
+    /// assert!(program.sources().is_empty()); // this engine has no scripts
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sources(&self) -> Arc<[Source]> {
+        self.state().sources.clone()
+    }
+
     /// Returns the number of the published version.
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)

@@ -1,0 +1,3 @@
+function on_order(count) {
+    return app.stock.take(count);
+}

@@ -1,0 +1,2 @@
+def on_order(count):
+    return app.stock.take(count)
