@@ -67,6 +67,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/embedding.md")]
     pub mod embedding {}
 
+    #[doc = include_str!("../docs/guide/limits.md")]
+    pub mod limits {}
+
     #[doc = include_str!("../docs/guide/modules.md")]
     pub mod modules {}
 

@@ -14,6 +14,7 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::property::PropertyKey;
 use boa_engine::{Context, JsError, JsResult, JsValue, Script};
 use kemi_core::engine::{Interpreter, Runtime};
+use kemi_core::limits::Facility;
 use kemi_core::{Arg, CallbackId, ErrorCode, Location, ScriptError, Source, Value};
 
 use crate::call::CallFrame;
@@ -21,6 +22,7 @@ use crate::error::Diagnostics;
 use crate::functions::KeptFunctions;
 use crate::interrupt::{Interrupt, Slices};
 use crate::jobs::Jobs;
+use crate::library::clock;
 use crate::memory::{Collector, HeapUser};
 use crate::value::{self, ConvertError, Unfit};
 use crate::{error, integrity, interrupt, memory, nesting, source, stack, string, terminate};
@@ -123,11 +125,15 @@ impl State {
     ) -> Result<Rc<State>, ScriptError> {
         let diagnostics = Rc::new(Diagnostics::new(runtime.clone()));
         let jobs = Rc::new(Jobs::new(runtime.clone(), diagnostics.clone()));
-        let context = Context::builder()
+        let mut builder = Context::builder()
             .job_executor(jobs.queue())
             .host_hooks(jobs.clone())
             .module_loader(Rc::new(IdleModuleLoader))
-            .can_block(false)
+            .can_block(false);
+        if !runtime.registry().profile().allows(Facility::Clock) {
+            builder = builder.clock(clock::Hidden::new());
+        }
+        let context = builder
             .build()
             .map_err(|error| ScriptError::new(ErrorCode::Runtime, format!("cannot set up JavaScript: {error}")))?;
         let mut owned = NonNull::from(Box::leak(Box::new(context)));

@@ -63,7 +63,7 @@ impl PythonInterpreter {
         let registry = runtime.registry();
         sandbox::install(py)?;
         let tree = bind::root_object(py, registry, &instance, &trampoline::ENTRIES)?;
-        let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
+        let namespace = Namespace::new(py, registry.root(), &tree, sources, &runtime)?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
         let script_object = registry.dialect().script_object;
         let method_argument = match script_object.and_then(|object| object.first_argument) {
