@@ -70,6 +70,9 @@ pub mod guide {
     #[doc = include_str!("../docs/guide/engines.md")]
     pub mod engines {}
 
+    #[doc = include_str!("../docs/guide/limits.md")]
+    pub mod limits {}
+
     #[doc = include_str!("../docs/guide/modules.md")]
     pub mod modules {}
 

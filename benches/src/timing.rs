@@ -8,10 +8,23 @@ use std::time::Duration;
 /// If the system has no such clock.
 #[must_use]
 pub fn thread_time() -> Duration {
+    read_clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Returns the CPU time that all threads of the process have used.
+///
+/// # Panics
+/// If the system has no such clock.
+#[must_use]
+pub fn process_time() -> Duration {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read_clock(clock: libc::clockid_t) -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live value of this type.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
-    assert_eq!(status, 0, "no clock for a thread's CPU time");
+    let status = unsafe { libc::clock_gettime(clock, &raw mut now) };
+    assert_eq!(status, 0, "no clock for CPU time");
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 

@@ -225,6 +225,7 @@ impl Stage {
             .dialect(DIALECT)
             .policy(scenario.policy)
             .limits(scenario.limits)
+            .profile(scenario.profile.profile())
             .part(Host::mailbox)
             .function("closure", "greet", &["name"], |name: String| format!("hello, {name}"))
             .function("closure", "count", &["list"], |_: &mut Host, list: Vec<i64>| list.len())

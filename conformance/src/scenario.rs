@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kemi::{ArgumentPolicy, Limits, Value};
+use kemi::limits::{Facility, Imports};
+use kemi::{ArgumentPolicy, Limits, Profile, Value};
 use serde::Deserialize;
 
 use crate::notation;
@@ -34,6 +35,9 @@ pub(crate) struct Scenario {
     /// What the script may use.
     #[serde(default)]
     pub(crate) limits: Limits,
+    /// What the script may use of its language's own library.
+    #[serde(default)]
+    pub(crate) profile: ProfileSpec,
     /// Whether the top level gets the context.
     #[serde(default)]
     pub(crate) lent: bool,
@@ -52,6 +56,49 @@ pub(crate) struct Scenario {
     /// Why there is no script for a language.
     #[serde(default)]
     pub(crate) absent: BTreeMap<String, String>,
+}
+
+/// What a script may use of its language's own library.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProfileSpec {
+    level: Level,
+    clock: bool,
+    imports: Origin,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    #[default]
+    Strictest,
+    Confined,
+    Open,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Origin {
+    Nothing,
+    #[default]
+    Beside,
+    Anywhere,
+}
+
+impl ProfileSpec {
+    pub(crate) fn profile(&self) -> Profile {
+        let profile = match self.level {
+            Level::Strictest => Profile::strictest(),
+            Level::Confined => Profile::confined(),
+            Level::Open => Profile::open(),
+        };
+        let profile = if self.clock { profile.allow(Facility::Clock) } else { profile };
+        profile.imports(match self.imports {
+            Origin::Nothing => Imports::Nothing,
+            Origin::Beside => Imports::BesideScripts,
+            Origin::Anywhere => Imports::Anywhere,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize)]

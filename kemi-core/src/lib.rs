@@ -55,7 +55,7 @@ pub use self::callback::{CallbackId, Callbacks, Outcome, RouteId};
 pub use self::engine::{Engine, NativeEngine, Source, engines, find_engine, while_waiting};
 pub use self::error::{ErrorCode, Location, NativeError, NativeExit, ScriptError};
 pub use self::export::{Blob, CallArgs, CallbackName, FromOutcome, Lent, Script, Serde};
-pub use self::limits::{CountingAllocator, Limits};
+pub use self::limits::{CountingAllocator, Limits, Profile};
 pub use self::program::{Instance, Program, Settings, Worker};
 pub use self::registry::Registry;
 pub use self::telemetry::TelemetryConfig;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::engine::{Confinement, Interpreter, Reference, Runtime};
 use kemi_core::registry::NameRole;
 use kemi_core::value::CompatCoercions;
 use kemi_core::{Engine, ScriptError, Source, announce_engine};
@@ -33,6 +33,10 @@ impl Engine for JsEngine {
         "JavaScript (Boa 0.22)".to_owned()
     }
 
+    fn confinement(&self) -> Confinement {
+        Confinement::Kept
+    }
+
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
         let (name, bytes) = (source.name(), source.read()?);
         Ok(references::read(utf8(&bytes, &name)?, &name, root)?.references)
@@ -56,7 +60,7 @@ impl Engine for JsEngine {
         let interpreter = JsInterpreter::new(runtime, |state, context| {
             bind::root(state, trampoline::function, context)?;
             console::install(state, context)?;
-            import::install(state, sources, context)?;
+            import::install(state, context)?;
             sandbox::install(state, context)
         })?;
         interpreter.run(sources)?;

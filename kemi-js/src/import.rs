@@ -1,4 +1,4 @@
-//! `require`: CommonJS modules from the script's folder.
+//! `require`: CommonJS modules from where the script's profile allows them.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,7 +7,9 @@ use std::rc::Rc;
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsArgs, JsError, JsNativeError, JsResult, JsValue, NativeFunction, js_string};
 use boa_gc::{Finalize, Gc, GcRefCell, Trace};
-use kemi_core::{ErrorCode, ScriptError, Source};
+use kemi_core::engine::ModuleFolders;
+use kemi_core::limits::{Imports, Needs};
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::bind::{InstanceRef, define};
 use crate::interpreter::State;
@@ -21,8 +23,6 @@ const TAIL: &str = "\n})";
 /// The modules that an interpreter has loaded. Its `require` functions hold them.
 #[derive(Trace, Finalize)]
 struct Modules {
-    /// The folders of the scripts, as given.
-    folders: Vec<PathBuf>,
     /// The `module` objects, by the paths that the system knows them by.
     loaded: GcRefCell<HashMap<PathBuf, JsObject>>,
 }
@@ -31,13 +31,13 @@ struct Modules {
 #[derive(Trace, Finalize)]
 struct Require {
     modules: Gc<Modules>,
-    /// The folder of the module that it belongs to; none for the scripts, whose folders are all looked in.
+    /// The folder of the module that it belongs to; none for the scripts, which look in all folders.
     folder: Option<PathBuf>,
 }
 
-/// Defines `require` for the scripts: it looks in the folder of each.
-pub(crate) fn install(state: &Rc<State>, sources: &[Source], context: &mut Context) -> JsResult<()> {
-    let modules = Gc::new(Modules { folders: Source::folders(sources), loaded: GcRefCell::default() });
+/// Defines `require` for the scripts.
+pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> {
+    let modules = Gc::new(Modules { loaded: GcRefCell::default() });
     let require = Require { modules, folder: None }.function(InstanceRef::new(state));
     define(&context.global_object(), "require", 1, require, context)
 }
@@ -50,42 +50,47 @@ impl Require {
             let Some(name) = args.get_or_undefined(0).as_string() else {
                 return Err(JsNativeError::typ().with_message("require takes the name of a module").into());
             };
+            let (name, modules) = (string::lossy(&name), state.runtime().modules());
+            let profile = state.runtime().registry().profile();
+            if *profile.where_from() == Imports::Nothing {
+                return Err(failed(state, profile.refuse("require", Needs::Imports), context));
+            }
+            let folders = require.folder.as_ref().map_or(modules.folders(), std::slice::from_ref);
+            let found = find(modules, &name, folders).map_err(|refusal| failed(state, refusal, context))?;
+            let (path, real) = found.ok_or_else(|| error(missing(&name, folders)))?;
             let modules = &require.modules;
-            let folders = require.folder.as_ref().map_or(modules.folders.as_slice(), std::slice::from_ref);
-            let (path, real) = modules.find(&string::lossy(&name), folders).map_err(error)?;
             load(modules, state, instance, &path, real, context)
         };
         NativeFunction::from_copy_closure_with_captures(call, self)
     }
 }
 
-impl Modules {
-    fn find(&self, name: &str, folders: &[PathBuf]) -> Result<(PathBuf, PathBuf), String> {
-        if self.folders.is_empty() {
-            return Err(format!("cannot require '{name}': the script is not a file, so it has no folder to look in"));
+/// Finds the file of a module: the path to show, and the one by which the system knows it.
+///
+/// # Errors
+/// The file is not where modules may come from.
+fn find(modules: &ModuleFolders, name: &str, folders: &[PathBuf]) -> Result<Option<(PathBuf, PathBuf)>, ScriptError> {
+    for path in folders.iter().flat_map(|folder| candidates(folder, name)) {
+        if let Some(real) = modules.find(&path)? {
+            return Ok(Some((path, real)));
         }
-        let mut tried = Vec::new();
-        for folder in folders {
-            let base = normalized(&folder.join(name));
-            let endings = ["", ".js", ".json", "/index.js"];
-            for path in endings.map(|ending| PathBuf::from(format!("{}{ending}", base.display()))) {
-                match path.canonicalize() {
-                    Ok(real) if real.is_file() => {
-                        let inside = self.folders.iter().filter_map(|folder| folder.canonicalize().ok());
-                        if inside.into_iter().any(|folder| real.starts_with(folder)) {
-                            return Ok((path, real));
-                        }
-                        return Err(format!(
-                            "cannot require '{name}': {} is outside of the script's folder",
-                            path.display()
-                        ));
-                    }
-                    _ => tried.push(path.display().to_string()),
-                }
-            }
-        }
-        Err(format!("cannot find module '{name}'; looked for {}", tried.join(", ")))
     }
+    Ok(None)
+}
+
+/// Returns the files that a module may be in.
+fn candidates(folder: &Path, name: &str) -> [PathBuf; 4] {
+    let base = normalized(&folder.join(name));
+    ["", ".js", ".json", "/index.js"].map(|ending| PathBuf::from(format!("{}{ending}", base.display())))
+}
+
+/// Tells where a module was looked for.
+fn missing(name: &str, folders: &[PathBuf]) -> String {
+    if folders.is_empty() {
+        return format!("cannot require '{name}': the script is not a file, so it has no folder to look in");
+    }
+    let tried = folders.iter().flat_map(|folder| candidates(folder, name)).map(|path| path.display().to_string());
+    format!("cannot find module '{name}'; looked for {}", tried.collect::<Vec<_>>().join(", "))
 }
 
 fn load(
@@ -103,7 +108,7 @@ fn load(
         return module.get(exports, context);
     }
     let name = path.display().to_string();
-    let bytes = state.runtime().read_file(path).map_err(|error| failed(state, error, context))?;
+    let bytes = state.runtime().read_file(&real).map_err(|error| failed(state, error, context))?;
     let code = utf8(&bytes, &name).map_err(|error| failed(state, error, context))?;
     if real.extension().is_some_and(|ending| ending == "json") {
         return load_json(modules, code, &name, real, context);

@@ -9,11 +9,12 @@ use std::rc::Rc;
 
 use boa_engine::object::JsObject;
 use boa_engine::{Context, JsResult, js_string};
+use kemi_core::limits::Facility;
 
 use crate::bind::InstanceRef;
 use crate::interpreter::State;
 use crate::library::size_guards::{self, Estimate};
-use crate::library::{Replacement, Shortcut, flat, json, proxy, regexp, search, sort};
+use crate::library::{Replacement, Shortcut, clock, flat, json, proxy, regexp, search, sort};
 
 /// The path of the object that holds built-ins, dots between names, and the names of the built-ins.
 type Names = (&'static str, &'static [&'static str]);
@@ -89,6 +90,9 @@ pub(crate) fn install(state: &Rc<State>, context: &mut Context) -> JsResult<()> 
         }
     }
     flat::install(instance, context)?;
+    if !state.runtime().registry().profile().allows(Facility::Clock) {
+        clock::install(state, context)?;
+    }
     proxy::install(context)
 }
 

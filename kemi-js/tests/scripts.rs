@@ -106,13 +106,16 @@ fn what_is_not_there_or_outside_is_refused() {
     let mut loaded = folder.load().expect("loads");
     for (name, message) in [
         ("./nothing", "cannot find module"),
-        ("../outside", "outside of the script's folder"),
-        ("/etc/hostname", "outside of the script's folder"),
+        ("../outside", "outside of the folder that modules come from"),
+        ("/etc/hostname", "outside of the folder that modules come from"),
+        ("../nothing", "outside of the folder that modules come from"),
         ("fs", "cannot find module"),
         ("", "cannot find module"),
     ] {
         let error = loaded.call(&[name.into()]).expect_err(name);
-        assert_eq!(error.code, ErrorCode::Runtime);
+        let code = if message.starts_with("outside") { ErrorCode::NotPermitted } else { ErrorCode::Runtime };
+        assert_eq!(error.code, code, "{name}: {error}");
+        assert_eq!(error.place.as_ref().map(|place| place.line), Some(1), "{name}: {error}");
         assert!(error.message.contains(message), "{name}: {error}");
     }
     let mut text = common::load("function f() { return require('./x'); }");

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::engine::{Confinement, Interpreter, Reference, Runtime};
 use kemi_core::registry::NameRole;
 use kemi_core::value::CompatCoercions;
 use kemi_core::{Engine, ScriptError, Source};
@@ -33,6 +33,10 @@ impl Engine for LuaEngine {
         1
     }
 
+    fn confinement(&self) -> Confinement {
+        Confinement::Kept
+    }
+
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {
         let text = source.read()?;
         Ok(references::references(&String::from_utf8_lossy(&text), root))
@@ -53,7 +57,7 @@ impl Engine for LuaEngine {
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {
-        let interpreter = LuaInterpreter::new(runtime, sources)?;
+        let interpreter = LuaInterpreter::new(runtime)?;
         interpreter.run(sources)?;
         Ok(Box::new(interpreter))
     }

@@ -4,7 +4,8 @@
 
 use std::ffi::{CStr, c_int};
 
-use kemi_core::{ErrorCode, ScriptError, Source};
+use kemi_core::engine::Runtime;
+use kemi_core::{ErrorCode, ScriptError};
 
 use crate::call::CallState;
 use crate::error_object::{self, ErrorObject};
@@ -44,9 +45,9 @@ fn without_first_comment(text: &[u8]) -> &[u8] {
 }
 
 /// Returns what goes before the default `package.path`.
-pub(crate) fn search_path(sources: &[Source]) -> Vec<u8> {
+pub(crate) fn search_path(runtime: &Runtime) -> Vec<u8> {
     let mut path = Vec::new();
-    for folder in Source::folders(sources) {
+    for folder in runtime.modules().folders() {
         let folder = folder.as_os_str().as_encoded_bytes();
         for template in [&b"/?.lua;"[..], b"/?/init.lua;"] {
             path.extend_from_slice(folder);
@@ -56,7 +57,9 @@ pub(crate) fn search_path(sources: &[Source]) -> Vec<u8> {
     path
 }
 
-/// Reads the file whose path is the argument: gives its text, or nil, a reason, and whether there is no such file.
+/// Reads the file whose path is the first argument: gives its text, or nil, a reason, and whether there is no such file.
+///
+/// If the second argument is true, it raises what the profile refuses instead.
 ///
 /// # Safety
 /// Called by Lua; the upvalue is the call state.
@@ -73,9 +76,14 @@ pub(crate) unsafe extern "C-unwind" fn read(l: LuaThread) -> c_int {
                 string::push_owned(l, call, text);
                 1
             }
-            Err((reason, missing)) => {
+            Err(error) if error.code == ErrorCode::NotPermitted && ffi::lua_toboolean(l, 2) != 0 => {
+                error::raise(l, call, error)
+            }
+            Err(error) => {
+                // Words for people only.
+                let missing = error.message.ends_with("(os error 2)");
                 ffi::lua_pushnil(l);
-                string::push_owned(l, call, reason.into_bytes());
+                string::push_owned(l, call, error.message.clone().into_bytes());
                 ffi::lua_pushboolean(l, missing.into());
                 3
             }
@@ -83,20 +91,13 @@ pub(crate) unsafe extern "C-unwind" fn read(l: LuaThread) -> c_int {
     }
 }
 
-fn read_file(call: &CallState, path: &[u8]) -> Result<Vec<u8>, (String, bool)> {
-    let path = string::path(path).ok_or_else(|| ("the path is not text".to_owned(), true))?;
-    match call.runtime().read_file(&path) {
-        Ok(mut text) => {
-            let skipped = text.len() - without_first_comment(&text).len();
-            text.drain(..skipped);
-            Ok(text)
-        }
-        Err(error) => {
-            // Words for people only.
-            let missing = error.message.ends_with("(os error 2)");
-            Err((error.message.clone(), missing))
-        }
-    }
+fn read_file(call: &CallState, path: &[u8]) -> Result<Vec<u8>, ScriptError> {
+    let path = string::path(path)
+        .ok_or_else(|| ScriptError::new(ErrorCode::Unreadable, "the path is not text (os error 2)"))?;
+    let mut text = call.runtime().read_module(&path)?;
+    let skipped = text.len() - without_first_comment(&text).len();
+    text.drain(..skipped);
+    Ok(text)
 }
 
 /// Raises the syntax error of a module: its name, its file and what the compiler says are the arguments. It has the

@@ -66,7 +66,7 @@ impl LuaInterpreter {
     ///
     /// # Errors
     /// [`ErrorCode::Runtime`] when memory runs out, or the time limit cannot be set up.
-    pub(crate) fn new(runtime: Rc<Runtime>, sources: &[Source]) -> Result<LuaInterpreter, ScriptError> {
+    pub(crate) fn new(runtime: Rc<Runtime>) -> Result<LuaInterpreter, ScriptError> {
         // SAFETY: no demands.
         let main = unsafe { ffi::luaL_newstate() };
         if main.is_null() {
@@ -74,7 +74,7 @@ impl LuaInterpreter {
         }
         let interpreter = LuaInterpreter { state: State::new(main, runtime) };
         let state = &*interpreter.state;
-        state.fill(&import::search_path(sources))?;
+        state.fill(&import::search_path(state.call.runtime()))?;
         // SAFETY: the state does not move, and nothing runs in it yet.
         unsafe {
             state.call.memory().install(state.call.threads(), main);

@@ -8,7 +8,8 @@
 //!   are tables in tables, and constants plain values; what a script has put in their place is put back after a call that failed.
 //! - The exits of the root object and `os.exit()` end the innermost callback. No `pcall`, `xpcall`, coroutine,
 //!   comparator or metamethod can catch that. At a script's top level they end the loading of all files without an error.
-//! - `require` looks in the folders of the scripts first; C libraries cannot be loaded. Of `debug` there are
+//! - Which libraries a script has is the host's choice, by [`Profile`](kemi_core::Profile). In `open` all are there and `require` looks in
+//!   the folders of the scripts first; C libraries cannot be loaded. Of `debug` there are
 //!   `traceback` and `getinfo`; `os.setlocale` (it would change the whole process) and binary chunks are taken out.
 //! - `print` and `warn` write to `tracing` under the target `script`.
 //! - On LuaJIT the compiler is on only where no limit needs it off (see below), the `ffi` library is not there, and numbers are doubles.

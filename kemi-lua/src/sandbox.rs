@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_int};
 
 use crate::call::CallState;
 use crate::ffi::{self, LuaThread};
-use crate::library::{base, coroutine, debug, error, io, load, os, string, table};
+use crate::library::{base, confined, coroutine, debug, error, io, load, os, string, table};
 use crate::{import, string as text};
 
 /// The rest of the list, in Lua. It gets: the script folders for `package.path`, `traceback`, `guard` (wraps a C function so
@@ -44,7 +44,7 @@ if loadstring then loadstring = load_text end
 -- Files: regular ones only, and read in time.
 local select, error, gsub, gmatch, concat = select, error, string.gsub, string.gmatch, table.concat
 local function load_file(name, mode, ...)
-    local text, reason = read(name)
+    local text, reason = read(name, true)
     if not text then return nil, reason end
     if select("#", ...) > 0 then return load_text(text, "@" .. name, "t", (...)) end
     return load_text(text, "@" .. name, "t")
@@ -124,8 +124,10 @@ pub(crate) unsafe fn apply(l: LuaThread, call: &CallState, path: &[u8]) {
             ffi::lua_call(l, 0, 0);
         }
         replace_slow(l, call);
-        io::replace(l, call);
-        hide_metatable_of_files(l);
+        if confined::allows_io(call.runtime().registry().profile()) {
+            io::replace(l, call);
+            hide_metatable_of_files(l);
+        }
         text::push(l, path);
         push_around(l, call, c"debug", c"traceback", error::traceback);
         ffi::push_function(l, make_guard, call);
@@ -152,6 +154,7 @@ pub(crate) unsafe fn apply(l: LuaThread, call: &CallState, path: &[u8]) {
         ffi::run_chunk(l, CHUNK, first);
         #[cfg(luajit)]
         crate::library::jit::guard_switch(l, call);
+        confined::apply(l, call, path);
     }
 }
 

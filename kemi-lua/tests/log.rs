@@ -2,7 +2,7 @@
 //! are written to the standard error.
 
 use kemi_core::{
-    ArgumentPolicy, Callbacks, ErrorCode, Instance, Limits, Outcome, Registry, Source, TelemetryConfig, Value,
+    ArgumentPolicy, Callbacks, ErrorCode, Instance, Limits, Outcome, Profile, Registry, Source, TelemetryConfig, Value,
 };
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
@@ -75,7 +75,8 @@ fn a_subscriber_that_panics_costs_its_line_only() {
     let main = callbacks.required("main", "main", &["again"]);
     let limits = Limits { max_time_ms: 20_000, ..Limits::default() };
     let telemetry = TelemetryConfig { slow_native_ms: 1, slow_callback_ms: 1, ..TelemetryConfig::default() };
-    let builder = Registry::<u8>::builder().root("KSR").module("q").callbacks(callbacks).limits(limits);
+    let builder =
+        Registry::<u8>::builder().root("KSR").profile(Profile::open()).module("q").callbacks(callbacks).limits(limits);
     let registry = builder.policy(ArgumentPolicy::Compat).telemetry(telemetry).build().expect("it is sound");
     tracing::subscriber::with_default(Panics, || {
         for body in bodies {

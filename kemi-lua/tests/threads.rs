@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use kemi_core::{Actor, Callbacks, Limits, Outcome, Pool, Program, Registry, Source, Value};
+use kemi_core::{Actor, Callbacks, Limits, Outcome, Pool, Profile, Program, Registry, Source, Value};
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
 
@@ -35,7 +35,8 @@ fn registry(limits: Limits) -> (kemi_core::CallbackId, Registry<Cx>) {
     let mut callbacks = Callbacks::new();
     let main = callbacks.required("request", "main", &["text"]);
     let registry = Registry::<Cx>::builder().root("app").all_modules().callbacks(callbacks).limits(limits);
-    (main, registry.build().unwrap())
+    // A script makes a file, by which the next one knows that it comes second.
+    (main, registry.profile(Profile::open()).build().unwrap())
 }
 
 /// A script file that is gone when the test ends.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::engine::{Confinement, Interpreter, Reference, Runtime};
 use kemi_core::value::CompatCoercions;
 use kemi_core::{Engine, ErrorCode, ScriptError, Source};
 use pyo3::prelude::*;
@@ -37,6 +37,10 @@ impl Engine for PythonEngine {
     fn language(&self) -> String {
         let version = Python::version_str();
         format!("Python {}", version.split_whitespace().next().unwrap_or(version))
+    }
+
+    fn confinement(&self) -> Confinement {
+        Confinement::Impossible("every object of Python leads to its whole library")
     }
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {

@@ -57,6 +57,8 @@ class Namespace:
         self.package = f"kemi{serial}"
         self.root_name, self.root = root_name, root
         self.absent = set()
+        # What the instance has in Python's list of modules, in order. The list itself has those of all instances.
+        self.names = {self.package: None}
         # Whether a class of the script has a __del__.
         self.finalizes = False
         # What `import builtins` gives the scripts of this instance; what they put there stays with them.
@@ -84,7 +86,9 @@ class Namespace:
 
     def run(self, stem, name, source):
         """Runs one source in the shared global scope."""
-        sys.modules[f"{self.package}.{stem}"] = self.module
+        own = f"{self.package}.{stem}"
+        self.names[own] = None
+        sys.modules[own] = self.module
         self.globals["__file__"] = name
         exec(compiled(source, name), self.globals)
 
@@ -129,6 +133,7 @@ class Namespace:
             for file, search in ((os.path.join(inner, "__init__.py"), [inner]), (inner + ".py", None)):
                 if os.path.isfile(file):
                     loader = Loader(fullname, file, self)
+                    self.names[fullname] = None
                     return importlib.util.spec_from_file_location(
                         fullname, file, loader=loader, submodule_search_locations=search
                     )
@@ -137,9 +142,7 @@ class Namespace:
     def retire(self):
         """Takes the instance's modules out of Python's list; returns their scopes, to be emptied."""
         namespaces.pop(self.package, None)
-        prefix = self.package + "."
-        names = [name for name in sys.modules if name == self.package or name.startswith(prefix)]
-        modules = [sys.modules.pop(name) for name in names]
+        modules = [sys.modules.pop(name, None) for name in self.names]
         scopes = [self.globals, *(vars(module) for module in modules if module is not None), self.builtins]
         self.root = None
         self.tree = []

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kemi_core::Source;
+use kemi_core::engine::Runtime;
+use kemi_core::limits::Imports;
 use kemi_core::telemetry::log_guarded;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
@@ -20,7 +22,7 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Creates a namespace with the root object in it, whose modules come from the folders of the sources.
+    /// Creates a namespace with the root object in it, whose modules come from the folders of the sources or the one that the profile names.
     ///
     /// # Errors
     /// What Python raised.
@@ -29,10 +31,16 @@ impl Namespace {
         root_name: &str,
         root: &Bound<'_, PyModule>,
         sources: &[Source],
-        engine: &'static str,
+        runtime: &Runtime,
     ) -> PyResult<Namespace> {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
-        let folders: Vec<String> = Source::folders(sources).iter().map(|folder| folder.display().to_string()).collect();
+        let engine = runtime.engine();
+        // Nothing can keep a script from its own folder.
+        let folders = match runtime.registry().profile().where_from() {
+            Imports::Nothing => Source::folders(sources),
+            _ => runtime.modules().folders().to_vec(),
+        };
+        let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         let stem = sources.first().map_or_else(|| "script".to_owned(), |source| stem(&source.name()));
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let log = console::log_function(py, engine)?;

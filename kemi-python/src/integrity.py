@@ -7,7 +7,8 @@ def restore_tree(namespace):
                 scope[name] = value
                 replaced.append(f"{path}.{name}")
     prefix = namespace.package + "."
-    for name, module in list(sys.modules.items()):
+    for name in list(namespace.names):
+        module = sys.modules.get(name)
         scope = vars(module) if name.startswith(prefix) and module is not None else {}
         if scope is not namespace.globals and scope.get(namespace.root_name, namespace.root) is not namespace.root:
             scope[namespace.root_name] = namespace.root

@@ -65,7 +65,7 @@ impl PythonInterpreter {
         sandbox::install(py)?;
         let objects = Objects::new(instance.clone(), &trampoline::ENTRIES);
         let tree = bind::root_object(py, &runtime, &objects)?;
-        let namespace = Namespace::new(py, registry.root(), &tree, sources, runtime.engine())?;
+        let namespace = Namespace::new(py, registry.root(), &tree, sources, &runtime)?;
         let root = RootCheck::new(&PyString::intern(py, registry.root()), &tree, namespace.globals(py));
         let script_object = registry.dialect().script_object;
         let method_argument = match script_object.and_then(|object| object.first_argument) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kemi_core::engine::{Interpreter, Reference, Runtime};
+use kemi_core::engine::{Confinement, Interpreter, Reference, Runtime};
 use kemi_core::registry::NameRole;
 use kemi_core::value::CompatCoercions;
 use kemi_core::{ScriptError, Source};
@@ -30,6 +30,10 @@ impl kemi_core::Engine for RhaiEngine {
 
     fn language(&self) -> String {
         "Rhai 1".to_owned()
+    }
+
+    fn confinement(&self) -> Confinement {
+        Confinement::Kept
     }
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {

@@ -1,15 +1,17 @@
-//! `import "name"`: modules are files beside the script.
+//! `import "name"`: modules are files, from where the script's profile allows them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use kemi_core::Location;
 use kemi_core::engine::Runtime;
+use kemi_core::limits::{self, Needs};
+use kemi_core::{Location, NativeError};
 use rhai::{AST, Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
 
 use crate::call::CallState;
+use crate::error::raise;
 use crate::objects::hidden_method;
 use crate::parse::Parser;
 use crate::program::line_of;
@@ -17,11 +19,10 @@ use crate::terminate::exceeded_limit;
 
 type Resolved = Result<Shared<Module>, Box<EvalAltResult>>;
 
-/// Finds modules in the folder of the file that imports them, then in the folders of the scripts.
+/// Finds modules in the folder of the file that imports them, then in the folders for modules.
 ///
 /// Each file is run once for an interpreter; errors name it with its whole path.
 pub(crate) struct Imports {
-    folders: Vec<PathBuf>,
     runtime: Rc<Runtime>,
     state: Rc<CallState>,
     parser: Rc<Parser>,
@@ -30,21 +31,27 @@ pub(crate) struct Imports {
 }
 
 impl Imports {
-    pub(crate) fn new(folders: Vec<PathBuf>, state: &Rc<CallState>, parser: &Rc<Parser>) -> Imports {
+    pub(crate) fn new(state: &Rc<CallState>, parser: &Rc<Parser>) -> Imports {
         let (runtime, state, parser) = (state.runtime().clone(), state.clone(), parser.clone());
-        Imports { folders, runtime, state, parser, loaded: RefCell::default(), loading: RefCell::default() }
+        Imports { runtime, state, parser, loaded: RefCell::default(), loading: RefCell::default() }
     }
 
     fn find(&self, importer: Option<&str>, name: &str, position: Position) -> Result<PathBuf, Box<EvalAltResult>> {
+        let refused = |refusal| raise(&self.runtime, NativeError::Error(refusal), position);
+        let profile = self.runtime.registry().profile();
+        if *profile.where_from() == limits::Imports::Nothing {
+            return Err(refused(profile.refuse("import", Needs::Imports)));
+        }
+        let modules = self.runtime.modules();
         let mut file = PathBuf::from(name);
         if file.extension().is_none_or(|ending| ending != "rhai") {
             file.as_mut_os_string().push(".rhai");
         }
         let beside = importer.and_then(|importer| self.folder_of_module(importer));
-        let folders = beside.iter().chain(&self.folders);
+        let folders = beside.iter().chain(modules.folders());
         let mut candidates: Vec<PathBuf> = Vec::new();
         for candidate in folders.map(|folder| folder.join(&file)) {
-            if self.loaded.borrow().contains_key(&candidate) || candidate.is_file() {
+            if self.loaded.borrow().contains_key(&candidate) || modules.find(&candidate).map_err(refused)?.is_some() {
                 return Ok(candidate);
             }
             if !candidates.contains(&candidate) {
@@ -77,7 +84,7 @@ impl Imports {
         let name = path.display().to_string();
         let bytes = self
             .runtime
-            .read_file(path)
+            .read_module(path)
             .map_err(|error| EvalAltResult::ErrorRuntime(error.message.clone().into(), Position::NONE))?;
         let module = self.parser.parse(engine, &name, &bytes).map_err(Into::into).and_then(|ast| self.checked(ast));
         match module.and_then(|ast| Module::eval_ast_as_new_raw(engine, &mut Scope::new(), global, &ast)) {

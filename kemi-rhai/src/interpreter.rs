@@ -34,7 +34,7 @@ pub(crate) struct RhaiInterpreter {
 impl RhaiInterpreter {
     /// Makes an interpreter and runs the top level of the sources in it.
     pub(crate) fn load(runtime: Rc<Runtime>, sources: &[Source]) -> Result<RhaiInterpreter, ScriptError> {
-        let (mut engine, parser, state) = new_engine(&runtime, sources);
+        let (mut engine, parser, state) = new_engine(&runtime);
         // All sources are parsed before the first one runs, so that a mistake in the last leaves nothing half done.
         let scripts = sources.iter().map(|source| parse(&engine, &parser, source)).collect::<Result<Vec<_>, _>>()?;
         if let Some((index, position, message)) = objects::hidden_method(&state, &scripts) {
@@ -100,7 +100,7 @@ impl Drop for RhaiInterpreter {
 }
 
 /// Makes an engine with its limits, the changed library and the root object.
-fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>, Rc<CallState>) {
+fn new_engine(runtime: &Rc<Runtime>) -> (Engine, Rc<Parser>, Rc<CallState>) {
     let registry = runtime.registry();
     let mut engine = Engine::new();
     let parser = Rc::new(Parser::new(runtime));
@@ -113,7 +113,7 @@ fn new_engine(runtime: &Rc<Runtime>, sources: &[Source]) -> (Engine, Rc<Parser>,
     interrupt::install(&mut engine, runtime, &stack);
     sandbox::install(&mut engine, runtime);
     error_object::install(&mut engine);
-    engine.set_module_resolver(Imports::new(Source::folders(sources), &state, &parser));
+    engine.set_module_resolver(Imports::new(&state, &parser));
     let root = root_module(&state, |export| function_objects(&Rc::new(BoundExport::new(&state, export))));
     engine.register_static_module(registry.root(), root.into());
     objects::install(&mut engine, &state);

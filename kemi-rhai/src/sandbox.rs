@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use kemi_core::engine::Runtime;
+use kemi_core::limits::Facility;
 use rhai::Engine;
 
 use crate::console;
-use crate::library::{compare, json, replace, sleep, sort};
+use crate::library::{clock, compare, json, replace, sleep, sort};
 
 /// Replaces what writes to the standard output, hides the end of a script, outlasts its time or outgrows its memory.
 pub(crate) fn install(engine: &mut Engine, runtime: &Rc<Runtime>) {
@@ -15,5 +16,9 @@ pub(crate) fn install(engine: &mut Engine, runtime: &Rc<Runtime>) {
     json::install(engine, runtime);
     replace::install(engine);
     sort::install(engine);
-    sleep::install(engine, runtime);
+    if runtime.registry().profile().allows(Facility::Clock) {
+        sleep::install(engine, runtime);
+    } else {
+        clock::install(engine, runtime);
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kemi::{Engine, Limits, Program, Registry, Source, TelemetryConfig};
+use kemi::{Engine, Limits, Profile, Program, Registry, Source, TelemetryConfig};
 use sip_modules::config::{self, Defines};
 use sip_modules::proxy::{Configuration, Cx, EngineNames, Harness, Routes, Setup};
 use sip_proxy::{defaults, route};
@@ -93,7 +93,8 @@ pub fn setup(
     let configuration = configuration()?;
     let (callbacks, routes) = Routes::declare(&configuration.route_names);
     let registry = Registry::<Cx>::builder().root("KSR").callbacks(callbacks).policy(configuration.policy);
-    let registry = registry.limits(guards.limits).telemetry(guards.telemetry).all_modules().build()?;
+    let registry =
+        registry.limits(guards.limits).telemetry(guards.telemetry).profile(Profile::open()).all_modules().build()?;
     let program = Program::open(find(engine)?, &registry, &sources)?;
     let setup = Setup {
         listen: vec![listen],

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kemi::{Engine, Program, Registry, Source};
+use kemi::{Engine, Profile, Program, Registry, Source};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sip_modules::config::{self, Address, Defines, Protocol};
 use sip_modules::dialect::{self, engine_aliases, engine_name};
@@ -55,6 +55,8 @@ pub(crate) fn run(cli: &Cli, log: &Log) -> Result<(), Box<dyn Error>> {
         .callbacks(callbacks)
         .policy(configuration.policy)
         .limits(configuration.limits)
+        // As Kamailio's users know it: the scripts are the operator's own.
+        .profile(Profile::open())
         .telemetry(configuration.telemetry)
         .enable_hint("add `loadmodule \"{module}.so\"` to the configuration");
     for module in &configuration.modules {

@@ -46,6 +46,15 @@ pub trait Engine: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Returns whether the engine keeps from scripts what a [`Profile`](crate::Profile) does not allow.
+    ///
+    /// One that does takes [`RegistryData::profile`](crate::registry::RegistryData::profile) and
+    /// [`Runtime::modules`] into account in [`load`](Self::load). The default does not, so a host that demands confinement gets an
+    /// error, and the others a line in the log.
+    fn confinement(&self) -> Confinement {
+        Confinement::Impossible("the engine does not confine scripts")
+    }
+
     /// Lists the script's references to the root object, as the language's own parser sees them.
     ///
     /// They are checked before the script reaches them. Comments and strings are no references. The host calls this after
@@ -63,6 +72,15 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// # Errors
     /// A file that cannot be read, a syntax error, or an error of the top level. A failed load leaves nothing behind.
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError>;
+}
+
+/// Whether an engine can confine scripts, for [`Engine::confinement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// It keeps every profile.
+    Kept,
+    /// It keeps none but [`Profile::open`](crate::Profile::open), for this reason.
+    Impossible(&'static str),
 }
 
 impl Engine for &'static dyn Engine {
@@ -88,6 +106,10 @@ impl Engine for &'static dyn Engine {
 
     fn reserved(&self, name: &str, role: NameRole) -> Option<&'static str> {
         (**self).reserved(name, role)
+    }
+
+    fn confinement(&self) -> Confinement {
+        (**self).confinement()
     }
 
     fn references(&self, source: &Source, root: &str) -> Result<Vec<Reference>, ScriptError> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::contract::{Engine, Interpreter};
+use super::contract::{Confinement, Engine, Interpreter};
 use super::runtime::Runtime;
 use super::source::Source;
 use crate::callback::CallbackId;
@@ -72,6 +72,11 @@ impl<C: 'static> Engine for NativeEngine<C> {
 
     fn language(&self) -> String {
         "Rust, compiled in".to_owned()
+    }
+
+    /// There is no script: what runs is the host's own code.
+    fn confinement(&self) -> Confinement {
+        Confinement::Kept
     }
 
     fn load(&self, runtime: Rc<Runtime>, sources: &[Source]) -> Result<Box<dyn Interpreter>, ScriptError> {

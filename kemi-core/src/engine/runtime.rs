@@ -10,6 +10,7 @@ use super::call_state::{CallState, Phase};
 use super::contract::{Engine, Interpreter};
 use super::diagnostics::Diagnostics;
 use super::functions::Functions;
+use super::modules::ModuleFolders;
 use super::objects::LetGo;
 use crate::callback::{CallbackId, RouteId, Stamp};
 use crate::error::{Location, NativeExit, ScriptError};
@@ -43,6 +44,8 @@ pub struct Runtime {
     pub(super) watch: Arc<Watch>,
     /// The route masks of the callbacks by index; 0 for one that is not computed yet.
     pub(super) route_masks: RefCell<Vec<u64>>,
+    /// Where the script's modules come from.
+    modules: ModuleFolders,
     /// The functions of the script that the host keeps.
     pub(super) functions: Functions,
     /// The objects that the script has let go.
@@ -52,7 +55,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(registry: Arc<RegistryData>, language: &dyn Engine) -> Runtime {
+    pub(crate) fn new(registry: Arc<RegistryData>, language: &dyn Engine, modules: ModuleFolders) -> Runtime {
         let engine = language.name();
         let watch = Watch::new(engine, registry.clone());
         start_watching(&watch);
@@ -62,6 +65,7 @@ impl Runtime {
             engine,
             coercions: language.coercions(),
             first_index: language.first_index(),
+            modules,
             functions: Functions::default(),
             let_go: Arc::default(),
             call: Cell::new(CallState::idle(Phase::Calling)),
@@ -79,6 +83,12 @@ impl Runtime {
     #[must_use]
     pub fn registry(&self) -> &Arc<RegistryData> {
         &self.registry
+    }
+
+    /// Returns where the script's modules come from.
+    #[must_use]
+    pub fn modules(&self) -> &ModuleFolders {
+        &self.modules
     }
 
     /// Returns the engine's name.

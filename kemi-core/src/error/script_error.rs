@@ -49,6 +49,8 @@ codes! {
     ObjectBusy = "object-busy",
     /// Too few or too many arguments.
     ArgumentCount = "argument-count",
+    /// The host demands that scripts are confined, and the engine cannot keep that.
+    CannotConfine = "cannot-confine",
     /// The host no longer wanted the call.
     Cancelled = "cancelled",
     /// An id or an export was given to another registry than its own.
@@ -67,7 +69,7 @@ codes! {
     NoContext = "no-context",
     /// The function may not be called from this callback.
     NotAllowedHere = "not-allowed-here",
-    /// The function needs a capability that the script is not granted.
+    /// The function needs a capability that the script is not granted, or the script's profile does not allow it.
     NotPermitted = "not-permitted",
     /// A native function panicked; the interpreter works on.
     NativePanic = "native-panic",

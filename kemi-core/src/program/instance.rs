@@ -5,16 +5,19 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bound::bad_result;
 use super::references::CallbackReference;
 use crate::callback::{CallbackId, CallbackKind, Carried, Outcome, RouteId};
-use crate::engine::{Closed, Engine, Interpreter, Runtime, Source, missing_callback, replaced, time_of};
+use crate::engine::{
+    Closed, Confinement, Engine, Interpreter, ModuleFolders, Runtime, Source, missing_callback, replaced, time_of,
+};
 use crate::error::{ErrorCode, ScriptError};
 use crate::export::Mismatch;
-use crate::limits::Watch;
+use crate::limits::{Profile, Watch};
 use crate::registry::Registry;
+use crate::telemetry::log_guarded;
 use crate::value::{Arg, Function};
 
 /// A loaded script of any language, whose native functions work on a context of type `C`.
@@ -33,7 +36,8 @@ impl<C: 'static> Instance<C> {
     /// Loads a script into a fresh interpreter and checks that it defines the required callbacks.
     ///
     /// # Errors
-    /// The errors of [`Engine::load`]; [`ErrorCode::RootReplaced`] if the top level replaced something of the root object;
+    /// The errors of [`Engine::load`]; [`ErrorCode::CannotConfine`] if the engine cannot keep the registry's [`Profile`];
+    /// [`ErrorCode::RootReplaced`] if the top level replaced something of the root object;
     /// [`ErrorCode::MissingCallback`] with every required function that is missing.
     pub fn load(engine: &dyn Engine, registry: &Registry<C>, sources: &[Source]) -> Result<Instance<C>, ScriptError> {
         Self::load_on(engine, registry, sources, ptr::null_mut())
@@ -66,8 +70,10 @@ impl<C: 'static> Instance<C> {
             error
         };
         registry.check_names(engine.name(), &|name, role| engine.reserved(name, role)).map_err(stamp)?;
+        confine(engine, registry.profile()).map_err(stamp)?;
         let sources = read(registry, sources).map_err(stamp)?;
-        let runtime = Rc::new(Runtime::new(registry.data().clone(), engine));
+        let modules = ModuleFolders::new(registry.profile(), &sources).map_err(stamp)?;
+        let runtime = Rc::new(Runtime::new(registry.data().clone(), engine, modules));
         let closed = Closed(runtime.clone());
         let loaded = runtime.load(context, || {
             let interpreter = engine.load(runtime.clone(), &sources)?;
@@ -245,6 +251,38 @@ impl<C: 'static> fmt::Debug for Instance<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("runtime", &self.runtime).finish_non_exhaustive()
     }
+}
+
+/// Checks that the engine keeps the profile that the host demands.
+///
+/// # Errors
+/// It does not. One that is not demanded gives a line in the log instead.
+fn confine(engine: &dyn Engine, profile: &Profile) -> Result<(), ScriptError> {
+    /// The engines of which the log has told.
+    static TOLD: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let Confinement::Impossible(reason) = engine.confinement() else { return Ok(()) };
+    let name = engine.name();
+    if profile.is_demanded() {
+        let message = format!("engine '{name}' cannot keep the profile '{}': {reason}", profile.name());
+        let hint = "give each tenant a process of its own, or take what the engine can keep: Profile::strictest()";
+        return Err(ScriptError::new(ErrorCode::CannotConfine, message).with_hint(hint));
+    }
+    if !profile.is_open() {
+        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.contains(&name) {
+            told.push(name);
+            drop(told);
+            log_guarded(|| {
+                tracing::warn!(
+                    target: "kemi",
+                    engine = name,
+                    "scripts may use all of their language's library: {reason}; give those of others a process of their own, or \
+                     choose Profile::open() if that is meant"
+                );
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Reads the files among the sources in time.

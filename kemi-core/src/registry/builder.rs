@@ -17,7 +17,7 @@ use crate::error::nearest;
 use crate::export::{
     CLASSES, CONSTANTS, ConstantDef, ContextType, EXPORTS, ExportDef, HostClosure, HostFunction, MODULE, NoContext,
 };
-use crate::limits::Limits;
+use crate::limits::{Limits, Profile};
 use crate::telemetry::TelemetryConfig;
 use crate::value::ArgumentPolicy;
 
@@ -35,6 +35,7 @@ pub struct RegistryBuilder<C: 'static> {
     callbacks: Callbacks,
     policy: ArgumentPolicy,
     limits: Limits,
+    profile: Profile,
     telemetry: TelemetryConfig,
     enable_hint: String,
     context: PhantomData<fn(&mut C)>,
@@ -53,6 +54,7 @@ impl<C: 'static> RegistryBuilder<C> {
             callbacks: Callbacks::new(),
             policy: ArgumentPolicy::Strict,
             limits: Limits::default(),
+            profile: Profile::default(),
             telemetry: TelemetryConfig::default(),
             enable_hint: "enable the module in the host".to_owned(),
             context: PhantomData,
@@ -169,6 +171,13 @@ impl<C: 'static> RegistryBuilder<C> {
         self
     }
 
+    /// Sets what scripts may use of their language's own library; [`Profile::strictest`] by default.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
     /// Sets the measurements of calls and the thresholds of slow ones; [`TelemetryConfig::default`] by default.
     #[must_use]
     pub fn telemetry(mut self, telemetry: TelemetryConfig) -> Self {
@@ -267,6 +276,7 @@ impl<C: 'static> RegistryBuilder<C> {
             callbacks: self.callbacks,
             policy: self.policy,
             limits: self.limits,
+            profile: self.profile,
             telemetry: self.telemetry,
             enable_hint: self.enable_hint,
             capabilities: self.capabilities,

@@ -19,7 +19,7 @@ use super::part::Part;
 use crate::callback::{CallbackDecl, CallbackId, Callbacks, Carried, RouteId, Stamp};
 use crate::error::{ErrorCode, ScriptError, nearest};
 use crate::export::{ContextType, ExportDef, Typed};
-use crate::limits::{CallNames, Limits};
+use crate::limits::{CallNames, Limits, Profile};
 use crate::telemetry::TelemetryConfig;
 use crate::value::ArgumentPolicy;
 
@@ -82,6 +82,7 @@ pub struct RegistryData {
     pub(super) callbacks: Callbacks,
     pub(super) policy: ArgumentPolicy,
     pub(super) limits: Limits,
+    pub(super) profile: Profile,
     pub(super) telemetry: TelemetryConfig,
     pub(super) enable_hint: String,
     /// What the scripts are granted; `None` for everything.
@@ -215,6 +216,12 @@ impl RegistryData {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns what scripts may use of their language's own library.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// Returns the measurements of calls.

@@ -1,5 +1,6 @@
 //! Functions of the language's library that are replaced, one file a subject, and the helpers that they share.
 
+pub(crate) mod clock;
 pub(crate) mod flat;
 pub(crate) mod json;
 pub(crate) mod proxy;

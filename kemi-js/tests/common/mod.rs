@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use kemi_core::export::{Blob, Rest};
+use kemi_core::limits::{Facility, Imports};
 use kemi_core::{
-    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Function, Instance, Limits, Outcome, Registry, Script,
-    ScriptError, Source, Value,
+    Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, Function, Instance, Limits, Outcome, Profile, Registry,
+    Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 
@@ -199,7 +200,12 @@ pub(crate) fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>
     callbacks.named("sub", &[]);
     let builder =
         Registry::builder().root("KSR").module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
-    (builder.enable_hint("enable {module}").build().expect("the exports are sound"), f)
+    (builder.profile(profile()).enable_hint("enable {module}").build().expect("the exports are sound"), f)
+}
+
+/// Everything that the language has, with modules from the script's folder.
+pub(crate) fn profile() -> Profile {
+    Profile::strictest().allow(Facility::Clock).imports(Imports::BesideScripts)
 }
 
 pub(crate) fn try_load(sources: &[Source], policy: ArgumentPolicy) -> Result<Loaded, ScriptError> {

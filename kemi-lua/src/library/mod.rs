@@ -10,6 +10,7 @@ use crate::ffi::{self, LuaThread};
 mod args;
 pub(crate) mod base;
 mod budget;
+pub(crate) mod confined;
 pub(crate) mod coroutine;
 pub(crate) mod debug;
 pub(crate) mod error;

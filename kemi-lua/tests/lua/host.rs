@@ -6,7 +6,7 @@ use kemi_core::abi::Out;
 use kemi_core::export::{Blob, Rest};
 use kemi_core::{
     Arg, ArgumentPolicy, ByteString, CallbackId, Callbacks, ErrorCode, Function, Instance, Limits, NativeExit, Outcome,
-    Registry, Script, ScriptError, Source, Value,
+    Profile, Registry, Script, ScriptError, Source, Value,
 };
 use kemi_lua::LuaEngine;
 use kemi_macros::kemi_export;
@@ -236,7 +236,10 @@ fn limited_registry(policy: ArgumentPolicy, limits: Limits) -> (Registry<Host>, 
     callbacks.named("named", &["name"]);
     let builder =
         Registry::builder().root("KSR").module("t").module("").callbacks(callbacks).policy(policy).limits(limits);
-    (builder.enable_hint("write: enable {module}").build().expect("the exports are sound"), main)
+    (
+        builder.profile(Profile::open()).enable_hint("write: enable {module}").build().expect("the exports are sound"),
+        main,
+    )
 }
 
 /// A loaded script.

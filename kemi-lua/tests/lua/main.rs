@@ -1,6 +1,7 @@
 //! The Lua engine, one file for each concept.
 
 mod calls;
+mod confined;
 mod errors;
 #[cfg(not(luajit))]
 mod finalizers;

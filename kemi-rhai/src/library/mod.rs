@@ -19,6 +19,7 @@ macro_rules! checked {
     };
 }
 
+pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod json;
 pub(crate) mod replace;

@@ -4,7 +4,7 @@
 use kemi_core::export::Rest;
 use kemi_core::{
     Arg, ArgumentPolicy, Blob, ByteString, CallbackId, Callbacks, ErrorCode, Function, Instance, Limits, Outcome,
-    Registry, Script, ScriptError, Source, Value,
+    Profile, Registry, Script, ScriptError, Source, Value,
 };
 use kemi_macros::kemi_export;
 use kemi_rhai::RhaiEngine;
@@ -271,6 +271,7 @@ pub fn limited(policy: ArgumentPolicy, limits: Limits) -> (Registry<Cx>, Callbac
         .function("deep.down.below", "ask", &["n"], |n: i64| n + 1)
         .policy(policy)
         .limits(limits)
+        .profile(Profile::open())
         .enable_hint("loadmodule \"{module}.so\"")
         .build()
         .unwrap();

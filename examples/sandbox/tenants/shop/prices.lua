@@ -1,0 +1,1 @@
+return { tea = 12 }
