@@ -57,7 +57,7 @@ impl Require {
             }
             let folders = require.folder.as_ref().map_or(modules.folders(), std::slice::from_ref);
             let found = find(modules, &name, folders).map_err(|refusal| failed(state, refusal, context))?;
-            let (path, real) = found.ok_or_else(|| error(missing(&name, folders)))?;
+            let (path, real) = found.ok_or_else(|| error(missing(modules, &name, folders)))?;
             let modules = &require.modules;
             load(modules, state, instance, &path, real, context)
         };
@@ -70,7 +70,7 @@ impl Require {
 /// # Errors
 /// The file is not where modules may come from.
 fn find(modules: &ModuleFolders, name: &str, folders: &[PathBuf]) -> Result<Option<(PathBuf, PathBuf)>, ScriptError> {
-    for path in folders.iter().flat_map(|folder| candidates(folder, name)) {
+    for path in candidates(modules, name, folders) {
         if let Some(real) = modules.find(&path)? {
             return Ok(Some((path, real)));
         }
@@ -79,17 +79,26 @@ fn find(modules: &ModuleFolders, name: &str, folders: &[PathBuf]) -> Result<Opti
 }
 
 /// Returns the files that a module may be in.
-fn candidates(folder: &Path, name: &str) -> [PathBuf; 4] {
-    let base = normalized(&folder.join(name));
-    ["", ".js", ".json", "/index.js"].map(|ending| PathBuf::from(format!("{}{ending}", base.display())))
+fn candidates<'a>(
+    modules: &'a ModuleFolders,
+    name: &'a str,
+    folders: &'a [PathBuf],
+) -> impl Iterator<Item = PathBuf> + 'a {
+    folders.iter().flat_map(move |folder| {
+        let base = normalized(&folder.join(name));
+        // What has the name of a folder for modules, with an ending, is beside it.
+        let is_folder = modules.folders().iter().any(|folder| normalized(folder) == base);
+        let endings: &[&str] = if is_folder { &["/index.js"] } else { &["", ".js", ".json", "/index.js"] };
+        endings.iter().map(move |ending| PathBuf::from(format!("{}{ending}", base.display())))
+    })
 }
 
 /// Tells where a module was looked for.
-fn missing(name: &str, folders: &[PathBuf]) -> String {
+fn missing(modules: &ModuleFolders, name: &str, folders: &[PathBuf]) -> String {
     if folders.is_empty() {
         return format!("cannot require '{name}': the script is not a file, so it has no folder to look in");
     }
-    let tried = folders.iter().flat_map(|folder| candidates(folder, name)).map(|path| path.display().to_string());
+    let tried = candidates(modules, name, folders).map(|path| path.display().to_string());
     format!("cannot find module '{name}'; looked for {}", tried.collect::<Vec<_>>().join(", "))
 }
 

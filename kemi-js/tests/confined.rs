@@ -84,7 +84,10 @@ fn modules_come_from_the_folder_and_not_from_beyond() {
         ("tenant/m.js", "module.exports = 'm';"),
         ("tenant/deep/n.js", "module.exports = 'n' + require('../m');"),
         ("tenant/bad.js", "module.exports = require('../secret');"),
+        ("tenant/index.js", "module.exports = 'index';"),
+        ("tenant/deep/up.js", "module.exports = require('..');"),
         ("secret.js", "module.exports = 'secret';"),
+        ("tenant.js", "module.exports = 'secret';"),
     ] {
         let path = root.join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -94,7 +97,8 @@ fn modules_come_from_the_folder_and_not_from_beyond() {
     std::os::unix::fs::symlink("../secret.js", root.join("tenant/link.js")).unwrap();
     let required = |profile: Profile, name: &str| body(profile, &format!("return require('{name}');"));
     let profile = || Profile::confined().imports(Imports::Folder(root.join("tenant")));
-    let found = ["./m", "m.js", "./deep/n", "./deep/../m"].map(|name| required(profile(), name).unwrap().to_string());
+    let found = ["./m", "m.js", "./deep/n", "./deep/../m", ".", "./deep/up"]
+        .map(|name| required(profile(), name).unwrap().to_string());
     let beyond: Vec<(String, ErrorCode)> =
         ["../secret", "../nothing", "./deep/../../secret", "./link", "./bad", "/etc/hostname"]
             .into_iter()
@@ -107,7 +111,7 @@ fn modules_come_from_the_folder_and_not_from_beyond() {
             .collect();
     let open = required(Profile::open().imports(Imports::Folder(root.join("tenant"))), "../secret");
     std::fs::remove_dir_all(&root).unwrap();
-    assert_eq!(found, ["\"m\"", "\"m\"", "\"nm\"", "\"m\""]);
+    assert_eq!(found, ["\"m\"", "\"m\"", "\"nm\"", "\"m\"", "\"index\"", "\"index\""]);
     for (error, code) in beyond {
         assert_eq!(code, ErrorCode::NotPermitted, "{error}");
         assert!(error.contains("outside of the folder that modules come from"), "{error}");

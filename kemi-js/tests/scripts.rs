@@ -111,6 +111,7 @@ fn what_is_not_there_or_outside_is_refused() {
         ("../nothing", "outside of the folder that modules come from"),
         ("fs", "cannot find module"),
         ("", "cannot find module"),
+        (".", "cannot find module"),
     ] {
         let error = loaded.call(&[name.into()]).expect_err(name);
         let code = if message.starts_with("outside") { ErrorCode::NotPermitted } else { ErrorCode::Runtime };
