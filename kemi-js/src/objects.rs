@@ -328,10 +328,10 @@ fn unknown_members(
             _ => {}
         }
         match index {
-            Some(index) if behind_value(object).is_some() => {
-                let key = index_of(key, index, context)?;
-                trampoline::call_on(index, object, &[key], context)
-            }
+            Some(index) if behind_value(object).is_some() => match index_of(key, index, context)? {
+                Some(key) => trampoline::call_on(index, object, &[key], context),
+                None => Err(binding.unknown(&name, context)),
+            },
             _ => Err(binding.unknown(&name, context)),
         }
     });
@@ -350,7 +350,7 @@ fn unknown_members(
         };
         match set_index {
             Some(set_index) if !target.has_property(key.clone(), context)? => {
-                let key = index_of(key, set_index, context)?;
+                let Some(key) = index_of(key, set_index, context)? else { return Err(binding.fixed(&name, context)) };
                 trampoline::call_on(set_index, object, &[key, value.clone()], context)?;
                 Ok(true.into())
             }
@@ -376,22 +376,25 @@ fn name_of(key: &PropertyKey) -> Option<String> {
 }
 
 /// Returns the key as the export behind an index takes it: the language makes no difference between `o[1]` and `o["1"]`.
-fn index_of(key: PropertyKey, index: BoundExport, context: &mut Context) -> JsResult<JsValue> {
+///
+/// `None` for a text where the export takes none: a misspelt name.
+fn index_of(key: PropertyKey, index: BoundExport, context: &mut Context) -> JsResult<Option<JsValue>> {
     // SAFETY: a function object of the instance's context runs this.
     let ty = unsafe { index.export() }.def().params.get(1).map(|param| param.ty);
     let ty = if let Some(Type::Option(inner)) = ty { Some(*inner) } else { ty };
     match (key, ty) {
         (PropertyKey::Index(index), Some(Type::Str | Type::Bytes | Type::Blob | Type::Enum(_))) => {
-            Ok(JsString::from(index.get().to_string().as_str()).into())
+            Ok(Some(JsString::from(index.get().to_string().as_str()).into()))
         }
-        (PropertyKey::Index(index), _) => Ok(JsValue::new(index.get())),
+        (PropertyKey::Index(index), _) => Ok(Some(JsValue::new(index.get()))),
         (PropertyKey::String(name), Some(Type::Int { .. } | Type::Float)) => {
             // `o[-1]` and `o[0.5]`.
             let number = JsValue::from(name.clone()).to_number(context)?;
             let same = JsValue::new(number).to_string(context)? == name;
-            Ok(if same { JsValue::new(number) } else { name.into() })
+            Ok(same.then(|| JsValue::new(number)))
         }
-        (key, _) => Ok(key.into()),
+        (PropertyKey::String(_), Some(Type::Bool | Type::Object(_))) => Ok(None),
+        (key, _) => Ok(Some(key.into())),
     }
 }
 
