@@ -266,7 +266,7 @@ impl<C: 'static> Program<C> {
     /// # use std::sync::Arc;
     /// # use kemi_core::{NativeEngine, Program, Registry};
     /// # let registry = Registry::<()>::builder().root("app").build()?;
-    /// let program = Program::open(Arc::new(NativeEngine::new("rust")), &registry, &[])?;
+    /// let program = Program::open(Arc::new(NativeEngine::<()>::new("rust")), &registry, &[])?;
     /// assert!(program.sources().is_empty()); // this engine has no scripts
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
