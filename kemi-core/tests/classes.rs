@@ -105,6 +105,15 @@ impl Other {
     }
 }
 
+struct OfRoot;
+
+#[kemi_export(module = "")]
+impl OfRoot {
+    fn make() -> Self {
+        OfRoot
+    }
+}
+
 /// Its callback calls the export of the path that is the first argument.
 #[derive(Debug)]
 struct Direct;
@@ -219,6 +228,9 @@ fn a_class_is_there_with_its_module_only() {
     assert!(registry.classes().is_empty());
     let none = Registry::<Host>::builder().root("app").module("call").build().unwrap();
     assert_eq!(none.classes().len(), 2);
+    let of_root = Registry::<Host>::builder().root("app").module("").build().unwrap();
+    let names: Vec<&str> = of_root.classes().iter().map(|class| class.class().path).collect();
+    assert_eq!((names, of_root.find("OfRoot", "make").is_some()), (vec!["OfRoot"], true));
 }
 
 #[test]

@@ -222,12 +222,14 @@ impl<C: 'static> RegistryBuilder<C> {
                 mistakes.push(unknown_module(module, &known_modules));
             }
         }
-        // A module is enabled with those around it.
+        // A module is enabled with those around it, a class with its module, which may be the root.
+        let of_class = |path: &str| CLASSES.iter().find(|class| class.path == path).map(|class| class.module);
         let enabled = |module: &str| {
             let mut within = module.match_indices('.').map(|(end, _)| module.get(..end).unwrap_or(module));
             self.all
                 || module == MODULE
                 || self.modules.contains(module)
+                || of_class(module).is_some_and(|outer| self.modules.contains(outer))
                 || within.any(|outer| self.modules.contains(outer))
         };
 
