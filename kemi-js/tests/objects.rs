@@ -409,7 +409,7 @@ fn operators_are_those_that_the_language_has() {
     assert_eq!(body(code), list(expected));
     assert!(error("app.call.Headers.make()();").message.contains("not a callable"));
     let failed = error("app.call.Squares.make().x;");
-    assert_eq!(failed.code, ErrorCode::BadArgument, "{failed}");
+    assert_eq!(failed.code, ErrorCode::UnknownFunction, "a text is no key of it: {failed}");
     assert_eq!(error("app.call.Headers.make().To = 5;").code, ErrorCode::BadArgument);
     assert_eq!(error("app.call.Headers.make().length = 5;").code, ErrorCode::UnknownFunction);
     assert_eq!(error("app.call.Headers.make().constructor = 5;").code, ErrorCode::UnknownFunction);
