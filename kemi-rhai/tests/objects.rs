@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kemi_core::limits::{Imports, Profile};
 use kemi_core::{
     Arg, CallbackId, Callbacks, ErrorCode, Function, Handle, Instance, Outcome, Owner, Program, Registry, Script,
     ScriptError, Source, Value,
@@ -318,7 +319,8 @@ fn registry() -> (Registry<Host>, CallbackId) {
     let mut callbacks = Callbacks::new();
     let run = callbacks.optional("request", "run", &["a", "b"]);
     callbacks.optional("other", "other", &[]);
-    let registry = Registry::<Host>::builder().root("app").module("call").callbacks(callbacks).build().unwrap();
+    let registry = Registry::<Host>::builder().root("app").module("call").callbacks(callbacks);
+    let registry = registry.profile(Profile::strictest().imports(Imports::BesideScripts)).build().unwrap();
     (registry, run)
 }
 
