@@ -126,9 +126,9 @@ use self::parse::Exported;
 /// impl Session {
 ///     const LONGEST: u32 = 3600; // app.call.Session.LONGEST
 ///
-///     fn dial(cx: &mut Host, to: &str) -> Result<Self, DialError> { … }
+///     fn dial(cx: &mut Host, to: &str) -> Result<Self, DialError> { todo!() }
 ///
-///     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> Result<(), CallError> { … }
+///     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> Result<(), CallError> { todo!() }
 ///
 ///     #[kemi(get)]
 ///     fn timeout(&self) -> u32 { self.timeout } // s.timeout
