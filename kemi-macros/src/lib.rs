@@ -126,9 +126,13 @@ use self::parse::Exported;
 /// impl Session {
 ///     const LONGEST: u32 = 3600; // app.call.Session.LONGEST
 ///
-///     fn dial(cx: &mut Host, to: &str) -> Result<Self, DialError> { todo!() }
+///     fn dial(cx: &mut Host, to: &str) -> Result<Self, DialError> {
+///         cx.dial(to).map(|timeout| Session { timeout })
+///     }
 ///
-///     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> Result<(), CallError> { todo!() }
+///     fn answer(&mut self, cx: &mut Host, code: Option<u16>) -> Result<(), CallError> {
+///         cx.reply(code.unwrap_or(200))
+///     }
 ///
 ///     #[kemi(get)]
 ///     fn timeout(&self) -> u32 { self.timeout } // s.timeout
